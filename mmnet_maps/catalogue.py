@@ -1,0 +1,237 @@
+"""The one ordered table of variables, and what a model makes of them.
+
+Station tables and cubes are turned into model input from the same `Catalogue`, by name and never by
+position. A bundle stores its catalogue whole, and its `fingerprint` decides whether inputs fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Literal
+
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+from mmnet_maps.variables import VARIABLES, Variable
+
+__all__ = [
+    "FEATURE_INPUTS",
+    "INDICES",
+    "LAND_COVER_CLASSES",
+    "Catalogue",
+    "published_catalogue",
+]
+
+Encoding = Literal["published", "cyclic"]
+
+#: One-hot order of the land cover classes.
+LAND_COVER_CLASSES = ("Shrub", "Grassland", "Barren", "Wetland", "Forest", "Developed", "Crop", "Pasture")
+_LAND_COVER = tuple(f"LC_{name}" for name in LAND_COVER_CLASSES)
+
+_OPTICAL_INDICES: dict[str, tuple[str, ...]] = {
+    "ndvi": ("NIR", "Red"),
+    "evi": ("NIR", "Red", "Blue"),
+    "ndwi": ("Green", "NIR"),
+    "lswi": ("NIR", "SWIR1"),
+    "nsdsi": ("SWIR1", "SWIR2"),
+}
+_RADAR_INDICES: dict[str, tuple[str, ...]] = {
+    name: ("VV", "VH") for name in ("cr", "dpsvim", "pol", "rvim", "vvvh")
+}
+#: The ten indices, in feature order, with the variables that each is computed from.
+INDICES = _OPTICAL_INDICES | _RADAR_INDICES
+
+#: Inputs of every derived feature; any other feature is the variable of its own name.
+#: ``DoY`` is the day of year, known from the date alone.
+FEATURE_INPUTS: dict[str, tuple[str, ...]] = {
+    **{name: ("LC",) for name in _LAND_COVER},
+    "DoY_normalized": ("DoY",),
+    "DoY_sin": ("DoY",),
+    "DoY_cos": ("DoY",),
+    "aspect_normalized": ("aspect",),
+    "aspect_sin": ("aspect",),
+    "aspect_cos": ("aspect",),
+    **INDICES,
+}
+
+_PUBLISHED_SNAPSHOT = (
+    *_LAND_COVER,
+    "DoY_normalized",
+    "Latitude",
+    "Longitude",
+    "elevation",
+    "slope",
+    "aspect_normalized",
+    "clay",
+    "bd",
+    "sand",
+    "SMAP",
+    *INDICES,
+)
+_PUBLISHED_SERIES = ("eto", "etr", "pr", "sph", "srad", "vpd", "vs", "LST")
+_CYCLIC = {"DoY_normalized": ("DoY_sin", "DoY_cos"), "aspect_normalized": ("aspect_sin", "aspect_cos")}
+
+
+class Catalogue(Config):
+    """Variables, the ordered model inputs made from them, and the window of days.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        Every variable that a feature or a series channel may name.
+    snapshot : tuple of str
+        Snapshot features in model order.
+    series : tuple of str
+        Series variables in model order.
+    lags : tuple of int
+        Days back of each step of the series, oldest first, the day itself (0) last.
+    encoding : {"published", "cyclic"}
+        How the day of year and the aspect enter the snapshot.
+    """
+
+    variables: tuple[Variable, ...]
+    snapshot: tuple[str, ...]
+    series: tuple[str, ...]
+    lags: tuple[int, ...] = tuple(range(10, -1, -1))
+    encoding: Encoding = "published"
+
+    def __getitem__(self, name: str) -> Variable:
+        """The variable of that name; `InputError` lists the known names if there is none."""
+        for variable in self.variables:
+            if variable.name == name:
+                return variable
+        known = ", ".join(v.name for v in self.variables)
+        raise InputError(f"variable {name} is not in the catalogue; it holds {known}")
+
+    def __contains__(self, name: object) -> bool:
+        return any(v.name == name for v in self.variables)
+
+    def inputs_of(self, feature: str) -> tuple[str, ...]:
+        """Names of the variables that a snapshot feature is computed from."""
+        return FEATURE_INPUTS.get(feature, (feature,))
+
+    @property
+    def snapshot_inputs(self) -> tuple[str, ...]:
+        """Variables needed for the snapshot, each once, in catalogue-stable order (DoY left out)."""
+        names = dict.fromkeys(name for f in self.snapshot for name in self.inputs_of(f))
+        return tuple(name for name in names if name != "DoY")
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Every variable that a prediction needs; place and date are known from the pixel itself."""
+        names = dict.fromkeys((*self.snapshot_inputs, *self.series))
+        return tuple(name for name in names if name not in ("Latitude", "Longitude"))
+
+    @property
+    def mlp_features(self) -> tuple[str, ...]:
+        """Columns of the MLP baseline: land cover as a number, the series of the day before SMAP."""
+        rest = [f for f in self.snapshot if f not in _LAND_COVER]
+        late = [f for f in rest if f == "SMAP" or f in INDICES]
+        early = [f for f in rest if f not in late]
+        cover = ["LC"] if any(f in _LAND_COVER for f in self.snapshot) else []
+        return tuple([*cover, *early, *self.series, *late])
+
+    @property
+    def window_days(self) -> int:
+        """How many days before the first predicted day the series must reach."""
+        return max(self.lags)
+
+    def without(self, names: Iterable[str]) -> Catalogue:
+        """Leave variables out, and with them every feature that needs one of them."""
+        gone = set(names)
+        for name in gone:
+            self[name]
+        return self.model_copy(
+            update={
+                "variables": tuple(v for v in self.variables if v.name not in gone),
+                "snapshot": tuple(f for f in self.snapshot if not gone & set(self.inputs_of(f))),
+                "series": tuple(s for s in self.series if s not in gone),
+            }
+        )
+
+    def adding(self, variable: Variable) -> Catalogue:
+        """Add a variable: as the last series channel if its kind is series, else as the last snapshot feature.
+
+        Raises
+        ------
+        InputError
+            The name is taken, by a variable or by a derived feature.
+        """
+        if variable.name in self or variable.name in FEATURE_INPUTS:
+            raise InputError(f"variable {variable.name} is already in the catalogue")
+        place = "series" if variable.kind == "series" else "snapshot"
+        return self.model_copy(
+            update={
+                "variables": (*self.variables, variable),
+                place: (*getattr(self, place), variable.name),
+            }
+        )
+
+    def with_encoding(self, encoding: Encoding) -> Catalogue:
+        """The same catalogue with the day of year and the aspect encoded the other way."""
+        snapshot: list[str] = []
+        back = {new: old for old, pair in _CYCLIC.items() for new in pair}
+        for feature in self.snapshot:
+            if encoding == "cyclic":
+                snapshot.extend(_CYCLIC.get(feature, (feature,)))
+            else:
+                snapshot.append(back.get(feature, feature))
+        return self.model_copy(update={"encoding": encoding, "snapshot": tuple(dict.fromkeys(snapshot))})
+
+    def with_fill(self, fill: Literal["linear", "past"]) -> Catalogue:
+        """The same catalogue with every gap-filled variable filled that way."""
+        changed = tuple(
+            v.model_copy(update={"fill": "past"}) if fill == "past" and v.fill != "none" else v
+            for v in self.variables
+        )
+        return self.model_copy(update={"variables": changed})
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that gives a trained weight its meaning: names, order, units, lags, encoding."""
+        meaning = {
+            "units": {name: self[name].unit for name in self.required},
+            "snapshot": self.snapshot,
+            "series": self.series,
+            "lags": self.lags,
+            "encoding": self.encoding,
+        }
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
+
+    def refuse_mismatch(self, other: Catalogue, mine: str, theirs: str) -> None:
+        """Raise `InputError` with the names that differ unless both give weights the same meaning.
+
+        Parameters
+        ----------
+        other : Catalogue
+            What is compared with this catalogue.
+        mine, theirs : str
+            What to call the two in the message ("the bundle", "the table").
+        """
+        if self.fingerprint == other.fingerprint:
+            return
+        found: list[str] = []
+        for part in ("snapshot", "series"):
+            ours, others = getattr(self, part), getattr(other, part)
+            found += [f"{n} only in {mine}" for n in ours if n not in others]
+            found += [f"{n} only in {theirs}" for n in others if n not in ours]
+        if not found:
+            both = [n for n in self.required if n in other]
+            found += [
+                f"{n} is in {self[n].unit} in {mine} and in {other[n].unit} in {theirs}"
+                for n in both
+                if self[n].unit != other[n].unit
+            ]
+        if self.encoding != other.encoding:
+            found.append(f"encoding {self.encoding} in {mine}, {other.encoding} in {theirs}")
+        if self.lags != other.lags:
+            found.append(f"window of days back {self.lags} in {mine}, {other.lags} in {theirs}")
+        what = "; ".join(found) or "the order of the features differs"
+        raise InputError(f"{mine} and {theirs} are of different catalogues: {what}")
+
+
+def published_catalogue(encoding: Encoding = "published") -> Catalogue:
+    """The catalogue of the published network: 28 snapshot features, 8 series variables, 11 days."""
+    catalogue = Catalogue(variables=VARIABLES, snapshot=_PUBLISHED_SNAPSHOT, series=_PUBLISHED_SERIES)
+    return catalogue if encoding == "published" else catalogue.with_encoding(encoding)

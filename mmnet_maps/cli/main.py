@@ -1,0 +1,17 @@
+"""The application and its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from mmnet_maps.cli import cube, demo, learning, predicting, products, stations
+
+app = typer.Typer(
+    name="mmnet-maps",
+    help="Daily high-resolution soil-moisture maps from MMNet.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (demo, stations, learning, cube, predicting, products):
+    module.register(app)

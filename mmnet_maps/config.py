@@ -1,0 +1,92 @@
+"""Configuration: frozen models, unknown keys refused, YAML in and out, dotted overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmnet_maps.errors import InputError
+
+__all__ = ["Config"]
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+        """Read a YAML file and apply ``KEY=VALUE`` overrides on top of it.
+
+        Parameters
+        ----------
+        path : Path, optional
+            YAML file; without one the defaults stand.
+        overrides : sequence of str
+            ``epochs=1``, ``grid.resolution=30``: dotted keys, values read as YAML.
+
+        Raises
+        ------
+        InputError
+            The file is missing or not a mapping, or a key or value does not fit; the message names it.
+        """
+        data = _read_mapping(path) if path is not None else {}
+        for text in overrides:
+            _apply_override(data, text)
+        return cls.from_mapping(data, where=str(path) if path is not None else "settings")
+
+    @classmethod
+    def from_mapping(cls, data: dict[str, Any], where: str = "settings") -> Self:
+        """Validate a mapping; errors name ``where`` and the key."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(_explain(cls, error, where)) from None
+
+    def to_yaml(self) -> str:
+        """Render as YAML that `load` reads back to an equal configuration."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such configuration file")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys at the top, found {type(data).__name__}")
+    return data
+
+
+def _apply_override(data: dict[str, Any], text: str) -> None:
+    key, sep, value = text.partition("=")
+    if not sep or not key:
+        raise InputError(f"--set {text}: expected KEY=VALUE")
+    *parents, leaf = key.split(".")
+    place = data
+    for name in parents:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise InputError(f"--set {text}: {name} is a value, not a group of keys")
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not valid YAML") from None
+
+
+def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top)"
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(cls.model_fields) if len(first["loc"]) == 1 else ""
+        return f"{where}: unknown key {key}" + (f"; known keys are {known}" if known else "")
+    return f"{where}: {key}: {first['msg']}, found {first['input']!r}"

@@ -1,0 +1,316 @@
+"""Grids, tiles, blocks of days, and the lookup of a pixel's cell in a coarser (or other) grid.
+
+A `Grid` is a CRS, an affine transform and a shape. North-up grids have a negative row step; rotated grids
+are refused. A pixel is named by its row and column, and stands for its centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from mmnet_maps.errors import InputError
+
+__all__ = ["CellLookup", "Grid", "Tile", "cell_lookup", "day_blocks", "lonlat", "tiles"]
+
+Float = NDArray[np.float64]
+
+#: Spacing, in pixels, of the nodes between which coordinates are interpolated, and the largest distance on
+#: the ground, in metres, that a spacing may span (the error of a line over 1 km is about 2 cm).
+_NODE_SPACING = 32
+_NODE_REACH_M = 1_000.0
+_METRES_PER_DEGREE = 111_320.0
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of pixels: rows ``row`` to ``row + height``, columns ``col`` to ``col + width``."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """Rows as a slice of the grid."""
+        return slice(self.row, self.row + self.height)
+
+    @property
+    def cols(self) -> slice:
+        """Columns as a slice of the grid."""
+        return slice(self.col, self.col + self.width)
+
+    def __str__(self) -> str:
+        return f"r{self.row}-c{self.col}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of pixels.
+
+    Attributes
+    ----------
+    crs : str
+        Anything pyproj reads: ``EPSG:32612``, WKT, a PROJ string.
+    transform : tuple of float
+        Affine coefficients (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, at pixel corners.
+    height, width : int
+        Rows and columns.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        a, b, _, d, e, _ = self.transform
+        if b or d:
+            raise InputError(f"grid transform {self.transform} is rotated; expected rows along one axis")
+        if not a or not e or self.height < 1 or self.width < 1:
+            raise InputError(f"grid {self.height} x {self.width} with pixel {a} x {e} is empty")
+
+    @classmethod
+    def from_bounds(
+        cls, crs: str, bounds: tuple[float, float, float, float], resolution: float | tuple[float, float]
+    ) -> Grid:
+        """North-up grid over (left, bottom, right, top), its edges moved outwards to multiples of the resolution.
+
+        Parameters
+        ----------
+        crs : str
+        bounds : tuple of float
+            In units of the CRS.
+        resolution : float or (x, y)
+            Pixel size in units of the CRS.
+        """
+        rx, ry = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+        left, bottom, right, top = bounds
+        if not (right > left and top > bottom and rx > 0 and ry > 0):
+            raise InputError(
+                f"bounds {bounds} at resolution {resolution}: expected left < right, bottom < top, resolution > 0"
+            )
+        # Rounding first keeps an edge that lies on a multiple from being pushed out by a float residue.
+        west, north = np.floor(round(left / rx, 9)) * rx, np.ceil(round(top / ry, 9)) * ry
+        width = int(np.ceil(round((right - west) / rx, 9)))
+        height = int(np.ceil(round((north - bottom) / ry, 9)))
+        return cls(crs, (float(rx), 0.0, float(west), 0.0, float(-ry), float(north)), height, width)
+
+    @cached_property
+    def affine(self) -> Affine:
+        """The transform as an `affine.Affine`."""
+        return Affine(*self.transform)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) in units of the CRS."""
+        a, _, c, _, e, f = self.transform
+        xs, ys = sorted((c, c + a * self.width)), sorted((f, f + e * self.height))
+        return xs[0], ys[0], xs[1], ys[1]
+
+    def x(self, cols: NDArray[Any]) -> Float:
+        """X of column centres."""
+        return self.transform[2] + (np.asarray(cols, dtype=np.float64) + 0.5) * self.transform[0]
+
+    def y(self, rows: NDArray[Any]) -> Float:
+        """Y of row centres."""
+        return self.transform[5] + (np.asarray(rows, dtype=np.float64) + 0.5) * self.transform[4]
+
+    def position(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[Float, Float]:
+        """Fractional (row, column) of points; the whole part is the pixel that holds them."""
+        a, _, c, _, e, f = self.transform
+        return (np.asarray(y) - f) / e, (np.asarray(x) - c) / a
+
+    def crop(self, tile: Tile) -> Grid:
+        """The grid of a tile of this grid."""
+        a, b, c, d, e, f = self.transform
+        return Grid(self.crs, (a, b, c + a * tile.col, d, e, f + e * tile.row), tile.height, tile.width)
+
+    def aligned_offset(self, other: Grid) -> tuple[int, int] | None:
+        """(row, column) in `other` of this grid's pixel (0, 0) if the pixels of both coincide, else None."""
+        if not _same_crs(self.crs, other.crs):
+            return None
+        a, e = self.transform[0], self.transform[4]
+        if not np.allclose((a, e), (other.transform[0], other.transform[4]), rtol=1e-9, atol=0):
+            return None
+        col = (self.transform[2] - other.transform[2]) / a
+        row = (self.transform[5] - other.transform[5]) / e
+        if abs(col - round(col)) > 1e-6 or abs(row - round(row)) > 1e-6:
+            return None
+        return round(row), round(col)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, read back by `from_dict`."""
+        return {
+            "crs": self.crs,
+            "transform": list(self.transform),
+            "height": self.height,
+            "width": self.width,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Grid:
+        """Inverse of `to_dict`."""
+        a, b, c, d, e, f = (float(v) for v in data["transform"])
+        return cls(str(data["crs"]), (a, b, c, d, e, f), int(data["height"]), int(data["width"]))
+
+
+@dataclass(frozen=True)
+class CellLookup:
+    """Which cell of another grid each pixel of a tile lies in.
+
+    Attributes
+    ----------
+    rows, cols : slice
+        The part of the other grid that the tile touches; empty slices if it touches none.
+    index : ndarray of int32, shape (tile.height, tile.width)
+        Flat index into that part (row-major); -1 where the pixel lies outside the other grid.
+    """
+
+    rows: slice
+    cols: slice
+    index: NDArray[np.int32]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the part of the other grid."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+
+def tiles(grid: Grid, size: int) -> Iterator[Tile]:
+    """Tiles of at most ``size`` x ``size`` pixels, row by row; those at the far edges are smaller."""
+    for row in range(0, grid.height, size):
+        for col in range(0, grid.width, size):
+            yield Tile(row, col, min(size, grid.height - row), min(size, grid.width - col))
+
+
+def day_blocks(start: int, stop: int, length: int, origin: int) -> Iterator[tuple[int, int]]:
+    """Cut days ``start`` to ``stop`` (exclusive) at ``origin`` plus multiples of ``length``."""
+    day = start
+    while day < stop:
+        end = min(stop, origin + ((day - origin) // length + 1) * length)
+        yield day, end
+        day = end
+
+
+@lru_cache(maxsize=64)
+def _transformer(source: str, target: str) -> Transformer:
+    try:
+        return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
+    except Exception as error:
+        raise InputError(f"no way from CRS {source} to {target}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _same_crs(one: str, other: str) -> bool:
+    return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
+
+
+@lru_cache(maxsize=64)
+def _unit_metres(crs: str) -> float:
+    known = CRS.from_user_input(crs)
+    if known.is_geographic:
+        return _METRES_PER_DEGREE
+    return float(known.axis_info[0].unit_conversion_factor or 1.0)
+
+
+def _exact(grid: Grid, crs: str, rows: Float, cols: Float) -> tuple[Float, Float]:
+    """Coordinates in `crs` of pixel centres, by the full projection."""
+    x, y = grid.x(cols), grid.y(rows)
+    if _same_crs(grid.crs, crs):
+        return x, y
+    return _transformer(grid.crs, crs).transform(x, y)
+
+
+def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, float]:
+    """Coordinates in `crs` of a tile's pixel centres, and the largest error in pixels of the node mesh.
+
+    The projection is computed at nodes every few pixels of the *grid* (never of the tile, so that a pixel's
+    coordinates do not depend on how the grid was tiled) and interpolated bilinearly between them.
+    """
+    step = max(abs(grid.transform[0]), abs(grid.transform[4])) * _unit_metres(grid.crs)
+    spacing = int(min(_NODE_SPACING, _NODE_REACH_M // step)) if step else 1
+    rows = np.arange(tile.row, tile.row + tile.height, dtype=np.float64)
+    cols = np.arange(tile.col, tile.col + tile.width, dtype=np.float64)
+    if spacing < 2 or _same_crs(grid.crs, crs):
+        x, y = _exact(grid, crs, np.repeat(rows, len(cols)), np.tile(cols, len(rows)))
+        return x.reshape(tile.height, tile.width), y.reshape(tile.height, tile.width), 0.0
+    node_rows = np.arange(tile.row // spacing, (tile.row + tile.height - 1) // spacing + 2) * float(spacing)
+    node_cols = np.arange(tile.col // spacing, (tile.col + tile.width - 1) // spacing + 2) * float(spacing)
+    nx, ny = _exact(grid, crs, np.repeat(node_rows, len(node_cols)), np.tile(node_cols, len(node_rows)))
+    shape = len(node_rows), len(node_cols)
+    found = [_bilinear(v.reshape(shape), rows, cols, spacing) for v in (nx, ny)]
+    return found[0], found[1], 0.1
+
+
+def _bilinear(nodes: Float, rows: Float, cols: Float, spacing: int) -> Float:
+    r, c = (rows // spacing).astype(int), (cols // spacing).astype(int)
+    fr, fc = (rows - r * spacing) / spacing, (cols - c * spacing) / spacing
+    r, c = r - r[0], c - c[0]
+    across = nodes[:, c] * (1 - fc) + nodes[:, c + 1] * fc
+    return across[r] * (1 - fr)[:, None] + across[r + 1] * fr[:, None]
+
+
+def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
+    """Longitude and latitude (EPSG:4326, degree) of a tile's pixel centres.
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (tile.height, tile.width)
+        Within 2 cm on the ground of the full projection, and the same for any tiling.
+    """
+    x, y, _ = _coordinates(grid, tile, "EPSG:4326")
+    return x, y
+
+
+def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
+    """Find the cell of `other` that holds each pixel centre of a tile, exactly.
+
+    Pixels whose interpolated position is within a safe distance of a cell edge are projected in full.
+    """
+    offset = grid.aligned_offset(other)
+    if offset is not None:
+        rows = np.arange(tile.row, tile.row + tile.height) + offset[0]
+        cols = np.arange(tile.col, tile.col + tile.width) + offset[1]
+        row, col = np.broadcast_arrays(rows[:, None], cols[None, :])
+    else:
+        x, y, doubt = _coordinates(grid, tile, other.crs)
+        r, c = other.position(x, y)
+        if doubt:
+            _settle(grid, tile, other, r, c, doubt)
+        row, col = np.floor(r).astype(np.int64), np.floor(c).astype(np.int64)
+    inside = (row >= 0) & (row < other.height) & (col >= 0) & (col < other.width)
+    if not inside.any():
+        return CellLookup(slice(0, 0), slice(0, 0), np.full(row.shape, -1, dtype=np.int32))
+    top, bottom = int(row[inside].min()), int(row[inside].max()) + 1
+    left, right = int(col[inside].min()), int(col[inside].max()) + 1
+    index = (row - top) * (right - left) + (col - left)
+    return CellLookup(
+        slice(top, bottom), slice(left, right), np.where(inside, index, -1).astype(np.int32)
+    )
+
+
+def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: float) -> None:
+    """Project in full, in place, the pixels that stand so near a cell edge that the mesh may err."""
+    metres = _unit_metres(other.crs)
+    near_r = doubt / (abs(other.transform[4]) * metres)
+    near_c = doubt / (abs(other.transform[0]) * metres)
+    unsure = (np.abs(r - np.round(r)) < near_r) | (np.abs(c - np.round(c)) < near_c)
+    if not unsure.any():
+        return
+    i, j = np.nonzero(unsure)
+    x, y = _exact(grid, other.crs, i + float(tile.row), j + float(tile.col))
+    r[i, j], c[i, j] = other.position(x, y)

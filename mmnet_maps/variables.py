@@ -1,0 +1,236 @@
+"""Every variable of the published method: unit, range, origin, and how its gaps are filled."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mmnet_maps.config import Config
+
+__all__ = ["VARIABLES", "Variable"]
+
+Kind = Literal["constant", "snapshot", "series", "target"]
+Cadence = Literal["static", "yearly", "daily", "irregular"]
+Fill = Literal["none", "linear", "hold", "past"]
+
+
+class Variable(Config):
+    """One physical variable, under one name everywhere.
+
+    Attributes
+    ----------
+    name, long_name, unit : str
+        Name in tables and cubes, description, UDUNITS unit.
+    kind : {"constant", "snapshot", "series", "target"}
+        How a model uses it.
+    cadence : {"static", "yearly", "daily", "irregular"}
+        How often the source gives it.
+    source : str
+        Origin; variables of one source share a native grid and its dates.
+    valid_range : tuple of float
+        Physical limits in `unit`; values outside are reported, and set to missing where the method says so.
+    fill : {"none", "linear", "hold", "past"}
+        Gap filling in time: a line between neighbours, the value before (then the value after), or the
+        value before alone (causal).
+    max_gap : int, optional
+        Longest gap, in days, that is bridged; beyond it a value is held this long and then missing.
+        None bridges every gap, as published.
+    max_age : int, optional
+        Days since the nearest observation above which a pixel is flagged as resting on old input.
+    min_share : float
+        Smallest share of a station's rows that must hold an observation before gaps are filled.
+    collection, band : str
+        Earth Engine collection id and band.
+    resolution : str
+        Native grid, for the reader.
+    standard_name : str, optional
+        CF standard name, where there is one.
+    """
+
+    name: str
+    long_name: str
+    unit: str
+    kind: Kind
+    cadence: Cadence
+    source: str
+    valid_range: tuple[float, float]
+    fill: Fill = "none"
+    max_gap: int | None = None
+    max_age: int | None = None
+    min_share: float = 0.0
+    collection: str = ""
+    band: str = ""
+    resolution: str = ""
+    standard_name: str | None = None
+
+
+def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float = 1.0) -> Variable:
+    return Variable(
+        name=name,
+        long_name=long_name,
+        unit=unit,
+        kind="snapshot",
+        cadence="irregular",
+        source="hls",
+        valid_range=(0.0, high),
+        fill="linear",
+        max_gap=90,
+        max_age=30,
+        min_share=0.03,
+        collection="NASA/HLS/HLSL30/v002",
+        band=band,
+        resolution="30 m UTM",
+    )
+
+
+def _radar(name: str, unit: str, low: float, high: float, long_name: str) -> Variable:
+    return Variable(
+        name=name,
+        long_name=long_name,
+        unit=unit,
+        kind="snapshot",
+        cadence="irregular",
+        source="sentinel1",
+        valid_range=(low, high),
+        fill="linear",
+        max_gap=60,
+        max_age=30,
+        min_share=0.05,
+        collection="COPERNICUS/S1_GRD",
+        band=name,
+        resolution="10 m UTM",
+    )
+
+
+def _weather(name: str, unit: str, low: float, high: float, long_name: str) -> Variable:
+    return Variable(
+        name=name,
+        long_name=long_name,
+        unit=unit,
+        kind="series",
+        cadence="daily",
+        source="gridmet",
+        valid_range=(low, high),
+        collection="IDAHO_EPSCOR/GRIDMET",
+        band=name,
+        resolution="1/24 degree EPSG:4326",
+    )
+
+
+def _constant(
+    name: str, unit: str, low: float, high: float, source: str, collection: str, long_name: str
+) -> Variable:
+    return Variable(
+        name=name,
+        long_name=long_name,
+        unit=unit,
+        kind="constant",
+        cadence="static",
+        source=source,
+        valid_range=(low, high),
+        collection=collection,
+        band=name,
+        resolution="10 m" if source == "terrain" else "30 m",
+    )
+
+
+_DEM, _POLARIS = "USGS/3DEP/10m", "projects/sat-io/open-datasets/polaris"
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        name="VWC_5",
+        long_name="volumetric soil moisture, 0-5 cm, in situ",
+        unit="m3 m-3",
+        kind="target",
+        cadence="daily",
+        source="in_situ",
+        valid_range=(0.0, 1.0),
+        standard_name="volume_fraction_of_condensed_water_in_soil",
+    ),
+    Variable(
+        name="SMAP",
+        long_name="SMAP L4 surface soil moisture, mean of the UTC day",
+        unit="m3 m-3",
+        kind="snapshot",
+        cadence="daily",
+        source="smap",
+        valid_range=(0.0, 0.9),
+        fill="hold",
+        max_gap=10,
+        max_age=3,
+        collection="NASA/SMAP/SPL4SMGP/007",
+        band="sm_surface",
+        resolution="9 km EASE-2",
+    ),
+    _optical("Blue", "B2", "surface reflectance, blue"),
+    _optical("Green", "B3", "surface reflectance, green"),
+    _optical("Red", "B4", "surface reflectance, red"),
+    _optical("NIR", "B5", "surface reflectance, near infrared"),
+    _optical("SWIR1", "B6", "surface reflectance, short-wave infrared 1.6 um"),
+    _optical("SWIR2", "B7", "surface reflectance, short-wave infrared 2.2 um"),
+    _optical("TIRS1", "B10", "thermal infrared 1, not used by the model", "degC", 100.0),
+    _optical("TIRS2", "B11", "thermal infrared 2, not used by the model", "degC", 100.0),
+    _radar("VV", "dB", -20.0, -5.0, "backscatter, VV"),
+    _radar("VH", "dB", -30.0, -10.0, "backscatter, VH"),
+    _radar("angle", "degree", 0.0, 90.0, "incidence angle, not used by the model"),
+    _weather("eto", "mm d-1", 0.0, 30.0, "grass reference evapotranspiration"),
+    _weather("etr", "mm d-1", 0.0, 40.0, "alfalfa reference evapotranspiration"),
+    _weather("pr", "mm d-1", 0.0, 700.0, "precipitation"),
+    _weather("sph", "kg kg-1", 0.0, 0.05, "specific humidity"),
+    _weather("srad", "W m-2", 0.0, 600.0, "downward short-wave radiation"),
+    _weather("vpd", "kPa", 0.0, 12.0, "mean vapour pressure deficit"),
+    _weather("vs", "m s-1", 0.0, 40.0, "wind speed at 10 m"),
+    Variable(
+        name="LST",
+        long_name="MOD11A1 day-time land surface temperature as stored, kelvin = 0.02 x value",
+        unit="0.02 K",
+        kind="series",
+        cadence="daily",
+        source="modis",
+        valid_range=(7500.0, 65535.0),
+        fill="linear",
+        max_gap=30,
+        max_age=8,
+        min_share=0.03,
+        collection="MODIS/061/MOD11A1",
+        band="LST_Day_1km",
+        resolution="1 km sinusoidal",
+    ),
+    _constant("elevation", "m", -500.0, 9000.0, "terrain", _DEM, "elevation above sea level"),
+    _constant("slope", "degree", 0.0, 90.0, "terrain", _DEM, "slope"),
+    _constant("aspect", "degree", 0.0, 360.0, "terrain", _DEM, "aspect, clockwise from north"),
+    _constant("clay", "%", 0.0, 100.0, "soil", _POLARIS, "clay, 0-5 cm"),
+    _constant("sand", "%", 0.0, 100.0, "soil", _POLARIS, "sand, 0-5 cm"),
+    _constant("bd", "g cm-3", 0.0, 2.65, "soil", _POLARIS, "bulk density, 0-5 cm"),
+    Variable(
+        name="LC",
+        long_name="NLCD land cover code",
+        unit="1",
+        kind="constant",
+        cadence="yearly",
+        source="landcover",
+        valid_range=(11.0, 95.0),
+        collection="USGS/NLCD_RELEASES/2021_REL/NLCD",
+        band="landcover",
+        resolution="30 m",
+    ),
+    Variable(
+        name="Latitude",
+        long_name="latitude of the station or pixel centre",
+        unit="degree_north",
+        kind="constant",
+        cadence="static",
+        source="place",
+        valid_range=(-90.0, 90.0),
+        standard_name="latitude",
+    ),
+    Variable(
+        name="Longitude",
+        long_name="longitude of the station or pixel centre",
+        unit="degree_east",
+        kind="constant",
+        cadence="static",
+        source="place",
+        valid_range=(-180.0, 180.0),
+        standard_name="longitude",
+    ),
+)
