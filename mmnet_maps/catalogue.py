@@ -36,16 +36,16 @@ _OPTICAL_INDICES: dict[str, tuple[str, ...]] = {
     "lswi": ("NIR", "SWIR1"),
     "nsdsi": ("SWIR1", "SWIR2"),
 }
-_RADAR_INDICES: dict[str, tuple[str, ...]] = {
-    name: ("VV", "VH") for name in ("cr", "dpsvim", "pol", "rvim", "vvvh")
-}
+_RADAR_INDICES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("cr", "dpsvim", "pol", "rvim", "vvvh"), ("VV", "VH")
+)
 #: The ten indices, in feature order, with the variables that each is computed from.
 INDICES = _OPTICAL_INDICES | _RADAR_INDICES
 
 #: Inputs of every derived feature; any other feature is the variable of its own name.
 #: ``DoY`` is the day of year, known from the date alone.
 FEATURE_INPUTS: dict[str, tuple[str, ...]] = {
-    **{name: ("LC",) for name in _LAND_COVER},
+    **dict.fromkeys(_LAND_COVER, ("LC",)),
     "DoY_normalized": ("DoY",),
     "DoY_sin": ("DoY",),
     "DoY_cos": ("DoY",),
@@ -130,7 +130,7 @@ class Catalogue(Config):
         late = [f for f in rest if f == "SMAP" or f in INDICES]
         early = [f for f in rest if f not in late]
         cover = ["LC"] if any(f in _LAND_COVER for f in self.snapshot) else []
-        return tuple([*cover, *early, *self.series, *late])
+        return (*cover, *early, *self.series, *late)
 
     @property
     def window_days(self) -> int:
@@ -151,7 +151,7 @@ class Catalogue(Config):
         )
 
     def adding(self, variable: Variable) -> Catalogue:
-        """Add a variable: as the last series channel if its kind is series, else as the last snapshot feature.
+        """Add a variable: the last series channel if its kind is series, else the last snapshot feature.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Catalogue(Config):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that gives a trained weight its meaning: names, order, units, lags, encoding."""
+        """Digest of all that gives a weight its meaning: names, order, units, lags, encoding."""
         meaning = {
             "units": {name: self[name].unit for name in self.required},
             "snapshot": self.snapshot,

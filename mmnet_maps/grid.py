@@ -61,7 +61,7 @@ class Grid:
     crs : str
         Anything pyproj reads: ``EPSG:32612``, WKT, a PROJ string.
     transform : tuple of float
-        Affine coefficients (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, at pixel corners.
+        Affine coefficients (a, b, c, d, e, f) of pixel corners: x = a col + b row + c, y = d col + e row + f.
     height, width : int
         Rows and columns.
     """
@@ -82,7 +82,7 @@ class Grid:
     def from_bounds(
         cls, crs: str, bounds: tuple[float, float, float, float], resolution: float | tuple[float, float]
     ) -> Grid:
-        """North-up grid over (left, bottom, right, top), its edges moved outwards to multiples of the resolution.
+        """North-up grid over (left, bottom, right, top), edges moved out to multiples of the resolution.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class Grid:
         left, bottom, right, top = bounds
         if not (right > left and top > bottom and rx > 0 and ry > 0):
             raise InputError(
-                f"bounds {bounds} at resolution {resolution}: expected left < right, bottom < top, resolution > 0"
+                f"bounds {bounds}, resolution {resolution}: expected left < right, bottom < top, resolution > 0"
             )
         # Rounding first keeps an edge that lies on a multiple from being pushed out by a float residue.
         west, north = np.floor(round(left / rx, 9)) * rx, np.ceil(round(top / ry, 9)) * ry
@@ -232,7 +232,8 @@ def _exact(grid: Grid, crs: str, rows: Float, cols: Float) -> tuple[Float, Float
     x, y = grid.x(cols), grid.y(rows)
     if _same_crs(grid.crs, crs):
         return x, y
-    return _transformer(grid.crs, crs).transform(x, y)
+    east, north = _transformer(grid.crs, crs).transform(x, y)
+    return np.asarray(east), np.asarray(north)
 
 
 def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, float]:
@@ -261,7 +262,8 @@ def _bilinear(nodes: Float, rows: Float, cols: Float, spacing: int) -> Float:
     fr, fc = (rows - r * spacing) / spacing, (cols - c * spacing) / spacing
     r, c = r - r[0], c - c[0]
     across = nodes[:, c] * (1 - fc) + nodes[:, c + 1] * fc
-    return across[r] * (1 - fr)[:, None] + across[r + 1] * fr[:, None]
+    found: Float = across[r] * (1 - fr)[:, None] + across[r + 1] * fr[:, None]
+    return found
 
 
 def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
@@ -298,9 +300,7 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
     top, bottom = int(row[inside].min()), int(row[inside].max()) + 1
     left, right = int(col[inside].min()), int(col[inside].max()) + 1
     index = (row - top) * (right - left) + (col - left)
-    return CellLookup(
-        slice(top, bottom), slice(left, right), np.where(inside, index, -1).astype(np.int32)
-    )
+    return CellLookup(slice(top, bottom), slice(left, right), np.where(inside, index, -1).astype(np.int32))
 
 
 def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: float) -> None:
@@ -312,5 +312,5 @@ def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: floa
     if not unsure.any():
         return
     i, j = np.nonzero(unsure)
-    x, y = _exact(grid, other.crs, i + float(tile.row), j + float(tile.col))
+    x, y = _exact(grid, other.crs, (i + tile.row).astype(np.float64), (j + tile.col).astype(np.float64))
     r[i, j], c[i, j] = other.position(x, y)

@@ -56,7 +56,7 @@ def land_cover_class(code: NDArray[np.generic]) -> NDArray[np.int8]:
 
 
 def encode(name: str, value: NDArray[np.floating] | float) -> Array:
-    """Encode day of year or aspect (degree): half-period cosine as published, or sine and cosine of the full period.
+    """Encode day of year or aspect (degree): half-period cosine, or sine and cosine of the full period.
 
     ``DoY_normalized`` = cos((DoY - 1) / 365 pi), ``aspect_normalized`` = cos(aspect / 360 pi); the cyclic
     pairs use a year of 365.25 days. Computed in float64, given as float32.
@@ -153,7 +153,7 @@ def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
     names : sequence of str
         Features, in the order of the rows of `out`; also ``LC``, the class as a number (MLP baseline).
     raw : mapping of str to ndarray of float32, shape (n,) or ()
-        Gap-filled variables by name; ``LC`` holds class indices (`land_cover_class`), ``DoY`` the day of year.
+        Gap-filled variables by name; ``LC`` holds class indices (`land_cover_class`), ``DoY`` the day.
     out : ndarray of float32, shape (len(names), n)
         Overwritten. An index with a zero denominator is missing (NaN), as is a one-hot column of class -1.
     """
@@ -198,7 +198,8 @@ def window(values: NDArray[np.float32], first: int, lags: Sequence[int], count: 
     if first - max(lags) < 0 or first + count - min(lags) > len(values):
         raise ValueError("the series does not reach as far as its windows")
     rows = first + np.arange(count)[:, None] - np.asarray(lags)[None, :]
-    return values[rows]
+    cut: NDArray[np.float32] = values[rows]
+    return cut
 
 
 @dataclass(frozen=True)
@@ -252,4 +253,5 @@ class Scaler:
     def series(self, values: Array) -> Array:
         """Scale series windows, shape (n, v, t)."""
         mean, std = self.series_mean.astype(np.float32), self.series_std.astype(np.float32)
-        return (values - mean[:, None]) / std[:, None]
+        scaled: Array = (values - mean[:, None]) / std[:, None]
+        return scaled
