@@ -96,7 +96,7 @@ class Grid:
         left, bottom, right, top = bounds
         if not (right > left and top > bottom and rx > 0 and ry > 0):
             raise InputError(
-                f"bounds {bounds}, resolution {resolution}: expected left < right, bottom < top, resolution > 0"
+                f"bounds {bounds}, resolution {resolution}: expected left < right, bottom < top, size > 0"
             )
         # Rounding first keeps an edge that lies on a multiple from being pushed out by a float residue.
         west, north = np.floor(round(left / rx, 9)) * rx, np.ceil(round(top / ry, 9)) * ry

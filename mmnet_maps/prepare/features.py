@@ -248,7 +248,9 @@ class Scaler:
 
     def snapshot(self, values: Array) -> Array:
         """Scale snapshot features, shape (n, p); float32 throughout, as the published loader does."""
-        return (values - self.snapshot_mean.astype(np.float32)) / self.snapshot_std.astype(np.float32)
+        mean, std = self.snapshot_mean.astype(np.float32), self.snapshot_std.astype(np.float32)
+        scaled: Array = (values - mean) / std
+        return scaled
 
     def series(self, values: Array) -> Array:
         """Scale series windows, shape (n, v, t)."""
