@@ -1,0 +1,95 @@
+"""The catalogue: orders of the specification, leaving out, adding, refusing what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.errors import InputError
+from mmnet_maps.variables import Variable
+
+SNAPSHOT = """LC_Shrub LC_Grassland LC_Barren LC_Wetland LC_Forest LC_Developed LC_Crop LC_Pasture DoY_normalized
+Latitude Longitude elevation slope aspect_normalized clay bd sand SMAP ndvi evi ndwi lswi nsdsi cr dpsvim pol rvim
+vvvh""".split()
+MLP = """LC DoY_normalized Latitude Longitude elevation slope aspect_normalized clay bd sand eto etr pr sph srad vpd vs
+LST SMAP ndvi evi ndwi lswi nsdsi cr dpsvim pol rvim vvvh""".split()
+
+
+def a_series_variable(name: str = "tmax") -> Variable:
+    return Variable(
+        name=name,
+        long_name="maximum temperature",
+        unit="degC",
+        kind="series",
+        cadence="daily",
+        source="weather",
+        valid_range=(-60, 60),
+    )
+
+
+def test_the_published_orders_are_those_of_the_specification() -> None:
+    catalogue = published_catalogue()
+    assert list(catalogue.snapshot) == SNAPSHOT
+    assert list(catalogue.series) == ["eto", "etr", "pr", "sph", "srad", "vpd", "vs", "LST"]
+    assert list(catalogue.mlp_features) == MLP
+    assert catalogue.lags == (10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+
+
+def test_leaving_out_radar_takes_its_five_indices_with_it() -> None:
+    without = published_catalogue().without(["VV", "VH"])
+    gone = [f for f in SNAPSHOT if f not in without.snapshot]
+    assert gone == ["cr", "dpsvim", "pol", "rvim", "vvvh"]
+    assert "VV" not in without.required
+
+
+def test_leaving_out_an_unknown_variable_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="variable rain is not in the catalogue"):
+        published_catalogue().without(["rain"])
+
+
+def test_an_added_series_variable_comes_last_and_changes_the_fingerprint() -> None:
+    base = published_catalogue()
+    more = base.adding(a_series_variable())
+    assert more.series == (*base.series, "tmax")
+    assert more.fingerprint != base.fingerprint
+    with pytest.raises(InputError, match="already in the catalogue"):
+        more.adding(a_series_variable())
+
+
+def test_a_mismatch_names_what_differs_on_each_side() -> None:
+    base = published_catalogue()
+    other = base.without(["SMAP"]).adding(a_series_variable())
+    with pytest.raises(InputError) as caught:
+        base.refuse_mismatch(other, "the bundle", "the table")
+    assert "SMAP only in the bundle" in str(caught.value)
+    assert "tmax only in the table" in str(caught.value)
+
+
+def test_a_mismatch_of_unit_names_both_units() -> None:
+    base = published_catalogue()
+    changed = tuple(v.model_copy(update={"unit": "K"}) if v.name == "LST" else v for v in base.variables)
+    with pytest.raises(InputError, match=r"LST is in 0.02 K in a and in K in b"):
+        base.refuse_mismatch(base.model_copy(update={"variables": changed}), "a", "b")
+
+
+def test_both_encodings_lead_into_each_other() -> None:
+    base = published_catalogue()
+    cyclic = base.with_encoding("cyclic")
+    assert cyclic.snapshot[8:10] == ("DoY_sin", "DoY_cos")
+    assert cyclic.with_encoding("published") == base
+    with pytest.raises(InputError, match="encoding published in a, cyclic in b"):
+        base.refuse_mismatch(cyclic, "a", "b")
+
+
+def test_how_gaps_are_filled_does_not_change_the_meaning_of_weights() -> None:
+    base = published_catalogue()
+    assert base.with_fill("past").fingerprint == base.fingerprint
+    assert base.with_fill("past")["LST"].fill == "past"
+    assert base.with_fill("past")["pr"].fill == "none"
+
+
+def test_a_catalogue_survives_json() -> None:
+    base = published_catalogue("cyclic").adding(a_series_variable())
+    again = Catalogue.model_validate_json(base.model_dump_json())
+    assert again == base
+    assert again.fingerprint == base.fingerprint

@@ -1,0 +1,63 @@
+"""Configuration: YAML in and out, overrides, and one-line errors that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+
+
+class Inner(Config):
+    resolution: float = 30.0
+
+
+class Outer(Config):
+    epochs: int = 100
+    grid: Inner = Inner()
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    config = Outer(epochs=3, grid=Inner(resolution=10))
+    path.write_text(config.to_yaml())
+    assert Outer.load(path) == config
+
+
+def test_overrides_reach_inner_keys_and_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("epochs: 7\n")
+    config = Outer.load(path, ["epochs=1", "grid.resolution=90"])
+    assert (config.epochs, config.grid.resolution) == (1, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 1\n", "unknown key epoch; known keys are epochs, grid"),
+        ("epochs: many\n", "epochs: Input should be a valid integer.*found 'many'"),
+        ("grid: {size: 3}\n", r"unknown key grid\.size"),
+        ("- 1\n", "expected a mapping"),
+        ("a: [\n", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        Outer.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: no such"):
+        Outer.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "epochs.inner=3"])
+def test_a_wrong_override_is_shown(text: str) -> None:
+    with pytest.raises(InputError, match="--set"):
+        Outer.load(None, ["epochs=1", text])
