@@ -8,11 +8,15 @@ from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.variables import Variable
 
-SNAPSHOT = """LC_Shrub LC_Grassland LC_Barren LC_Wetland LC_Forest LC_Developed LC_Crop LC_Pasture DoY_normalized
-Latitude Longitude elevation slope aspect_normalized clay bd sand SMAP ndvi evi ndwi lswi nsdsi cr dpsvim pol rvim
-vvvh""".split()
-MLP = """LC DoY_normalized Latitude Longitude elevation slope aspect_normalized clay bd sand eto etr pr sph srad vpd vs
-LST SMAP ndvi evi ndwi lswi nsdsi cr dpsvim pol rvim vvvh""".split()
+SNAPSHOT = """
+LC_Shrub LC_Grassland LC_Barren LC_Wetland LC_Forest LC_Developed LC_Crop LC_Pasture DoY_normalized
+Latitude Longitude elevation slope aspect_normalized clay bd sand SMAP ndvi evi ndwi lswi nsdsi cr
+dpsvim pol rvim vvvh
+""".split()
+MLP = """
+LC DoY_normalized Latitude Longitude elevation slope aspect_normalized clay bd sand eto etr pr sph
+srad vpd vs LST SMAP ndvi evi ndwi lswi nsdsi cr dpsvim pol rvim vvvh
+""".split()
 
 
 def a_series_variable(name: str = "tmax") -> Variable:
