@@ -1,0 +1,60 @@
+"""Days as numbers: YYYYMMDD in tables and file names, days since 1970-01-01 in arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NO_DAY", "day_of_year", "from_yyyymmdd", "to_yyyymmdd", "year_of"]
+
+Days = NDArray[np.int64]
+
+#: Stands for a number that is not a date.
+NO_DAY = np.int64(np.iinfo(np.int64).min)
+
+
+def from_yyyymmdd(dates: NDArray[np.integer]) -> Days:
+    """Days since 1970-01-01 of YYYYMMDD numbers; `NO_DAY` where the number is not a date.
+
+    Parameters
+    ----------
+    dates : ndarray of integers, any shape
+
+    Examples
+    --------
+    >>> from_yyyymmdd(np.array([19700102, 20160230])).tolist() == [1, int(NO_DAY)]
+    True
+    """
+    number = np.asarray(dates, dtype=np.int64)
+    year, month, day = number // 10_000, number // 100 % 100, number % 100
+    usable = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    months = np.where(usable, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
+    days = months.astype("datetime64[D]").astype(np.int64) + np.where(usable, day - 1, 0)
+    # 31 April would run into May: a date is real only if it stays in its month.
+    same = days.astype("datetime64[D]").astype("datetime64[M]") == months
+    return np.where(usable & same, days, NO_DAY)
+
+
+def to_yyyymmdd(days: NDArray[np.integer]) -> NDArray[np.int64]:
+    """YYYYMMDD numbers of days since 1970-01-01."""
+    stamp = np.asarray(days, dtype=np.int64).astype("datetime64[D]")
+    months = stamp.astype("datetime64[M]")
+    count = months.astype(np.int64)
+    day = (stamp - months).astype(np.int64) + 1
+    dates: Days = (count // 12 + 1970) * 10_000 + (count % 12 + 1) * 100 + day
+    return dates
+
+
+def year_of(days: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Calendar year of days since 1970-01-01."""
+    years: Days = (
+        np.asarray(days, dtype=np.int64).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
+    )
+    return years + 1970
+
+
+def day_of_year(days: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Day of the year, 1 on the first of January."""
+    stamp = np.asarray(days, dtype=np.int64).astype("datetime64[D]")
+    since: Days = (stamp - stamp.astype("datetime64[Y]")).astype(np.int64)
+    return since + 1

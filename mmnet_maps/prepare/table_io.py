@@ -1,0 +1,223 @@
+"""Station tables on disk: Parquet or CSV, with the catalogue that gives their columns a meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, published_catalogue
+from mmnet_maps.dates import day_of_year, from_yyyymmdd
+from mmnet_maps.errors import InputError
+from mmnet_maps.prepare.features import write_features
+
+__all__ = ["model_columns", "read_table", "write_table"]
+
+_METADATA_KEY = b"mmnet_maps.catalogue"
+_TEXT = ("ID", "Network", "Domain")
+_KEYS = ("ID", "Date", "Latitude", "Longitude")
+#: Columns that keep the type in which they are read; every other column of the catalogue is float32.
+_EXACT = ("Latitude", "Longitude", "VWC_5", "DoY", "LC")
+
+
+def model_columns(catalogue: Catalogue) -> tuple[str, ...]:
+    """Columns that a model reads: the snapshot, then ``{series}`` of the day and ``{series}_{lag}``."""
+    lagged = (f"{name}_{lag}" if lag else name for name in catalogue.series for lag in catalogue.lags)
+    return tuple(dict.fromkeys((*catalogue.snapshot, *lagged)))
+
+
+def write_table(frame: pd.DataFrame, path: Path, catalogue: Catalogue) -> None:
+    """Write a station table under its final name only once it is whole.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row a station-day.
+    path : Path
+        ``.parquet`` (the catalogue goes into its schema metadata) or ``.csv`` (into a file
+        ``<name>.csv.catalogue.json`` beside it).
+    catalogue : Catalogue
+
+    Raises
+    ------
+    InputError
+        The ending is neither, or the folder does not exist.
+    """
+    ending = _ending(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    text = json.dumps(catalogue.model_dump(mode="json"))
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if ending == ".parquet":
+            metadata = {**(table.schema.metadata or {}), _METADATA_KEY: text.encode()}
+            pq.write_table(table.replace_schema_metadata(metadata), half, compression="zstd")
+        else:
+            _write_csv(table, half)
+            _write_sidecar(path, text)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, Catalogue]:
+    """Read a station table and its catalogue.
+
+    A table that carries no catalogue (one of the published scripts, say) is taken to be of the published one,
+    with the cyclic encoding if it has a column ``DoY_sin``; features that it lacks are computed from its own
+    columns where these are there.
+
+    Returns
+    -------
+    frame : DataFrame
+        Model columns in float32, missing values NaN.
+    catalogue : Catalogue
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable or empty, or lacks columns, which the message names.
+    """
+    ending = _ending(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such station table")
+    try:
+        table, text = _read_parquet(path) if ending == ".parquet" else _read_csv(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a readable {ending[1:]} table: {_one_line(error)}") from None
+    frame = table.to_pandas()
+    if text is None:
+        catalogue = published_catalogue("cyclic" if "DoY_sin" in frame.columns else "published")
+        frame = _with_features(frame, catalogue)
+    else:
+        catalogue = _catalogue(text, path)
+    _refuse_incomplete(frame, catalogue, path)
+    return _in_float32(frame, catalogue, path), catalogue
+
+
+def _ending(path: Path) -> str:
+    if path.suffix not in (".parquet", ".csv"):
+        raise InputError(
+            f"{path}: a station table ends in .parquet or .csv, found {path.suffix or 'no ending'}"
+        )
+    return path.suffix
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.catalogue.json")
+
+
+def _write_sidecar(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.catalogue.{os.getpid()}.part")
+    half.write_text(text + "\n", encoding="utf-8")
+    half.replace(_sidecar(path))
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    # Arrow quotes every string and every column name unless told not to, and some readers stumble over that.
+    numbers = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    plain = not any(
+        _has_special(column) for column in table.columns if not any(kind(column.type) for kind in numbers)
+    )
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
+    with path.open("wb") as file:
+        file.write((",".join(table.column_names) + "\n").encode())
+        pa_csv.write_csv(table, file, options)
+
+
+def _has_special(column: pa.ChunkedArray) -> bool:
+    return any(any(c in str(value) for c in ',"\r\n') for value in column.unique().to_pylist())
+
+
+def _read_parquet(path: Path) -> tuple[pa.Table, str | None]:
+    table = pq.read_table(path)
+    text = (table.schema.metadata or {}).get(_METADATA_KEY)
+    return table, text.decode() if text is not None else None
+
+
+def _read_csv(path: Path) -> tuple[pa.Table, str | None]:
+    types = {name: pa.string() for name in _TEXT}
+    options = pa_csv.ConvertOptions(
+        column_types=types, strings_can_be_null=True, null_values=["", "NaN", "nan", "NA"]
+    )
+    table = pa_csv.read_csv(path, convert_options=options)
+    beside = _sidecar(path)
+    return table, beside.read_text(encoding="utf-8") if beside.is_file() else None
+
+
+def _catalogue(text: str, path: Path) -> Catalogue:
+    where = f"{_sidecar(path) if path.suffix == '.csv' else path}: catalogue"
+    try:
+        return Catalogue.from_mapping(json.loads(text), where=where)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not valid JSON: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _with_features(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """Add the derived features that the table lacks and that can be computed from its columns."""
+    frame = frame.copy(deep=False)
+    if (
+        "DoY" not in frame.columns
+        and "Date" in frame.columns
+        and pd.api.types.is_integer_dtype(frame["Date"])
+    ):
+        frame["DoY"] = day_of_year(from_yyyymmdd(frame["Date"].to_numpy()))
+    if "LC" in frame.columns and not pd.api.types.is_numeric_dtype(frame["LC"]):
+        order = {name: i for i, name in enumerate(LAND_COVER_CLASSES)}
+        frame["LC"] = frame["LC"].map(order).fillna(-1).astype(np.int8)
+    lacking = [
+        name
+        for name in catalogue.snapshot
+        if name not in frame.columns
+        and name in FEATURE_INPUTS
+        and all(_is_number(frame, needed) for needed in FEATURE_INPUTS[name])
+    ]
+    needs = dict.fromkeys(needed for name in lacking for needed in FEATURE_INPUTS[name])
+    raw = {name: frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for name in needs}
+    out = np.empty((len(lacking), len(frame)), dtype=np.float32)
+    write_features(lacking, raw, out)
+    for name, values in zip(lacking, out, strict=True):
+        frame[name] = values
+    return frame
+
+
+def _is_number(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame.columns and pd.api.types.is_numeric_dtype(frame[name])
+
+
+def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> None:
+    missing = [n for n in dict.fromkeys((*_KEYS, *model_columns(catalogue))) if n not in frame.columns]
+    if missing:
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise InputError(f"{path}: lacks columns {', '.join(missing[:8])}{more}")
+    if len(frame) == 0:
+        raise InputError(f"{path}: the table has no rows")
+    if not pd.api.types.is_integer_dtype(frame["Date"]):
+        raise InputError(
+            f"{path}: column Date holds {frame['Date'].dtype}, whole numbers YYYYMMDD were expected"
+        )
+
+
+def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> pd.DataFrame:
+    """Give the columns of the catalogue the type that they have when computed, whatever the file stored."""
+    columns = dict(frame.items())
+    for name in dict.fromkeys((*(v.name for v in catalogue.variables), *model_columns(catalogue))):
+        if name not in columns or name in _EXACT:
+            continue
+        if columns[name].isna().all():
+            columns[name] = pd.Series(np.full(len(frame), np.nan, dtype=np.float32))
+        elif not pd.api.types.is_numeric_dtype(columns[name]):
+            raise InputError(f"{path}: column {name} holds {columns[name].dtype}, numbers were expected")
+        columns[name] = columns[name].astype(np.float32)
+    return pd.DataFrame(columns, copy=False)
