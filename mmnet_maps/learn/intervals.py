@@ -1,0 +1,200 @@
+"""What a prediction is worth: conformal intervals, and the range of inputs that the model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.model_input import ModelInput
+
+__all__ = ["NOMINAL", "Envelope", "IntervalTable"]
+
+#: Share of held-out values that an interval is made to hold.
+NOMINAL = 0.9
+_LEAST_ROWS, _LEAST_STATIONS, _MOST_BINS = 200, 20, 10
+_TAIL, _MARGIN = 0.001, 0.05
+
+
+@dataclass(frozen=True)
+class IntervalTable:
+    """Quantiles of held-out residuals (observed minus predicted) as a function of the predicted value.
+
+    Attributes
+    ----------
+    centre : ndarray of float64, shape (k,)
+        Predicted values, increasing; offsets lie on a line between two of them and are constant outside.
+    lower, upper : ndarray of float64, shape (k,)
+        Offsets from the prediction to the ends of the interval.
+    nominal : float
+        Coverage aimed at.
+    rows, stations : int
+        How many held-out rows and stations the table rests on.
+    """
+
+    centre: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    nominal: float
+    rows: int
+    stations: int
+
+    @classmethod
+    def calibrate(
+        cls,
+        observed: NDArray[np.floating],
+        predicted: NDArray[np.floating],
+        station: NDArray[Any],
+        nominal: float = NOMINAL,
+    ) -> Self | None:
+        """Calibrate on rows that the model was not trained on.
+
+        Split conformal (Lei et al. 2018), each tail on its own, within bins of the predicted value. Rows of
+        one station are far from independent, so every station weighs the same within a bin, and the
+        finite-sample correction (K + 1) / K counts stations, not rows. With fewer stations than the level asks for, the
+        largest residual stands in for the infinite one of the theory.
+
+        Parameters
+        ----------
+        observed, predicted : ndarray, shape (n,)
+            Rows with a missing value in either are left out.
+        station : ndarray, shape (n,)
+            Station of each row.
+        nominal : float
+            Coverage aimed at, in (0, 1).
+
+        Returns
+        -------
+        IntervalTable or None
+            None where there is no row.
+        """
+        use = np.isfinite(observed) & np.isfinite(predicted)
+        if not use.any():
+            return None
+        value = np.asarray(predicted, dtype=np.float64)[use]
+        residual = np.asarray(observed, dtype=np.float64)[use] - value
+        code = np.unique(np.asarray(station)[use], return_inverse=True)[1]
+        centre, lower, upper = [], [], []
+        for inside in _bins(value, code):
+            low, high = _tails(residual[inside], code[inside], 0.5 + nominal / 2)
+            centre.append(float(np.median(value[inside])))
+            lower.append(low)
+            upper.append(high)
+        return cls(
+            np.array(centre), np.array(lower), np.array(upper), nominal, len(value), int(code.max()) + 1
+        )
+
+    def __call__(self, predicted: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Both ends of the interval, clipped to [0, 1]; missing where the prediction is; any shape."""
+        value = np.asarray(predicted, dtype=np.float32)
+        low = value + np.interp(value, self.centre, self.lower).astype(np.float32)
+        high = value + np.interp(value, self.centre, self.upper).astype(np.float32)
+        return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, which `from_json` reads back to the same bits."""
+        return {
+            "nominal": self.nominal,
+            "rows": self.rows,
+            "stations": self.stations,
+            "centre": self.centre.tolist(),
+            "lower": self.lower.tolist(),
+            "upper": self.upper.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Undo `to_json`."""
+        centre, lower, upper = (np.array(data[n], dtype=np.float64) for n in ("centre", "lower", "upper"))
+        return cls(centre, lower, upper, data["nominal"], data["rows"], data["stations"])
+
+
+def _bins(value: NDArray[np.float64], code: NDArray[np.intp]) -> list[NDArray[np.bool_]]:
+    """As many bins of equally many rows as keep enough rows and stations in each."""
+    for count in range(min(_MOST_BINS, len(value) // _LEAST_ROWS), 1, -1):
+        edges = np.quantile(value, np.linspace(0, 1, count + 1)[1:-1])
+        place = np.searchsorted(edges, value, side="right")
+        bins = [place == k for k in range(count)]
+        if all(b.sum() >= _LEAST_ROWS // 2 and len(np.unique(code[b])) >= _LEAST_STATIONS for b in bins):
+            return bins
+    return [np.ones(len(value), dtype=bool)]
+
+
+def _tails(residual: NDArray[np.float64], code: NDArray[np.intp], level: float) -> tuple[float, float]:
+    """Both tail quantiles of the residuals, every station weighing the same; never on the wrong side of 0."""
+    counts = np.bincount(code)
+    weight = 1.0 / counts[code]
+    stations = np.count_nonzero(counts)
+    target = min(1.0, level * (stations + 1) / stations)
+    upper = _weighted_quantile(residual, weight, target)
+    lower = -_weighted_quantile(-residual, weight, target)
+    return min(lower, 0.0), max(upper, 0.0)
+
+
+def _weighted_quantile(value: NDArray[np.float64], weight: NDArray[np.float64], level: float) -> float:
+    """Smallest value below or at which at least `level` of the weight lies."""
+    order = np.argsort(value, kind="stable")
+    reached = np.cumsum(weight[order])
+    # A rounding error of the sum must not push the level beyond the last value.
+    row = np.searchsorted(reached, level * reached[-1] * (1 - 1e-12), side="left")
+    return float(value[order[min(int(row), len(value) - 1)]])
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The range of each input over the training rows: outside it the model extrapolates.
+
+    Attributes
+    ----------
+    snapshot_low, snapshot_high : ndarray of float32, shape (p,)
+        Per snapshot feature, in catalogue order.
+    series_low, series_high : ndarray of float32, shape (v,)
+        Per series variable, all days together.
+    """
+
+    snapshot_low: NDArray[np.float32]
+    snapshot_high: NDArray[np.float32]
+    series_low: NDArray[np.float32]
+    series_high: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, inputs: ModelInput) -> Self:
+        """The 0.1 % and 99.9 % quantiles, moved out by 5 % of their distance; 0/1 columns as they are.
+
+        Raises
+        ------
+        InputError
+            There are no rows.
+        """
+        if len(inputs) == 0:
+            raise InputError("no training rows to take the range of the inputs from")
+        days = inputs.series.transpose(0, 2, 1).reshape(-1, inputs.series.shape[1])
+        return cls(*_range(inputs.snapshot), *_range(days))
+
+    def outside(self, inputs: ModelInput) -> NDArray[np.int32]:
+        """How many features and series variables leave the range, shape (n,); missing values do not."""
+        wide = (inputs.snapshot < self.snapshot_low) | (inputs.snapshot > self.snapshot_high)
+        long = (inputs.series < self.series_low[:, None]) | (inputs.series > self.series_high[:, None])
+        found: NDArray[np.int32] = (wide.sum(axis=1) + long.any(axis=2).sum(axis=1)).astype(np.int32)
+        return found
+
+    def to_json(self) -> dict[str, list[float]]:
+        """As plain values, which `from_json` reads back to the same bits."""
+        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, data: dict[str, list[float]]) -> Self:
+        """Undo `to_json`."""
+        return cls(**{name: np.array(data[name], dtype=np.float32) for name in cls.__dataclass_fields__})
+
+
+def _range(columns: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    low, high = np.nanquantile(columns, [_TAIL, 1 - _TAIL], axis=0)
+    margin = _MARGIN * (high - low)
+    least, most = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
+    flag = ((columns == 0) | (columns == 1)).all(axis=0)
+    first, last = np.where(flag, least, low - margin), np.where(flag, most, high + margin)
+    return first.astype(np.float32), last.astype(np.float32)

@@ -1,0 +1,248 @@
+"""Ridge, random forest and XGBoost behind one fit and predict, stored as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.models.trees import Trees
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "BaselineConfig",
+    "Forest",
+    "Ridge",
+    "XGBoost",
+    "fit_baseline",
+    "load_baseline",
+]
+
+Array = NDArray[np.float32]
+Stored = Mapping[str, NDArray[Any]]
+
+
+class BaselineConfig(Config):
+    """Settings of the three baselines.
+
+    Attributes
+    ----------
+    alpha : float
+        Ridge: penalty on the squared coefficients of the scaled columns.
+    trees, leaf, columns, depth : int, int, float, int or None
+        Forest: number of trees, least rows in a leaf, share of columns tried at a split, largest depth.
+    rounds, rate, boost_depth, share, patience : int, float, int, float, int
+        XGBoost: most rounds, learning rate, depth of a tree, share of rows and columns drawn for a tree, and
+        rounds without a better validation error after which it stops.
+    threads : int
+        Threads of the forest and of XGBoost.
+    """
+
+    alpha: float = 1.0
+    trees: int = 100
+    leaf: int = 5
+    columns: float = 0.33
+    depth: int | None = None
+    rounds: int = 1000
+    rate: float = 0.05
+    boost_depth: int = 6
+    share: float = 0.8
+    patience: int = 30
+    threads: int = 1
+
+
+class Baseline(Protocol):
+    """A fitted model of scaled columns."""
+
+    def predict(self, columns: Array) -> Array:
+        """Shape (n, k) to (n,)."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that `load_baseline` needs."""
+        ...
+
+
+class Ridge:
+    """Linear regression with a penalty on the squared coefficients; the intercept is free."""
+
+    def __init__(self, weight: NDArray[np.float64], intercept: float) -> None:
+        self.weight, self.intercept = weight, intercept
+
+    @classmethod
+    def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
+        """Solve the normal equations in float64."""
+        wide = columns.astype(np.float64)
+        mean, level = wide.mean(axis=0), float(target.mean())
+        wide -= mean
+        gram = wide.T @ wide
+        gram[np.diag_indices_from(gram)] += config.alpha
+        weight = np.linalg.solve(gram, wide.T @ (target - level)).astype(np.float64)
+        return cls(weight, level - float(mean @ weight))
+
+    def predict(self, columns: Array) -> Array:
+        """Shape (n, k) to (n,)."""
+        return (columns.astype(np.float64) @ self.weight + self.intercept).astype(np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Coefficients and intercept."""
+        return {"weight": self.weight, "intercept": np.array([self.intercept])}
+
+    @classmethod
+    def load(cls, stored: Stored) -> Self:
+        """Undo `arrays`."""
+        return cls(stored["weight"], float(stored["intercept"][0]))
+
+
+class Forest:
+    """Random forest, grown by scikit-learn, kept as arrays."""
+
+    def __init__(self, trees: Trees) -> None:
+        self.trees = trees
+
+    @classmethod
+    def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
+        """Grow the trees."""
+        from sklearn.ensemble import RandomForestRegressor
+
+        forest = RandomForestRegressor(
+            n_estimators=config.trees,
+            min_samples_leaf=config.leaf,
+            max_features=config.columns,
+            max_depth=config.depth,
+            n_jobs=config.threads,
+            random_state=seed,
+        )
+        return cls(Trees.from_forest(forest.fit(columns, target)))
+
+    def predict(self, columns: Array) -> Array:
+        """Shape (n, k) to (n,)."""
+        return self.trees.predict(columns).astype(np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The nodes of all trees."""
+        parts = {name: getattr(self.trees, name) for name in Trees.__dataclass_fields__ if name != "depth"}
+        return {**parts, "depth": np.array([self.trees.depth], dtype=np.int32)}
+
+    @classmethod
+    def load(cls, stored: Stored) -> Self:
+        """Undo `arrays`."""
+        parts = {name: stored[name] for name in Trees.__dataclass_fields__ if name != "depth"}
+        return cls(Trees(**parts, depth=int(stored["depth"][0])))
+
+
+class XGBoost:
+    """Gradient-boosted trees; stored in XGBoost's own binary JSON, which holds no code."""
+
+    def __init__(self, booster: Any) -> None:
+        self.booster = booster
+
+    @classmethod
+    def fit(
+        cls,
+        columns: Array,
+        target: NDArray[np.float64],
+        config: BaselineConfig,
+        seed: int,
+        held: tuple[Array, NDArray[np.float64]] | None = None,
+    ) -> Self:
+        """Boost until the validation rows stop improving."""
+        import xgboost
+
+        settings = {
+            "objective": "reg:squarederror",
+            "tree_method": "hist",
+            "eta": config.rate,
+            "max_depth": config.boost_depth,
+            "subsample": config.share,
+            "colsample_bytree": config.share,
+            "nthread": config.threads,
+            "seed": seed,
+            "verbosity": 0,
+        }
+        train = xgboost.DMatrix(columns, target, nthread=config.threads)
+        watched = [(xgboost.DMatrix(*held, nthread=config.threads), "validation")] if held else []
+        booster = xgboost.train(
+            settings,
+            train,
+            config.rounds,
+            evals=watched,
+            early_stopping_rounds=config.patience if held else None,
+            verbose_eval=False,
+        )
+        return cls(booster[: booster.best_iteration + 1] if held else booster)
+
+    def predict(self, columns: Array) -> Array:
+        """Shape (n, k) to (n,)."""
+        found: Array = self.booster.inplace_predict(np.ascontiguousarray(columns))
+        return found.astype(np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The booster as bytes."""
+        return {"booster": np.frombuffer(bytes(self.booster.save_raw("ubj")), dtype=np.uint8)}
+
+    @classmethod
+    def load(cls, stored: Stored) -> Self:
+        """Undo `arrays`."""
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray(stored["booster"].tobytes()))
+        return cls(booster)
+
+
+#: The baselines by the name that the command line uses.
+BASELINES = ("ridge", "forest", "xgboost")
+
+
+def fit_baseline(
+    kind: str,
+    columns: Array,
+    target: NDArray[np.float64],
+    held: tuple[Array, NDArray[np.float64]] | None,
+    config: BaselineConfig,
+    seed: int,
+) -> Baseline:
+    """Fit a baseline to scaled columns.
+
+    Parameters
+    ----------
+    kind : str
+        One of `BASELINES`.
+    columns : ndarray of float32, shape (n, k)
+    target : ndarray of float64, shape (n,)
+    held : tuple of columns and target, optional
+        Validation rows, on which XGBoost stops; the others do not use them.
+    config : BaselineConfig
+    seed : int
+
+    Raises
+    ------
+    InputError
+        There is no baseline of that name.
+    """
+    match kind:
+        case "ridge":
+            return Ridge.fit(columns, target, config, seed)
+        case "forest":
+            return Forest.fit(columns, target, config, seed)
+        case "xgboost":
+            return XGBoost.fit(columns, target, config, seed, held)
+    raise InputError(f"there is no baseline {kind}; known are {', '.join(BASELINES)}")
+
+
+def load_baseline(kind: str, stored: Stored) -> Baseline:
+    """Rebuild a baseline from what `Baseline.arrays` gave."""
+    match kind:
+        case "ridge":
+            return Ridge.load(stored)
+        case "forest":
+            return Forest.load(stored)
+        case "xgboost":
+            return XGBoost.load(stored)
+    raise InputError(f"there is no baseline {kind}; known are {', '.join(BASELINES)}")
