@@ -19,6 +19,7 @@ __all__ = [
     "Scaler",
     "encode",
     "land_cover_class",
+    "nearest_release",
     "window",
     "write_features",
 ]
@@ -53,6 +54,28 @@ def land_cover_class(code: NDArray[np.generic]) -> NDArray[np.int8]:
     whole = np.nan_to_num(number, nan=0.0)
     usable = (whole >= 0) & (whole <= 255) & (whole == np.floor(whole))
     return _CLASS_OF_CODE[np.where(usable, whole, 0).astype(np.int64)]
+
+
+def nearest_release(releases: Sequence[int], years: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Which yearly release of a map serves each year: the nearest, of two equally near the later.
+
+    With the releases 2016, 2019 and 2021 of the land cover map this is the published rule: 2016 for 2016-2017,
+    2019 for 2018-2019, 2021 for 2020-2022.
+
+    Parameters
+    ----------
+    releases : sequence of int
+        Years of the releases, at least one, in any order.
+    years : ndarray of integers
+
+    Returns
+    -------
+    ndarray of int64
+        Position in `releases`.
+    """
+    order = np.argsort(np.asarray(releases), kind="stable")[::-1]
+    distance = np.abs(np.asarray(years)[..., None] - np.asarray(releases)[order])
+    return order[np.argmin(distance, axis=-1)].astype(np.int64)
 
 
 def encode(name: str, value: NDArray[np.floating] | float) -> Array:

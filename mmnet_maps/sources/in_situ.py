@@ -1,0 +1,161 @@
+"""Ground truth and the network of stations that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmnet_maps.dates import NO_DAY, from_yyyymmdd
+from mmnet_maps.errors import InputError
+
+__all__ = ["read_in_situ", "read_network", "station_names"]
+
+_IN_SITU = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
+_PREFIXED = "USDA_ARS"
+_LIMITS = {"Latitude": 90.0, "Longitude": 180.0}
+
+
+def read_in_situ(path: Path) -> pd.DataFrame:
+    """Read the ground truth CSV.
+
+    Parameters
+    ----------
+    path : Path
+        Columns ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD), VWC_5 (m3 m-3, empty where
+        missing); others are left out.
+
+    Returns
+    -------
+    DataFrame
+        These columns in this order, a row a row of the file; Date as integers.
+
+    Raises
+    ------
+    InputError
+        The file, a column or every row is missing, or a cell cannot be read; the message names file and row.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such in situ CSV")
+    try:
+        frame = pd.read_csv(path, dtype={"ID": str, "Network": str}, usecols=lambda name: name in _IN_SITU)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+    _refuse_missing(path, frame, _IN_SITU)
+    if frame.empty:
+        raise InputError(f"{path}: the in situ table has no rows")
+    for name in ("Latitude", "Longitude", "VWC_5"):
+        frame[name] = _numbers(path, frame[name])
+    for name, limit in _LIMITS.items():
+        _refuse(path, frame[name], ~(frame[name].abs() <= limit), f"{name} between -{limit:g} and {limit:g}")
+    _refuse(path, frame["ID"], frame["ID"].isna(), "a station ID")
+    _refuse(path, frame["Network"], frame["Network"].isna(), "a network")
+    number = pd.to_numeric(frame["Date"], errors="coerce").fillna(0).astype(np.int64)
+    _refuse(path, frame["Date"], from_yyyymmdd(number.to_numpy()) == NO_DAY, "a Date YYYYMMDD")
+    frame["Date"] = number
+    frame["ID"] = station_names(frame["ID"], frame["Network"])
+    return frame.loc[:, list(_IN_SITU)]
+
+
+def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:
+    """Read the station network.
+
+    Parameters
+    ----------
+    path : Path
+        GeoPackage, Shapefile, GeoJSON or CSV with ID and Domain (W, M, E).
+    domain : bool
+        Whether a station without Domain is refused.
+
+    Returns
+    -------
+    DataFrame
+        A row a station; ID and Domain are text, the other attributes as they are, without the geometry. A
+        table without Latitude and Longitude gets them from its points.
+
+    Raises
+    ------
+    InputError
+        The file or a column is missing, a station has no Domain, or has two.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such network file")
+    frame = _network_csv(path) if path.suffix == ".csv" else _network_layer(path)
+    _refuse_missing(path, frame, ("ID", "Domain") if domain else ("ID",))
+    if frame.empty:
+        raise InputError(f"{path}: the network has no stations")
+    frame["ID"] = frame["ID"].astype(str)
+    if "Network" in frame.columns:
+        frame["ID"] = station_names(frame["ID"], frame["Network"])
+    if domain:
+        bad = frame["Domain"].isna()
+        if bad.any():
+            raise InputError(
+                f"{path}: station {frame.loc[bad, 'ID'].iloc[0]} has no Domain; expected W, M or E"
+            )
+        frame["Domain"] = frame["Domain"].astype(str)
+    frame = frame.drop_duplicates()
+    twice = frame["ID"].duplicated()
+    if twice.any():
+        raise InputError(
+            f"{path}: station {frame.loc[twice, 'ID'].iloc[0]} is there twice, with different values"
+        )
+    return frame.reset_index(drop=True)
+
+
+def station_names(ids: pd.Series, networks: pd.Series) -> pd.Series:
+    """Station ids as used everywhere: those of the network USDA_ARS carry its name in front."""
+    prefix = (networks == _PREFIXED) & ~ids.str.startswith(f"{_PREFIXED}_")
+    return ids.where(~prefix, f"{_PREFIXED}_" + ids)
+
+
+def _network_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"ID": str, "Network": str, "Domain": str})
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+
+
+def _network_layer(path: Path) -> pd.DataFrame:
+    import geopandas
+    from pyogrio.errors import DataSourceError
+
+    try:
+        layer = geopandas.read_file(path)
+    except DataSourceError as error:
+        raise InputError(f"{path}: not a readable network layer: {' '.join(str(error).split())}") from None
+    if not isinstance(layer, geopandas.GeoDataFrame):
+        return pd.DataFrame(layer)
+    frame = pd.DataFrame(layer.drop(columns=layer.geometry.name))
+    if not {"Latitude", "Longitude"} <= set(frame.columns):
+        if layer.crs is None:
+            raise InputError(f"{path}: neither Latitude and Longitude nor a CRS")
+        points = (
+            layer.geometry.to_crs("EPSG:4326").centroid if layer.crs.is_projected else layer.geometry.centroid
+        )
+        frame["Longitude"], frame["Latitude"] = points.x, points.y
+    return frame
+
+
+def _refuse_missing(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        found = ", ".join(str(name) for name in frame.columns[:12]) or "none of them"
+        raise InputError(f"{path}: lacks column {', '.join(missing)}; found {found}")
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    _refuse(path, column, numbers.isna() & column.notna(), f"a number in {column.name}")
+    return numbers.astype(np.float64)
+
+
+def _refuse(path: Path, column: pd.Series, bad: pd.Series | NDArray[np.bool_], expected: str) -> None:
+    """Raise for the first bad row; row 1 is the line of column names."""
+    where = np.flatnonzero(np.asarray(bad))
+    if where.size:
+        found = column.iloc[int(where[0])]
+        raise InputError(f"{path}: row {where[0] + 2}: expected {expected}, found {found!r}")
