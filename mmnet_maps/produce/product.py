@@ -27,20 +27,18 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.ledger import Entry, Ledger
+from mmnet_maps.produce.trust import FLAGS, NOT_COMPUTED, SOIL_MOISTURE
 from mmnet_maps.produce.units import Layout, Unit, iso
 
-__all__ = ["LAYERS", "NOT_COMPUTED", "VALUES", "Product", "create_product", "open_product"]
+__all__ = ["LAYERS", "Product", "create_product", "open_product"]
 
-#: The bit of ``quality`` that an unwritten pixel-day has; the fill value of the array.
-NOT_COMPUTED = 1 << 15
-
-VALUES = Packing(dtype="int16", scale=1e-4, missing=-32768)
 #: Storage of every layer, by name, in the order of the bands of an export.
 LAYERS: dict[str, Packing] = {
-    "soil_moisture": VALUES,
-    "lower": VALUES,
-    "upper": VALUES,
-    "quality": Packing(dtype="uint16", missing=NOT_COMPUTED),
+    "soil_moisture": SOIL_MOISTURE,
+    "lower": SOIL_MOISTURE,
+    "upper": SOIL_MOISTURE,
+    # What was never written has the bit "not computed".
+    "quality": Packing(dtype="uint16", missing=int(NOT_COMPUTED)),
 }
 _LONG_NAMES = {
     "soil_moisture": "volumetric soil moisture, 0-5 cm, daily mean",
@@ -222,7 +220,9 @@ class Product:
         return entry is not None and self._of_bundle(entry) and entry.first <= day < entry.stop
 
 
-def create_product(path: Path, layout: Layout, about: Mapping[str, Any], flags: Mapping[str, int]) -> Product:
+def create_product(
+    path: Path, layout: Layout, about: Mapping[str, Any], flags: Mapping[str, int] = FLAGS
+) -> Product:
     """Create an empty product; it appears whole under its name or not at all.
 
     Parameters
@@ -233,7 +233,7 @@ def create_product(path: Path, layout: Layout, about: Mapping[str, Any], flags: 
     about : mapping
         JSON values: what the maps are made from (``bundle``: its digest, ``catalogue``, ``precision``, ...).
     flags : mapping of str to int
-        Bits of ``quality`` by meaning; ``not_computed`` must be `NOT_COMPUTED`.
+        Bits of ``quality`` by meaning; ``not_computed`` is the fill value of the layer.
 
     Raises
     ------
@@ -242,8 +242,6 @@ def create_product(path: Path, layout: Layout, about: Mapping[str, Any], flags: 
     """
     if path.exists():
         raise InputError(f"{path}: already exists, expected a new product")
-    if flags.get("not_computed") != NOT_COMPUTED:
-        raise ValueError(f"quality bit not_computed is {flags.get('not_computed')}, expected {NOT_COMPUTED}")
     with _appearing(path) as draft:
         group = zarr.create_group(store=draft, zarr_format=3, attributes=_global_attributes(layout, about))
         # A group of its own keeps Zarr readers from taking the ledger for a broken array.

@@ -66,7 +66,7 @@ class Layout:
     block_days: int
 
     def blocks(self, first: int | None = None, stop: int | None = None) -> Iterator[tuple[int, int]]:
-        """Whole blocks that touch the days ``first`` to ``stop`` (exclusive), cut at the product's end alone."""
+        """Whole blocks that touch days ``first`` to ``stop`` (exclusive); the last ends with the product."""
         low = self.start if first is None else max(first, self.start)
         high = self.stop if stop is None else min(stop, self.stop)
         low -= (low - self.start) % self.block_days
