@@ -1,0 +1,270 @@
+"""Where Earth Engine keeps every variable: collections, bands, masks, pixel sizes, storage.
+
+The ids and bands of the published method are those of `mmnet_maps.variables`; here stands what is done with
+them. A configuration replaces any of it, a source at a time, so that another collection can stand in
+(Daymet, ERA5-Land, another land cover) or beside (HLSS30 with HLSL30).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from mmnet_maps.config import Config
+from mmnet_maps.packing import Packing
+from mmnet_maps.variables import VARIABLES
+
+__all__ = ["ASSETS", "Asset", "AssetSource", "Band", "Mask", "Requirement"]
+
+Times = Literal["daily", "means", "scenes", "yearly", "static"]
+
+
+class Band(Config):
+    """A band and the line from its values to the catalogue's unit: value = band x factor + offset."""
+
+    name: str
+    factor: float = 1.0
+    offset: float = 0.0
+
+
+class Mask(Config):
+    """Which pixels are kept; all others are missing.
+
+    Attributes
+    ----------
+    band : str
+        Band of the collection that decides.
+    clear_bits : tuple of int
+        Keep where these bits of the band are all 0.
+    above, below : float, optional
+        Keep where the band lies strictly between them.
+    variables : tuple of str
+        Variables that the mask is for; empty for all of the asset.
+    """
+
+    band: str
+    clear_bits: tuple[int, ...] = ()
+    above: float | None = None
+    below: float | None = None
+    variables: tuple[str, ...] = ()
+
+    def is_for(self, name: str) -> bool:
+        """Whether the variable of that name is masked by it."""
+        return not self.variables or name in self.variables
+
+
+class Requirement(Config):
+    """A property that an image must have: equal to a value, or a list that contains one."""
+
+    property: str
+    equals: str | float | None = None
+    contains: str | None = None
+
+
+class Asset(Config):
+    """One collection (or, for yearly and static sources, one image) and what is taken from it.
+
+    Attributes
+    ----------
+    id : str
+        Earth Engine id.
+    bands : dict of str to Band
+        Band of each catalogue variable; a plain string is a band already in the catalogue's unit.
+    masks : tuple of Mask
+    requires : tuple of Requirement
+        Properties of the images that are used.
+    smooth : dict of str to int
+        Radius in pixels of the Gaussian kernel that a variable is smoothed with, after its masks.
+    also : tuple of str
+        Further bands that station tables carry, under their own names.
+    terrain : bool
+        The image is an elevation; slope, aspect and hillshade are computed from it.
+    year, from_year : int, optional
+        For yearly sources: the edition, and the first year that it is used for.
+    """
+
+    id: str
+    bands: dict[str, Band]
+    masks: tuple[Mask, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    smooth: dict[str, int] = {}
+    also: tuple[str, ...] = ()
+    terrain: bool = False
+    year: int | None = None
+    from_year: int | None = None
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _plain_bands(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: {"name": v} if isinstance(v, str) else v for k, v in value.items()}
+
+
+class AssetSource(Config):
+    """One source of the catalogue as Earth Engine gives it.
+
+    Attributes
+    ----------
+    times : {"daily", "means", "scenes", "yearly", "static"}
+        An image a day; several fields a day, of which the mean of the UTC day is taken; scenes on irregular
+        days, mosaicked by day in a cube; an edition for some years; one image for all time.
+    assets : tuple of Asset
+        Collections whose images stand beside each other.
+    scale : float
+        Pixel size, in metres, at which the disc around a station is sampled.
+    crs : str, optional
+        CRS of that sampling; by default each image's own.
+    reducer : {"mean", "mode"}
+        What is taken of the pixels in the disc.
+    pixel : float, optional
+        Pixel size, in metres, of the cube's grid in the region's UTM zone; without one the grid is the
+        asset's own.
+    packings : dict of str to Packing
+        How a cube stores each variable; the missing value must be given.
+    """
+
+    times: Times
+    assets: tuple[Asset, ...]
+    scale: float = 30.0
+    crs: str | None = None
+    reducer: Literal["mean", "mode"] = "mean"
+    pixel: float | None = None
+    packings: dict[str, Packing] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in self.variables:
+            if name in self.packings and self.packings[name].missing is None:
+                raise ValueError(f"packing of {name} has no missing value; masked pixels need one")
+        if self.times == "yearly" and any(a.year is None or a.from_year is None for a in self.assets):
+            raise ValueError("every asset of a yearly source needs year and from_year")
+        return self
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of all variables that its assets give, each once."""
+        return tuple(dict.fromkeys(name for asset in self.assets for name in asset.bands))
+
+
+_BAND = {v.name: v.band for v in VARIABLES}
+_COLLECTION = {v.name: v.collection for v in VARIABLES}
+
+
+def _bands(*names: str) -> dict[str, Band]:
+    return {name: Band(name=_BAND[name]) for name in names}
+
+
+def _int16(scale: float, missing: int = -9999) -> Packing:
+    return Packing(dtype="int16", scale=scale, missing=missing)
+
+
+def _uint16(scale: float, missing: int = 65535) -> Packing:
+    return Packing(dtype="uint16", scale=scale, missing=missing)
+
+
+_REFLECTANCES = ("Blue", "Green", "Red", "NIR", "SWIR1", "SWIR2")
+_THERMAL = ("TIRS1", "TIRS2")
+_WEATHER = {"eto": 0.1, "etr": 0.1, "pr": 0.1, "sph": 1e-5, "srad": 0.1, "vpd": 0.01, "vs": 0.1}
+
+#: Every source of the published method. The masks are those of its exports.
+ASSETS: dict[str, AssetSource] = {
+    "smap": AssetSource(
+        times="means",
+        assets=(Asset(id=_COLLECTION["SMAP"], bands=_bands("SMAP")),),
+        packings={"SMAP": _int16(1e-4)},
+    ),
+    "hls": AssetSource(
+        times="scenes",
+        assets=(
+            Asset(
+                id=_COLLECTION["Blue"],
+                bands=_bands(*_REFLECTANCES, *_THERMAL),
+                # Fmask bit 1: cloud, bit 3: cloud shadow.
+                masks=(Mask(band="Fmask", clear_bits=(1, 3)),),
+                also=("B1", "B9"),
+            ),
+        ),
+        pixel=30.0,
+        packings=dict.fromkeys(_REFLECTANCES, _int16(1e-4)) | dict.fromkeys(_THERMAL, _int16(0.01)),
+    ),
+    "sentinel1": AssetSource(
+        times="scenes",
+        assets=(
+            Asset(
+                id=_COLLECTION["VV"],
+                bands=_bands("VV", "VH", "angle"),
+                masks=(
+                    Mask(band="VV", above=-20.0, below=-5.0, variables=("VV",)),
+                    Mask(band="VH", above=-30.0, below=-10.0, variables=("VH",)),
+                ),
+                requires=(
+                    Requirement(property="instrumentMode", equals="IW"),
+                    Requirement(property="transmitterReceiverPolarisation", contains="VV"),
+                    Requirement(property="transmitterReceiverPolarisation", contains="VH"),
+                ),
+                smooth={"VV": 3, "VH": 3},
+            ),
+        ),
+        scale=10.0,
+        pixel=10.0,
+        packings=dict.fromkeys(("VV", "VH", "angle"), _int16(0.01, -32768)),
+    ),
+    "gridmet": AssetSource(
+        times="daily",
+        assets=(Asset(id=_COLLECTION["pr"], bands=_bands(*_WEATHER)),),
+        packings={name: _uint16(scale) for name, scale in _WEATHER.items()},
+    ),
+    "modis": AssetSource(
+        times="daily",
+        assets=(
+            Asset(
+                id=_COLLECTION["LST"],
+                bands=_bands("LST"),
+                masks=(Mask(band="QC_Day", clear_bits=(1, 3)),),
+            ),
+        ),
+        packings={"LST": _uint16(1.0, 0)},
+    ),
+    "terrain": AssetSource(
+        times="static",
+        assets=(
+            Asset(
+                id=_COLLECTION["elevation"],
+                bands=_bands("elevation", "slope", "aspect"),
+                also=("hillshade",),
+                terrain=True,
+            ),
+        ),
+        crs="EPSG:4326",
+        packings={
+            "elevation": Packing(dtype="int32", scale=0.01, missing=-(2**31)),
+            "slope": _uint16(0.01),
+            "aspect": _uint16(0.01),
+        },
+    ),
+    "soil": AssetSource(
+        times="static",
+        assets=tuple(
+            Asset(id=f"{_COLLECTION[n]}/{n}_mean/{n}_0_5", bands={n: Band(name="b1")})
+            for n in ("clay", "sand", "bd")
+        ),
+        crs="EPSG:4326",
+        packings={"clay": _uint16(0.01), "sand": _uint16(0.01), "bd": _uint16(0.001)},
+    ),
+    "landcover": AssetSource(
+        times="yearly",
+        assets=tuple(
+            # The release of 2021 holds that year alone; the earlier editions are in the release of 2019.
+            Asset(id=f"{release}/{year}", bands=_bands("LC"), year=year, from_year=since)
+            for release, year, since in (
+                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2016, 0),
+                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2019, 2018),
+                (_COLLECTION["LC"], 2021, 2020),
+            )
+        ),
+        reducer="mode",
+        packings={"LC": Packing(dtype="uint8", missing=0)},
+    ),
+}
