@@ -1,0 +1,252 @@
+"""Fast exact inference: what is coarse is computed coarsely, the rest in blocks that stay in the cache.
+
+MMNet's temporal encoder sees only weather and surface temperature, so it runs once per distinct series. With
+the fusion layer split as W [s; d] = W_s s + W_d d, the product W_d d + b is a row per series that enters the
+pixel pass as a bias. The MLP's and the Transformer's first layers are split in the same way. The results equal
+the plain forward pass to float rounding, and one pixel's bits do not depend on the pixels beside it: every
+product has the same shape, short blocks are padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.prepare.features import window
+from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
+from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention, DayEncoder, in_batches
+from mmnet_maps.produce.folding import Dense, blocks
+
+__all__ = ["BLOCK", "Engine", "Workspace"]
+
+#: Pixels of a block: its widest layer fills half of a 2 MiB, all of a 1 MiB level-2 cache.
+BLOCK = 2048
+
+Array = NDArray[np.float32]
+
+
+class Workspace:
+    """Buffers of one worker; an engine is shared between threads, a workspace is not.
+
+    Attributes
+    ----------
+    inputs : ndarray of float32, shape (features, BLOCK)
+        Scaled features, a row each, in the order of `Engine.features`.
+    series : ndarray of int64, shape (BLOCK,)
+        Which row of the series table each pixel takes.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.tensors = engine.pixels.buffers(BLOCK)
+        self.inputs: Array = self.tensors.inputs.numpy()
+        self.series: NDArray[np.int64] = self.tensors.series.numpy()
+
+
+class Engine:
+    """A bundle, ready to map.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Of MMNet, the Transformer or the MLP.
+    precision : {"float32", "bfloat16"}
+        Of the pixel pass.
+    device : str
+        ``cpu``.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    catalogue : Catalogue
+    features : tuple of str
+        Pixel features in the order of the workspace's rows: those that stay the same for a land cover year
+        first, then those of the date, then those that change with the day.
+    static, dated : int
+        How many of `features` are of the first kind, and of the first two.
+    mean, std : ndarray of float32, shape (features, 1)
+        Scale of each.
+
+    Raises
+    ------
+    InputError
+        The bundle holds no network, or the precision or device is not there.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str = "float32", device: str = "cpu") -> None:
+        if bundle.network is None:
+            raise InputError(f"maps need a network (mmnet, transformer, mlp); the bundle holds a {bundle.kind}")
+        if device != "cpu":
+            raise InputError(f"device {device} is not supported; expected cpu")
+        self.bundle, self.precision = bundle, precision
+        self.catalogue: Catalogue = bundle.catalogue
+        self.device = torch.device(device)
+        self._set_features()
+        self._set_layers(bundle.network.eval())
+
+    def _set_features(self) -> None:
+        catalogue, scaler = self.catalogue, self.bundle.scaler
+        mlp = self.bundle.kind == "mlp"
+        columns = catalogue.mlp_features if mlp else catalogue.snapshot
+        names = [name for name in columns if name not in catalogue.series]
+        kinds = {name: _cadence(catalogue, name) for name in names}
+        self.features = tuple(sorted(names, key=lambda name: kinds[name]))
+        self.static = sum(kind == 0 for kind in kinds.values())
+        self.dated = self.static + sum(kind == 1 for kind in kinds.values())
+        #: Columns of the network's input that hold the features, and those that hold the day's series.
+        self._columns = [columns.index(name) for name in self.features]
+        self._series_columns = [columns.index(name) for name in catalogue.series] if mlp else []
+        mean, std = scaler.snapshot_mean.astype(np.float32), scaler.snapshot_std.astype(np.float32)
+        self.mean, self.std = mean[self._columns, None], std[self._columns, None]
+        if mlp:
+            self._series_mean, self._series_std = mean[self._series_columns], std[self._series_columns]
+        else:
+            self._series_mean = scaler.series_mean.astype(np.float32)
+            self._series_std = scaler.series_std.astype(np.float32)
+
+    def _set_layers(self, network: Any) -> None:
+        steps = len(self.catalogue.lags)
+        self._day_encoder = self._attention = None
+        if self.bundle.kind == "mlp":
+            first, *rest = [*blocks(network.encoder), *blocks(network.decoder)]
+            self._coarse = first.rows(self._series_columns)
+            layers = [Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)), *rest]
+            self.pixels: PixelPass = DensePass(layers, 0, self.precision)
+            return
+        self._day_encoder = DayEncoder(network, self.device)
+        self._attention = Attention(network, steps, self.device)
+        if self.bundle.kind == "mmnet":
+            first, *rest = blocks(network.encoder_s)
+            (fusion,) = blocks(network.fusion)
+            width = rest[-1].shape[1]
+            own = Dense(fusion.weight[:width].contiguous(), torch.zeros_like(fusion.bias))
+            self._coarse = fusion.rows(slice(width, None))
+            layers = [first.rows(self._columns), *rest, own, *blocks(network.decoder)]
+            self.pixels = DensePass(layers, 1 + len(rest), self.precision)
+        else:
+            first = self._day_encoder.first
+            width = len(self.features)
+            self._coarse = first.rows(slice(width, None))
+            place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
+            head = blocks(network.decoder)
+            self.pixels = WindowPass(place, self._day_encoder, self._attention, head, self.precision)
+
+    @property
+    def series_width(self) -> int:
+        """Numbers in a row of the series table."""
+        return self._coarse.shape[1] * (len(self.catalogue.lags) if self.bundle.kind == "transformer" else 1)
+
+    def workspace(self) -> Workspace:
+        """Buffers for `predict`, one a thread."""
+        return Workspace(self)
+
+    def scale(self, rows: Array, first: int, out: Array) -> None:
+        """Scale feature rows ``first, first + 1, ...``, with the arithmetic of `Scaler.snapshot`."""
+        stop = first + len(rows)
+        np.subtract(rows, self.mean[first:stop], out=out)
+        np.divide(out, self.std[first:stop], out=out)
+
+    @torch.inference_mode()
+    def series_table(self, values: Array, count: int) -> Tensor:
+        """Encode the series of every distinct place and predicted day.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (days, places, v)
+            One value a calendar day, unscaled: `Catalogue.window_days` days, then the predicted days.
+        count : int
+            Number of predicted days.
+
+        Returns
+        -------
+        Tensor of float32, shape (count, places, series_width)
+            NaN where a value of the window is missing or infinite.
+        """
+        lags, first = self.catalogue.lags, self.catalogue.window_days
+        days, places, _ = values.shape
+        finite = np.isfinite(values).all(axis=2)
+        whole = window(finite.astype(np.float32), first, lags, count).all(axis=1)
+        scaled = ((values - self._series_mean) / self._series_std).reshape(days * places, -1)
+        table = torch.full((count * places, self.series_width), torch.nan)
+        wanted = np.flatnonzero(whole)
+        if wanted.size:
+            day, place = np.divmod(wanted, places)
+            rows = (first + day[:, None] - np.asarray(lags)[None, :]) * places + place[:, None]
+            used, rows = np.unique(rows, return_inverse=True)
+            dense = torch.from_numpy(scaled[used])
+            self._encode(dense, torch.from_numpy(rows.reshape(len(wanted), -1)), wanted, table)
+        return table.view(count, places, -1)
+
+    def _encode(self, days: Tensor, rows: Tensor, wanted: NDArray[np.int64], table: Tensor) -> None:
+        """Fill rows `wanted` of the table from scaled days, shape (n, v), and the rows of each window."""
+        target = torch.from_numpy(wanted)
+        if self.bundle.kind == "mlp":
+            own = rows[:, self.catalogue.lags.index(0)]
+            table[target] = _padded(self._coarse, days)[own]
+        elif self.bundle.kind == "transformer":
+            table[target] = _padded(self._coarse, days)[rows].flatten(1)
+        else:
+            assert self._day_encoder is not None
+            assert self._attention is not None
+            encoder, attention = self._day_encoder, self._attention
+            embedded = torch.empty(len(days), attention.width)
+            projected = torch.empty(len(days), 3 * attention.width)
+            for start, stop in in_batches(len(days), DAY_BATCH):
+                part = _pad(days[start:stop], DAY_BATCH)
+                found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
+                embedded[start:stop] = found[: stop - start]
+                projected[start:stop] = attention.project_days(found)[: stop - start]
+            for start, stop in in_batches(len(rows), WINDOW_BATCH):
+                chosen = _pad(rows[start:stop], WINDOW_BATCH)
+                past = attention(embedded[chosen], projected[chosen])
+                bias_rows = torch.addmm(self._coarse.bias, past, self._coarse.weight)
+                table[target[start:stop]] = bias_rows[: stop - start]
+
+    @torch.inference_mode()
+    def predict(self, workspace: Workspace, table: Tensor) -> Array:
+        """Soil moisture of the block that stands in the workspace.
+
+        Parameters
+        ----------
+        workspace : Workspace
+            With `inputs` and `series` set for every pixel of the block (a short block repeats one of its own).
+        table : Tensor, shape (places, series_width)
+            The day's rows of `series_table`.
+
+        Returns
+        -------
+        ndarray of float32, shape (BLOCK,)
+            A buffer of the workspace, overwritten by the next call; NaN where an input is missing.
+        """
+        return self.pixels(workspace.tensors, table).numpy()
+
+
+def _cadence(catalogue: Catalogue, feature: str) -> int:
+    """0 for a feature that stays, 1 for one of the date alone, 2 for one that changes with the day."""
+    names: Sequence[str] = ("LC",) if feature == "LC" else catalogue.inputs_of(feature)
+    if all(name == "DoY" for name in names):
+        return 1
+    return 0 if all(name != "DoY" and catalogue[name].kind == "constant" for name in names) else 2
+
+
+def _pad(rows: Tensor, size: int) -> Tensor:
+    """`rows` with its last row repeated up to `size`."""
+    if len(rows) == size:
+        return rows
+    return torch.cat((rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])))
+
+
+def _padded(layer: Dense, rows: Tensor) -> Tensor:
+    """A layer applied in batches of fixed size."""
+    out = torch.empty(len(rows), layer.shape[1])
+    for start, stop in in_batches(len(rows), DAY_BATCH):
+        found = torch.addmm(layer.bias, _pad(rows[start:stop], DAY_BATCH), layer.weight)
+        out[start:stop] = found[: stop - start]
+    return out

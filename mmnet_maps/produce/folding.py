@@ -1,0 +1,70 @@
+"""Trained networks with every BatchNorm folded into the linear layer before it.
+
+In evaluation a BatchNorm is y = (x - mean) gamma / sqrt(var + eps) + beta, so Linear then BatchNorm is one
+Linear. Folded in float64 and rounded once. Scaling of the inputs is *not* folded: with a narrow training range
+(a latitude of 37 with a deviation of 0.01) the folded bias would swallow the digits that matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Dense", "blocks", "fold", "plain"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One linear layer, y = x weight + bias.
+
+    Attributes
+    ----------
+    weight : Tensor of float32, shape (inputs, outputs)
+        Contiguous, ready to stand on the right of a product.
+    bias : Tensor of float32, shape (outputs,)
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(inputs, outputs)."""
+        return self.weight.shape[0], self.weight.shape[1]
+
+    def rows(self, chosen: Sequence[int] | slice) -> Dense:
+        """The layer of some of its inputs, in that order."""
+        return Dense(self.weight[chosen].contiguous(), self.bias)
+
+    def to(self, device: torch.device) -> Dense:
+        """The same on another device."""
+        return Dense(self.weight.to(device), self.bias.to(device))
+
+
+def plain(linear: nn.Linear) -> Dense:
+    """A linear layer as it is."""
+    return Dense(linear.weight.detach().float().t().contiguous(), linear.bias.detach().float().clone())
+
+
+def fold(linear: nn.Linear, norm: nn.BatchNorm1d) -> Dense:
+    """Fold the running statistics of `norm` into `linear`."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weight, bias = linear.weight.detach().double(), linear.bias.detach().double()
+    factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    shift = norm.bias.detach().double() - norm.running_mean.double() * factor
+    folded = (weight * factor[:, None]).t()
+    return Dense(folded.float().contiguous(), (bias * factor + shift).float())
+
+
+def blocks(stack: nn.Sequential) -> list[Dense]:
+    """Every Linear of a stack of blocks, each with the BatchNorm that follows it (the last has none)."""
+    layers = list(stack)
+    found = []
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, nn.Linear):
+            found.append(fold(layer, following) if isinstance(following, nn.BatchNorm1d) else plain(layer))
+    return found
