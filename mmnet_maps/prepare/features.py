@@ -59,8 +59,8 @@ def land_cover_class(code: NDArray[np.generic]) -> NDArray[np.int8]:
 def nearest_release(releases: Sequence[int], years: NDArray[np.integer]) -> NDArray[np.int64]:
     """Which yearly release of a map serves each year: the nearest, of two equally near the later.
 
-    With the releases 2016, 2019 and 2021 of the land cover map this is the published rule: 2016 for 2016-2017,
-    2019 for 2018-2019, 2021 for 2020-2022.
+    With the releases 2016, 2019 and 2021 of the land cover map this is the published rule: 2016 for
+    2016-2017, 2019 for 2018-2019, 2021 for 2020-2022.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def nearest_release(releases: Sequence[int], years: NDArray[np.integer]) -> NDAr
     """
     order = np.argsort(np.asarray(releases), kind="stable")[::-1]
     distance = np.abs(np.asarray(years)[..., None] - np.asarray(releases)[order])
-    return order[np.argmin(distance, axis=-1)].astype(np.int64)
+    nearest: NDArray[np.int64] = order[np.argmin(distance, axis=-1)].astype(np.int64)
+    return nearest
 
 
 def encode(name: str, value: NDArray[np.floating] | float) -> Array:

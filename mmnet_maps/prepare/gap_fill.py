@@ -21,8 +21,8 @@ __all__ = ["NO_LIMIT", "Bracket", "Filled", "find_bracket", "gap_fill"]
 
 Method = Literal["none", "linear", "hold", "past"]
 
-#: Distance, in days, that stands for "no observation on this side".
-NO_LIMIT = np.int32(2**30)
+#: Distance, in days, that stands for "no observation on this side"; the sum of two fits an int32.
+NO_LIMIT = np.int32(2**30 - 1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def gap_fill(
         limit = np.int32(0)
     near_before, near_after = behind <= limit, ahead <= limit
     if method == "linear":
-        # The sum cannot overflow: both are at most NO_LIMIT = 2**30.
+        # The sum cannot overflow: both are at most NO_LIMIT.
         line = near_before & near_after & (behind + ahead <= limit) & (behind > 0)
         first = near_before & (~near_after | (behind <= ahead))
     else:
