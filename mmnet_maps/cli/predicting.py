@@ -1,11 +1,119 @@
-"""Commands."""
+"""Commands that make maps, and say beforehand what they take."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from mmnet_maps.cli.output import Json, show
+from mmnet_maps.errors import WorkError
+
 __all__ = ["register"]
+
+BundleAt = Annotated[Path, typer.Option("--bundle", help="Trained model (a bundle folder).")]
+CubeAt = Annotated[Path, typer.Option("--cube", help="Cube that `cube build` made.")]
+Start = Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD.")]
+End = Annotated[str, typer.Option("--end", help="Last day, YYYY-MM-DD.")]
+Out = Annotated[Path, typer.Option("--out", help="Product store; resumed where it exists.")]
+Workers = Annotated[int, typer.Option("--workers", help="Worker processes on this machine.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a dask scheduler to use.")]
+Precision = Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, or a GPU such as cuda.")]
+TileSide = Annotated[int | None, typer.Option("--tile", help="Pixels a side of a work unit.")]
+BlockDays = Annotated[int | None, typer.Option("--block-days", help="Days of a work unit.")]
+PerHour = Annotated[float, typer.Option("--price-per-hour", help="Price of one worker for an hour.")]
+PerGib = Annotated[float, typer.Option("--price-per-gib", help="Price of one GiB of output for a month.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
+    app.command("predict")(predict)
+    app.command("plan")(plan)
+
+
+def predict(
+    bundle: BundleAt,
+    cube: CubeAt,
+    start: Start,
+    end: End,
+    out: Out,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    precision: Precision = "float32",
+    device: Device = "cpu",
+    tile: TileSide = None,
+    block_days: BlockDays = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make daily maps from a bundle and a cube; a second run does only what is missing."""
+    from mmnet_maps.produce.predict import Request, predict_product
+
+    request = Request(bundle, cube, start, end, out, workers, scheduler, precision, device, tile, block_days)
+    summary = predict_product(request, dry_run=dry_run)
+    show(summary, as_json, _plan_text(summary) if dry_run else _done_text(summary))
+    failed = summary.get("failed", {})
+    if failed:
+        key, reason = next(iter(failed.items()))
+        raise WorkError(
+            f"{len(failed)} work units failed, the first is {key}: {reason}; run again to redo them"
+        )
+
+
+def plan(
+    bundle: BundleAt,
+    cube: CubeAt,
+    start: Start,
+    end: End,
+    out: Out,
+    workers: Workers = 1,
+    precision: Precision = "float32",
+    device: Device = "cpu",
+    tile: TileSide = None,
+    block_days: BlockDays = None,
+    per_hour: PerHour = 0.0,
+    per_gib: PerGib = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Say what `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written."""
+    from mmnet_maps.produce.plan import Prices
+    from mmnet_maps.produce.predict import Request, predict_product
+
+    request = Request(bundle, cube, start, end, out, workers, None, precision, device, tile, block_days)
+    summary = predict_product(request, dry_run=True, prices=Prices(per_hour, per_gib))
+    show(summary, as_json, _plan_text(summary))
+
+
+def _units_text(summary: dict[str, Any]) -> str:
+    counts = summary["units"]
+    return (
+        f"work units: {counts['new']} new, {counts['stale']} stale, {counts['done']} done "
+        f"({counts['outside']} outside the region)"
+    )
+
+
+def _plan_text(summary: dict[str, Any]) -> str:
+    lines = [_units_text(summary), f"pixel-days to compute: {summary['pixel_days']:,}"]
+    forecast = summary.get("forecast")
+    if forecast:
+        lines += [
+            f"to read: {forecast['bytes_read'] / 2**20:,.0f} MiB, to write: "
+            f"{forecast['bytes_written'] / 2**20:,.0f} MiB",
+            f"peak memory of a worker: {forecast['peak_memory_mib']:,.0f} MiB",
+            f"time on {forecast['workers']} worker(s) of this machine: {forecast['seconds']:,.0f} s",
+            f"cost: {forecast['cost']:,.2f}",
+        ]
+    return "\n".join(lines)
+
+
+def _done_text(summary: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            f"product: {summary['product']}",
+            _units_text(summary),
+            f"computed {summary['pixel_days_done']:,} pixel-days in {summary['seconds']:.1f} s, "
+            f"peak memory {summary['peak_memory_mib']:,.0f} MiB",
+        ]
+    )

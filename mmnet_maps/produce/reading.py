@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import Cube, CubeSource
+from mmnet_maps.prepare.features import nearest_release
 from mmnet_maps.produce.tile_inputs import Layer, TileInputs
 from mmnet_maps.produce.units import Unit, iso
 from mmnet_maps.variables import Variable
@@ -103,7 +105,8 @@ def needed_days(
 ) -> tuple[int | None, int | None]:
     """Days (from, to exclusive) whose observations reach a prediction of ``first`` to ``stop``.
 
-    None is no limit. A series reaches back by its longest lag. A filled value rests on observations within `max_gap` days.
+    None is no limit. A series reaches back by its longest lag. A filled value rests on observations within
+    `max_gap` days.
     """
     low = first - (catalogue.window_days if variable.kind == "series" else 0)
     if variable.fill == "none":
@@ -122,9 +125,9 @@ def _rows(days: Days, low: int | None, high: int | None) -> tuple[int, int, int]
 
 
 def _yearly_rows(days: Days, first: int, stop: int) -> tuple[int, int]:
-    """Years in force during the days: the latest begun by then, or the earliest of all."""
-    begin = max(int(np.searchsorted(days, first, side="right")) - 1, 0)
-    return begin, max(int(np.searchsorted(days, stop - 1, side="right")), begin + 1)
+    """Releases of a yearly map that serve the days' years."""
+    serving = nearest_release(year_of(days).tolist(), year_of(np.array([first, stop - 1])))
+    return int(serving.min()), int(serving.max()) + 1
 
 
 def visible_rows(variable: Variable, catalogue: Catalogue, days: Days, unit: Unit) -> tuple[int, int]:
@@ -213,7 +216,7 @@ def _cuts(start: int, stop: int, size: int) -> list[tuple[int, int]]:
 
 @dataclass
 class _Blocks:
-    """Stored values of a variable over a unit's days, chunk by chunk; a chunk is dropped after its last use."""
+    """Stored values of a variable over a unit's days, by chunk; each is dropped after its last use."""
 
     source: CubeSource
     name: str

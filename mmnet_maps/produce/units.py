@@ -11,14 +11,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmnet_maps.dates import NO_DAY, from_yyyymmdd
+from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, day_blocks, tiles
 
-__all__ = ["Layout", "Unit", "iso"]
+__all__ = ["Layout", "Unit", "day_number", "iso"]
 
 
 def iso(day: int) -> str:
     """``YYYY-MM-DD`` of a day counted from 1970-01-01."""
     return str(np.datetime64(int(day), "D"))
+
+
+def day_number(text: str, what: str) -> int:
+    """Days since 1970-01-01 of ``YYYY-MM-DD`` or ``YYYYMMDD``; `InputError` names `what` was given."""
+    digits = text.replace("-", "")
+    if len(digits) == 8 and digits.isdigit():
+        day = int(from_yyyymmdd(np.array([int(digits)]))[0])
+        if day != NO_DAY:
+            return day
+    raise InputError(f"--{what} {text}: expected a day as YYYY-MM-DD")
 
 
 @dataclass(frozen=True)
