@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,3 +20,53 @@ def shared() -> Path:
     if not (place / "data").is_dir():
         pytest.skip(f"the real files are not here: {place}/data")
     return place
+
+
+@pytest.fixture
+def make_product(tmp_path: Path) -> Callable[..., Any]:
+    """A function that makes a small product with missing pixels, quality bits and unfinished units."""
+    from mmnet_maps.grid import Grid
+    from mmnet_maps.produce.ledger import Entry
+    from mmnet_maps.produce.product import create_product
+    from mmnet_maps.produce.trust import FLAGS
+    from mmnet_maps.produce.units import Layout
+
+    def make(
+        name: str = "product",
+        *,
+        grid: Grid | None = None,
+        days: int = 4,
+        tile: int = 64,
+        block_days: int = 2,
+        unfinished: tuple[str, ...] = (),
+        start: str = "2021-06-01",
+        seed: int = 1,
+    ) -> Any:
+        grid = grid or Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, -30.0, 4_000_020.0), 96, 120)
+        first = int(np.datetime64(start, "D").astype(np.int64))
+        layout = Layout(grid, first, first + days, tile, block_days)
+        about = {"bundle": "b" * 16, "catalogue": "c" * 16, "precision": "float32"}
+        product = create_product(tmp_path / name, layout, about, FLAGS)
+        random = np.random.default_rng(seed)
+        place = np.add.outer(np.arange(grid.height), np.arange(grid.width)) % 97 * 20
+        for unit in layout.units():
+            if unit.key in unfinished:
+                continue
+            shape = unit.days, unit.tile.height, unit.tile.width
+            moisture = 1500 + place[unit.tile.rows, unit.tile.cols] + random.integers(0, 400, shape)
+            moisture += 50 * np.arange(unit.first - first, unit.stop - first)[:, None, None]
+            quality = np.where(random.random(shape) < 0.1, FLAGS["window_gap_filled"], 0)
+            water = random.random(shape) < 0.05
+            quality[water] = FLAGS["water_or_ice"]
+            quality[:, :4, :4] = FLAGS["not_computed"]
+            gone = water | (quality == FLAGS["not_computed"])
+            values = {
+                layer: np.where(gone, -32768, moisture + add).astype(np.int16)
+                for layer, add in (("soil_moisture", 0), ("lower", -300), ("upper", 300))
+            }
+            outputs = product.write_unit(unit, {**values, "quality": quality.astype(np.uint16)})
+            entry = Entry(unit.first, unit.stop, {"bundle": about["bundle"]}, outputs)
+            product.ledger.write(unit.key, entry)
+        return product
+
+    return make
