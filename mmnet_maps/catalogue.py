@@ -19,6 +19,9 @@ __all__ = [
     "FEATURE_INPUTS",
     "INDICES",
     "LAND_COVER_CLASSES",
+    "MEMORY",
+    "SOIL_STATE_INPUTS",
+    "SPREAD_LAGS",
     "Catalogue",
     "published_catalogue",
 ]
@@ -54,6 +57,23 @@ FEATURE_INPUTS: dict[str, tuple[str, ...]] = {
     "aspect_cos": ("aspect",),
     **INDICES,
 }
+
+#: Days of weather before a day that its soil-state channels may look at.
+MEMORY = 180
+_SNOW = ("tmax", "tmin")
+#: Series channels computed from daily weather (`mmnet_maps.prepare.soil_state`), with the variables that each
+#: needs, and whether it takes snow into account where temperatures are there.
+SOIL_STATE_INPUTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("api80", "api90", "api95", "api98", "dry_days"), ("pr",)),
+    **dict.fromkeys(("bucket15", "bucket50", "bucket150"), ("pr", "eto")),
+    **dict.fromkeys(("pr_sum30", "pr_sum90", "pr_sum180", "pr_log"), ("pr",)),
+    **dict.fromkeys(("balance30", "balance90"), ("pr", "eto")),
+    "vpd_mean30": ("vpd",),
+    "t_mean30": _SNOW,
+    "swe": ("pr", *_SNOW),
+}
+#: Steps of the series spread over a season, as many as the published eleven days.
+SPREAD_LAGS = (90, 60, 30, 21, 14, 10, 5, 3, 2, 1, 0)
 
 _PUBLISHED_SNAPSHOT = (
     *_LAND_COVER,
@@ -120,8 +140,20 @@ class Catalogue(Config):
     @property
     def required(self) -> tuple[str, ...]:
         """Every variable that a prediction needs; place and date are known from the pixel itself."""
-        names = dict.fromkeys((*self.snapshot_inputs, *self.series))
+        names = dict.fromkeys((*self.snapshot_inputs, *self.series_inputs))
         return tuple(name for name in names if name not in ("Latitude", "Longitude"))
+
+    @property
+    def series_inputs(self) -> tuple[str, ...]:
+        """Daily variables that the series channels are computed from, each once.
+
+        Soil-state channels that follow water use the temperatures too if the catalogue holds them: they then
+        tell snow from rain.
+        """
+        names = dict.fromkeys(n for s in self.series for n in SOIL_STATE_INPUTS.get(s, (s,)))
+        if any(s in SOIL_STATE_INPUTS for s in self.series) and all(n in self for n in _SNOW):
+            names |= dict.fromkeys(_SNOW)
+        return tuple(names)
 
     @property
     def mlp_features(self) -> tuple[str, ...]:
@@ -134,8 +166,13 @@ class Catalogue(Config):
 
     @property
     def window_days(self) -> int:
-        """How many days before the first predicted day the series must reach."""
+        """How many days before the first predicted day the series channels must reach."""
         return max(self.lags)
+
+    @property
+    def history_days(self) -> int:
+        """How many days before the first predicted day the weather must reach."""
+        return self.window_days + (MEMORY if any(s in SOIL_STATE_INPUTS for s in self.series) else 0)
 
     def without(self, names: Iterable[str]) -> Catalogue:
         """Leave variables out, and with them every feature that needs one of them."""
@@ -146,7 +183,7 @@ class Catalogue(Config):
             update={
                 "variables": tuple(v for v in self.variables if v.name not in gone),
                 "snapshot": tuple(f for f in self.snapshot if not gone & set(self.inputs_of(f))),
-                "series": tuple(s for s in self.series if s not in gone),
+                "series": tuple(s for s in self.series if not gone & {s, *SOIL_STATE_INPUTS.get(s, ())}),
             }
         )
 
@@ -167,6 +204,15 @@ class Catalogue(Config):
                 place: (*getattr(self, place), variable.name),
             }
         )
+
+    def with_soil_state(self, lags: tuple[int, ...] = SPREAD_LAGS) -> Catalogue:
+        """Add every soil-state channel whose inputs are here; spread the steps of the series over a season."""
+        more = tuple(
+            name
+            for name, inputs in SOIL_STATE_INPUTS.items()
+            if name not in self.series and all(n in self for n in inputs)
+        )
+        return self.model_copy(update={"series": (*self.series, *more), "lags": lags})
 
     def with_encoding(self, encoding: Encoding) -> Catalogue:
         """The same catalogue with the day of year and the aspect encoded the other way."""
