@@ -206,7 +206,7 @@ class Catalogue(Config):
         )
 
     def with_soil_state(self, lags: tuple[int, ...] = SPREAD_LAGS) -> Catalogue:
-        """Add every soil-state channel whose inputs are here; spread the steps of the series over a season."""
+        """Add every soil-state channel whose inputs are here; spread the series over a season."""
         more = tuple(
             name
             for name, inputs in SOIL_STATE_INPUTS.items()
