@@ -54,8 +54,8 @@ class IntervalTable:
 
         Split conformal (Lei et al. 2018), each tail on its own, within bins of the predicted value. Rows of
         one station are far from independent, so every station weighs the same within a bin, and the
-        finite-sample correction (K + 1) / K counts stations, not rows. With fewer stations than the level asks for, the
-        largest residual stands in for the infinite one of the theory.
+        finite-sample correction (K + 1) / K counts stations, not rows. With fewer stations than the level
+        asks for, the largest residual stands in for the infinite one of the theory.
 
         Parameters
         ----------

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import Scaler
+from mmnet_maps.prepare.table_io import model_columns
 
 __all__ = [
     "ModelInput",
     "fit_scaler",
     "flat_matrix",
-    "flat_names",
     "from_table",
     "mlp_matrix",
     "model_arrays",
-    "series_column",
 ]
 
 Array = NDArray[np.float32]
@@ -63,11 +62,6 @@ class ModelInput:
             raise InputError(f"model input has shapes (n, *{found}), the catalogue expects (n, *{expected})")
 
 
-def series_column(name: str, lag: int) -> str:
-    """Column of a series variable `lag` days back: the plain name on the day itself."""
-    return name if lag == 0 else f"{name}_{lag}"
-
-
 def from_table(frame: pd.DataFrame, catalogue: Catalogue) -> ModelInput:
     """Take the model input out of a station table.
 
@@ -83,12 +77,12 @@ def from_table(frame: pd.DataFrame, catalogue: Catalogue) -> ModelInput:
     InputError
         Columns are missing or are not numbers; the message names them.
     """
-    columns = [*catalogue.snapshot, *flat_names(catalogue)[len(catalogue.snapshot) :]]
+    columns = list(model_columns(catalogue))
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         raise InputError(f"the table lacks columns {', '.join(missing[:6])}{more}")
-    for name in dict.fromkeys(columns):
+    for name in columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise InputError(f"column {name} of the table holds {frame[name].dtype}, numbers were expected")
     values = frame[columns].to_numpy(dtype=np.float32, na_value=np.nan)
@@ -97,14 +91,8 @@ def from_table(frame: pd.DataFrame, catalogue: Catalogue) -> ModelInput:
     return ModelInput(np.ascontiguousarray(values[:, :p]), np.ascontiguousarray(series))
 
 
-def flat_names(catalogue: Catalogue) -> tuple[str, ...]:
-    """Names of the columns of `flat_matrix`: the snapshot, then each series variable, oldest day first."""
-    windows = (series_column(name, lag) for name in catalogue.series for lag in catalogue.lags)
-    return (*catalogue.snapshot, *windows)
-
-
 def flat_matrix(inputs: ModelInput) -> Array:
-    """Snapshot and flattened series windows side by side, shape (n, p + v t): what the baselines take."""
+    """Snapshot and flattened windows side by side, shape (n, p + v t), in the order of `model_columns`."""
     return np.concatenate((inputs.snapshot, inputs.series.reshape(len(inputs), -1)), axis=1)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.models.training_pass import encoder_layer, noise_factor, rectify
 
 __all__ = ["MLP", "NETWORKS", "GaussianDropout", "MMNet", "Transformer", "build_network", "position_code"]
 
@@ -22,23 +22,6 @@ __all__ = ["MLP", "NETWORKS", "GaussianDropout", "MMNet", "Transformer", "build_
 WIDTH = 128
 HEADS = 16
 FEED_FORWARD = 256
-
-
-class _RectifiedNoise(torch.autograd.Function):
-    """ReLU and multiplicative noise in one pass each way: only their joint factor is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, deviation: float) -> Tensor:
-        factor = torch.empty_like(values).normal_(1.0, deviation)
-        factor *= values > 0
-        ctx.save_for_backward(factor)
-        ctx.mark_dirty(values)
-        return values.mul_(factor)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (factor,) = ctx.saved_tensors
-        return grads[0] * factor, None
 
 
 class GaussianDropout(nn.Module):
@@ -52,13 +35,12 @@ class GaussianDropout(nn.Module):
         """Return `values`, with noise in training; any shape."""
         if not self.training or self.deviation == 0:
             return values
-        return values * torch.empty_like(values).normal_(1.0, self.deviation)
+        return values * noise_factor(values, self.deviation)
 
 
 def _rectify(noise: GaussianDropout, values: Tensor) -> Tensor:
     if noise.training and noise.deviation > 0:
-        result: Tensor = _RectifiedNoise.apply(values, noise.deviation)  # type: ignore[no-untyped-call]
-        return result
+        return rectify(values, noise_factor(values, noise.deviation))
     return torch.relu(values)
 
 
@@ -133,6 +115,7 @@ class _Temporal(nn.Module):
     def __init__(self, width: int, steps: int, dropout: float) -> None:
         super().__init__()
         widths = (width, 32, 64, WIDTH)
+        self.dropout = dropout
         self.encoder_d = nn.Sequential(*(_DayBlock(a, b, dropout) for a, b in itertools.pairwise(widths)))
         self.inlayernorm = nn.LayerNorm(WIDTH)
         self.position_enc = _PositionCode(steps)
@@ -146,8 +129,17 @@ class _Temporal(nn.Module):
         rows, steps, width = days.shape
         flat = self.encoder_d(days.reshape(rows * steps, width))
         coded = self.position_enc(self.inlayernorm(flat).view(rows, steps, WIDTH))
-        encoded: Tensor = self.transformerencoder(coded)
-        return encoded.mean(dim=1)
+        return self._attend(coded).mean(dim=1)
+
+    def _attend(self, coded: Tensor) -> Tensor:
+        if not self.training:
+            encoded: Tensor = self.transformerencoder(coded)
+            return encoded
+        layer, norm = self.transformerencoder.layers[0], self.transformerencoder.norm
+        assert isinstance(layer, nn.TransformerEncoderLayer)
+        assert isinstance(norm, nn.LayerNorm)
+        normed: Tensor = norm(encoder_layer(layer, coded, self.dropout))
+        return normed
 
 
 def _head(dropout: float, first: int = WIDTH) -> _Blocks:

@@ -1,0 +1,317 @@
+"""Training as published: Adam, early stopping on held-back rows, the best weights kept.
+
+Rows live as tensors; a batch is one `index_select`. The penalty of the published loss,
+(MSE + c * sum of squares of the 2-D parameters / rows) / 2, has the gradient c * w / rows, which is what
+``weight_decay`` of Adam adds: it costs no pass over the weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmnet_maps import __version__
+from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.config import Config
+from mmnet_maps.dates import year_of
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.intervals import NOMINAL, Envelope, IntervalTable
+from mmnet_maps.learn.model_input import fit_scaler, model_arrays
+from mmnet_maps.learn.models.baselines import BASELINES, BaselineConfig, fit_baseline
+from mmnet_maps.learn.models.networks import build_network
+from mmnet_maps.learn.rows import TrainingRows, Validation, hold_back
+from mmnet_maps.progress import steps
+
+__all__ = ["Batches", "Fitted", "TrainConfig", "fit", "make_optimizer", "threads", "train_epoch"]
+
+_EVALUATION_BATCH = 4096
+
+
+class TrainConfig(Config):
+    """Settings of one training.
+
+    Attributes
+    ----------
+    recipe : {"published"}
+        Which set of choices the rest completes.
+    epochs, patience : int
+        Most epochs; epochs without a better validation loss after which it stops.
+    batch : int
+        Rows a step; the last short batch is dropped.
+    learning_rate, weight_penalty, dropout : float
+        Of Adam; c of the loss; p of the noise layers.
+    validation : {"random_rows", "stations", "blocks"}, optional
+        What is held back for early stopping and intervals; None for the default of the experiment.
+    validation_share, block_days : float, int
+        Share held back; length of a block.
+    coverage : float
+        Nominal coverage of the intervals.
+    seed : int
+    threads : int
+        Threads of a training; another number may give other rounding.
+    baseline : BaselineConfig
+        Settings of ridge, forest and XGBoost.
+    """
+
+    recipe: Literal["published"] = "published"
+    epochs: int = Field(100, ge=1)
+    patience: int = Field(10, ge=1)
+    batch: int = Field(512, ge=2)
+    learning_rate: float = Field(0.01, gt=0)
+    weight_penalty: float = Field(1e-4, ge=0)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    validation: Validation | None = None
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    block_days: int = Field(60, ge=1)
+    coverage: float = Field(NOMINAL, gt=0, lt=1)
+    seed: int = 1
+    threads: int = Field(2, ge=1)
+    baseline: BaselineConfig = BaselineConfig()
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Scaled rows as tensors.
+
+    Attributes
+    ----------
+    arrays : tuple of Tensor
+        What the network takes, each with n rows.
+    target : Tensor, shape (n, 1)
+    """
+
+    arrays: tuple[Tensor, ...]
+    target: Tensor
+
+    @classmethod
+    def of(cls, arrays: tuple[NDArray[np.float32], ...], target: NDArray[np.float32]) -> Batches:
+        """From the arrays of `model_arrays` and a target of shape (n,)."""
+        return cls(tuple(map(torch.from_numpy, arrays)), torch.from_numpy(target)[:, None])
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def take(self, index: Tensor) -> Batches:
+        """The chosen rows."""
+        return Batches(
+            tuple(a.index_select(0, index) for a in self.arrays), self.target.index_select(0, index)
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gives.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        With intervals calibrated on the validation rows; not saved yet.
+    log : DataFrame
+        A row an epoch: epoch, train_loss, validation_loss, best; empty for a baseline.
+    """
+
+    bundle: Bundle
+    log: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads inside the block, with as many as before behind it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fit(
+    kind: str,
+    rows: TrainingRows,
+    catalogue: Catalogue,
+    config: TrainConfig,
+    name: str = "training",
+    facts: dict[str, Any] | None = None,
+) -> Fitted:
+    """Train one model.
+
+    Parameters
+    ----------
+    kind : str
+        ``mmnet``, ``transformer``, ``mlp``, ``ridge``, ``forest`` or ``xgboost``.
+    rows : TrainingRows
+        Training rows alone; incomplete ones are left out. Scaler, early stopping and intervals see no others.
+    catalogue : Catalogue
+    config : TrainConfig
+        ``validation`` None stands for random rows.
+    name : str
+        What the progress line calls it.
+    facts : dict, optional
+        Goes into the card beside the facts of the training.
+
+    Raises
+    ------
+    InputError
+        There are too few rows, stations or blocks, or a series variable is constant.
+    WorkError
+        The loss is not a number.
+    """
+    rows = rows.complete()
+    how = config.validation or "random_rows"
+    held = hold_back(rows, how, config.validation_share, config.seed, config.block_days)
+    scaler = fit_scaler(kind, rows.inputs, catalogue)
+    arrays = model_arrays(kind, rows.inputs, catalogue, scaler)
+    learned = {
+        "rows": len(rows),
+        "stations": len(set(rows.station)),
+        "years": np.unique(year_of(rows.day)).tolist(),
+        "validation": how,
+        "validation_rows": int(held.sum()),
+        "config": config.model_dump(mode="json"),
+    }
+    log = pd.DataFrame()
+    if kind in BASELINES:
+        target = rows.target.astype(np.float64)
+        watched = arrays[0][held], target[held]
+        model = fit_baseline(kind, arrays[0][~held], target[~held], watched, config.baseline, config.seed)
+        bundle = Bundle(kind, catalogue, scaler, baseline=model)
+    else:
+        network, log = _train_network(kind, Batches.of(arrays, rows.target), held, catalogue, config, name)
+        best = log[log["best"]].iloc[-1]
+        learned |= {"epochs": len(log), "best_epoch": int(best["epoch"])}
+        learned["best_validation_loss"] = float(best["validation_loss"])
+        bundle = Bundle(kind, catalogue, scaler, network=network)
+    validation = rows.take(held)
+    with threads(config.threads):
+        predicted = bundle.predict(validation.inputs)
+    interval = IntervalTable.calibrate(validation.target, predicted, validation.station, config.coverage)
+    card = {"recipe": config.recipe, "training": learned, "provenance": _provenance(), **(facts or {})}
+    done = Bundle(
+        kind, catalogue, scaler, bundle.network, bundle.baseline, interval, Envelope.fit(rows.inputs), card
+    )
+    return Fitted(done, log)
+
+
+def _provenance() -> dict[str, str]:
+    return {"mmnet_maps": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def _train_network(
+    kind: str,
+    batches: Batches,
+    held: NDArray[np.bool_],
+    catalogue: Catalogue,
+    config: TrainConfig,
+    name: str,
+) -> tuple[nn.Module, pd.DataFrame]:
+    train = batches.take(torch.from_numpy(np.flatnonzero(~held)))
+    watched = batches.take(torch.from_numpy(np.flatnonzero(held)))
+    if len(train) < config.batch:
+        raise InputError(
+            f"{len(train)} rows to train on ({len(watched)} more are held back for validation) "
+            f"are fewer than one batch of {config.batch}; set batch="
+        )
+    with threads(config.threads), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(kind, catalogue, config.dropout)
+        log = _run_epochs(network, train, watched, config, name)
+    return network.eval().requires_grad_(False), log
+
+
+def _run_epochs(
+    network: nn.Module, train: Batches, watched: Batches, config: TrainConfig, name: str
+) -> pd.DataFrame:
+    """Train until it stops improving; the network ends with its best weights."""
+    optimizer = make_optimizer(network, config)
+    order = torch.Generator().manual_seed(config.seed)
+    log: list[dict[str, Any]] = []
+    best, best_state = np.inf, deepcopy(network.state_dict())
+    since = 0
+    with steps(name, config.epochs) as advance:
+        for epoch in range(1, config.epochs + 1):
+            began = time.perf_counter()
+            loss = train_epoch(network, train, optimizer, config, order)
+            rate = len(train) // config.batch * config.batch / (time.perf_counter() - began)
+            validation = _mean_squared_error(network, watched)
+            _refuse_not_a_number(loss, validation, epoch, config)
+            better = validation < best
+            log.append({"epoch": epoch, "train_loss": loss, "validation_loss": validation, "best": better})
+            since = 0 if better else since + 1
+            if better:
+                best, best_state = validation, deepcopy(network.state_dict())
+            advance(note=f"loss {loss:.5f}, validation {validation:.5f}, {rate:,.0f} rows/s")
+            if since >= config.patience:
+                break
+    network.load_state_dict(best_state)
+    return pd.DataFrame(log)
+
+
+def _refuse_not_a_number(loss: float, validation: float, epoch: int, config: TrainConfig) -> None:
+    if not (np.isfinite(loss) and np.isfinite(validation)):
+        raise WorkError(
+            f"epoch {epoch}: training loss {loss}, validation loss {validation}: training diverged; "
+            f"try a learning_rate below {config.learning_rate:g}"
+        )
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam whose weight decay is the gradient of the published penalty on the 2-D parameters."""
+    wide = [p for p in network.parameters() if p.dim() == 2]
+    rest = [p for p in network.parameters() if p.dim() != 2]
+    groups: list[dict[str, Any]] = [
+        {"params": wide, "weight_decay": config.weight_penalty / config.batch},
+        {"params": rest},
+    ]
+    return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+
+
+def train_epoch(
+    network: nn.Module,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    order: torch.Generator,
+) -> float:
+    """One epoch over shuffled rows, the last short batch dropped.
+
+    Returns
+    -------
+    float
+        Mean over the batches of the published loss, the penalty taken at the end of the epoch.
+    """
+    network.train()
+    count = len(batches) // config.batch
+    shuffled = torch.randperm(len(batches), generator=order)[: count * config.batch]
+    total = torch.zeros(())
+    for index in torch.split(shuffled, config.batch):
+        part = batches.take(index)
+        optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.mse_loss(network(*part.arrays), part.target) / 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.detach()
+    with torch.no_grad():
+        squares = sum(float((p**2).sum()) for p in network.parameters() if p.dim() == 2)
+    return float(total) / count + config.weight_penalty * squares / config.batch / 2
+
+
+def _mean_squared_error(network: nn.Module, batches: Batches) -> float:
+    network.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for index in torch.split(torch.arange(len(batches)), _EVALUATION_BATCH):
+            part = batches.take(index)
+            total += float(((network(*part.arrays) - part.target) ** 2).sum(dtype=torch.float64))
+    return total / len(batches)
