@@ -54,8 +54,8 @@ class TruthField:
         if not path.exists():
             raise InputError(f"{path}: no such truth dataset")
         try:
-            engine = "zarr" if path.is_dir() else None
-            data = xr.open_dataset(path, engine=engine, chunks=None, decode_coords="all")
+            zarr: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {}
+            data = xr.open_dataset(path, chunks=None, decode_coords="all", **zarr)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: not a readable Zarr or NetCDF dataset: {error}") from None
         if "soil_moisture" not in data or data["soil_moisture"].dims != ("time", "y", "x"):

@@ -16,7 +16,7 @@ from pyproj import CRS, Transformer
 from mmnet_maps.dates import from_yyyymmdd, to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.learn.evaluate import evaluate_table, scores
+from mmnet_maps.learn.evaluate import evaluate_table, station_scores
 from mmnet_maps.produce.product import LAYERS, Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
@@ -249,12 +249,15 @@ def _share(inside: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
 
 
 def _by_station(pairs: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for name, part in pairs.groupby("ID", sort=True):
-        inside, known = _covered(part)
-        found = scores(part["y_test"].to_numpy(), part["y_pred"].to_numpy())
-        rows.append({"ID": name, **found, "interval_coverage": _share(inside, known)})
-    return pd.DataFrame(rows)
+    real, told = pairs["y_test"].to_numpy(np.float64), pairs["y_pred"].to_numpy(np.float64)
+    table = station_scores(real, told, pairs["ID"].to_numpy())
+    inside, known = _covered(pairs)
+    counts = (
+        pd.DataFrame({"ID": pairs["ID"].astype(str), "inside": inside, "known": known}).groupby("ID").sum()
+    )
+    counts = counts.loc[table["ID"]]
+    table["interval_coverage"] = (counts["inside"] / counts["known"].where(counts["known"] > 0)).to_numpy()
+    return table
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,234 @@
+"""Maps as pictures: truth, SMAP and MMNet side by side, and a day of a product with its trust.
+
+Every picture is drawn from at most `SIDE` rows and columns, so that memory does not grow with the region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.produce.compare import CoarseField, TruthField
+from mmnet_maps.produce.product import Product
+from mmnet_maps.produce.units import iso
+from mmnet_maps.show.figures import save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "SIDE",
+    "Panel",
+    "colour_map",
+    "comparison_figure",
+    "quality_classes",
+    "quicklook_figure",
+    "shared_range",
+    "thinned",
+    "write_comparison_maps",
+]
+
+#: Most rows or columns that a picture is drawn from.
+SIDE = 1024
+MISSING_COLOUR = "#b9b9b9"
+_DRY_TO_WET = ("#6b3410", "#b5762f", "#e9cf97", "#d5ebe4", "#62b0cf", "#1f6aa8", "#0a2a66")
+_CLASS_COLOURS = (
+    "#e8f1e4", "#3f6fb5", "#8c5a3c", "#7d5ba6", "#c24d7c", "#5f5f5f", "#74c5e8", "#d1495b", "#efb366",
+    "#c9a227", "#9bb53c", "#3c9b8f", "#b08968", "#f2dd6e", "#e07a3f", "#a9a9c9", "#b9b9b9",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map of a picture.
+
+    Attributes
+    ----------
+    title : str
+    values : ndarray of float32, shape (rows, columns)
+        m3 m-3, first row in the north, NaN where missing.
+    """
+
+    title: str
+    values: NDArray[np.float32]
+
+
+def colour_map() -> Colormap:
+    """Brown (dry) to blue (wet), darker towards both ends; grey where missing."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("dry_to_wet", _DRY_TO_WET)
+    colours.set_bad(MISSING_COLOUR)
+    return colours
+
+
+def thinned(grid: Grid, side: int = SIDE) -> tuple[Grid, int]:
+    """Every n-th pixel of a grid as a grid of at most `side` rows and columns, and n.
+
+    The centres of its pixels are the centres of the pixels kept.
+    """
+    step = max(1, -(-max(grid.shape) // side))
+    a, b, c, d, e, f = grid.transform
+    # Half a pixel in, half a larger pixel back: the first centre stays where it is.
+    corner = c + 0.5 * a * (1 - step), f + 0.5 * e * (1 - step)
+    transform = (a * step, b, corner[0], d, e * step, corner[1])
+    return Grid(grid.crs, transform, -(-grid.height // step), -(-grid.width // step)), step
+
+
+def shared_range(values: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """Colour limits for several maps: their 1st and 99th percentile, rounded outwards to 0.02 m3 m-3."""
+    parts = [v[np.isfinite(v)] for v in values]
+    known = np.concatenate(parts) if parts else np.array([], dtype=np.float32)
+    if not known.size:
+        return 0.0, 0.5
+    low, high = np.percentile(known, [1, 99])
+    low, high = np.floor(low / 0.02) * 0.02, np.ceil(high / 0.02) * 0.02
+    return float(max(low, 0.0)), float(max(high, low + 0.02))
+
+
+def _north_up(values: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    a, e = grid.transform[0], grid.transform[4]
+    return values[:: -1 if e > 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _extent(grid: Grid) -> tuple[tuple[float, float, float, float], str, str]:
+    """Picture limits (left, right, bottom, top) and the names of both axes."""
+    left, bottom, right, top = grid.bounds
+    crs = CRS.from_user_input(grid.crs)
+    if crs.is_geographic:
+        return (left, right, bottom, top), "longitude (degree)", "latitude (degree)"
+    unit = float(crs.axis_info[0].unit_conversion_factor or 1.0) / 1000.0
+    return (0.0, (right - left) * unit, 0.0, (top - bottom) * unit), "km east", "km north"
+
+
+def _draw(axes: Axes, values: NDArray[Any], grid: Grid, title: str, **style: Any) -> Any:
+    extent, across, up = _extent(grid)
+    image = axes.imshow(values, extent=extent, origin="upper", interpolation="nearest", **style)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_ylabel(up, fontsize=9)
+    axes.tick_params(labelsize=8)
+    return image
+
+
+def comparison_figure(panels: Sequence[Panel], grid: Grid, title: str) -> Figure:
+    """Several maps side by side in one colour scale.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    grid : Grid
+        Of the panels' values.
+    title : str
+    """
+    from matplotlib.figure import Figure
+
+    low, high = shared_range([p.values for p in panels])
+    tall = grid.height * abs(grid.transform[4]) / (grid.width * abs(grid.transform[0]))
+    figure = Figure(
+        figsize=(4.4 * len(panels) + 1.0, min(9.0, 4.4 * tall) + 0.8), dpi=110, layout="constrained"
+    )
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for place, panel in zip(axes, panels, strict=True):
+        image = _draw(place, panel.values, grid, panel.title, cmap=colour_map(), vmin=low, vmax=high)
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.85, pad=0.015, extend="both")
+    bar.set_label("soil moisture (m³ m⁻³), grey: missing", fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def write_comparison_maps(
+    product: Product, truth: TruthField, smap: CoarseField, days: Sequence[int], folder: Path
+) -> list[Path]:
+    """Truth, SMAP and MMNet side by side, a PNG a day.
+
+    Parameters
+    ----------
+    product : Product
+    truth : TruthField
+    smap : CoarseField
+    days : sequence of int
+        Days since 1970-01-01.
+    folder : Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        ``maps_YYYYMMDD.png``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    grid, step = thinned(product.grid)
+    every = slice(None, None, step)
+    written = []
+    for day in (int(d) for d in days):
+        stored = product.read("soil_moisture", day, day + 1, every, every)[0]
+        values = {
+            "Truth": truth.read(day, every, every),
+            "SMAP (9 km)": smap.read(grid, day, Tile(0, 0, *grid.shape)),
+            "MMNet": product.packing["soil_moisture"].decode(stored),
+        }
+        panels = [Panel(name, _north_up(v, grid)) for name, v in values.items()]
+        path = folder / f"maps_{iso(day).replace('-', '')}.png"
+        save(comparison_figure(panels, grid, f"Soil moisture, 0-5 cm, {iso(day)}"), path)
+        written.append(path)
+    return written
+
+
+def quality_classes(
+    quality: NDArray[np.uint16], flags: Mapping[str, int]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The first bit set of every pixel, and the name of every class; class 0 has no bit set."""
+    names = ["no remark", *flags]
+    classes = np.zeros(quality.shape, dtype=np.int64)
+    for number, mask in reversed(list(enumerate(flags.values(), start=1))):
+        classes[(quality & mask) != 0] = number
+    return classes, names
+
+
+def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
+    """A day of a product: soil moisture, width of its interval, and quality."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    grid, step = thinned(product.grid, side)
+    every = slice(None, None, step)
+    stored = {name: _north_up(v, grid) for name, v in product.read_day(day, every, every).items()}
+    moisture, lower, upper = (
+        product.packing[n].decode(stored[n]) for n in ("soil_moisture", "lower", "upper")
+    )
+    tall = grid.height * abs(grid.transform[4]) / (grid.width * abs(grid.transform[0]))
+    figure = Figure(figsize=(15.5, min(9.0, 4.4 * tall) + 1.2), dpi=110, layout="constrained")
+    first, second, third = figure.subplots(1, 3)
+    low, high = shared_range([moisture])
+    image = _draw(first, moisture, grid, "Soil moisture (m³ m⁻³)", cmap=colour_map(), vmin=low, vmax=high)
+    figure.colorbar(image, ax=first, shrink=0.85, extend="both")
+    wide = _with_bad("YlOrRd")
+    image = _draw(second, upper - lower, grid, "Width of the interval (m³ m⁻³)", cmap=wide, vmin=0.0)
+    figure.colorbar(image, ax=second, shrink=0.85)
+    classes, names = quality_classes(stored["quality"], product.flags())
+    colours = ListedColormap(_CLASS_COLOURS[: len(names)])
+    _draw(third, classes, grid, "Quality (first remark)", cmap=colours, vmin=-0.5, vmax=len(names) - 0.5)
+    found = np.unique(classes)
+    keys = [Patch(color=_CLASS_COLOURS[i], label=names[i].replace("_", " ")) for i in found]
+    third.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
+    figure.suptitle(f"Soil moisture, 0-5 cm, {iso(day)}", fontsize=12)
+    return figure
+
+
+def _with_bad(name: str) -> Colormap:
+    from matplotlib import colormaps
+
+    colours = colormaps[name].copy()
+    colours.set_bad(MISSING_COLOUR)
+    return colours
