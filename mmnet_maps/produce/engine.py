@@ -1,10 +1,10 @@
 """Fast exact inference: what is coarse is computed coarsely, the rest in blocks that stay in the cache.
 
-MMNet's temporal encoder sees only weather and surface temperature, so it runs once per distinct series. With
-the fusion layer split as W [s; d] = W_s s + W_d d, the product W_d d + b is a row per series that enters the
-pixel pass as a bias. The MLP's and the Transformer's first layers are split in the same way. The results equal
-the plain forward pass to float rounding, and one pixel's bits do not depend on the pixels beside it: every
-product has the same shape, short blocks are padded.
+MMNet's temporal encoder sees only weather and surface temperature, so it runs once per distinct series.
+With the fusion layer split as W [s; d] = W_s s + W_d d, the product W_d d + b is a row per series that
+enters the pixel pass as a bias. The MLP's and the Transformer's first layers are split in the same way. The
+results equal the plain forward pass to float rounding, and one pixel's bits do not depend on the pixels
+beside it: every product has the same shape, short blocks are padded.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Engine:
 
     def __init__(self, bundle: Bundle, precision: str = "float32", device: str = "cpu") -> None:
         if bundle.network is None:
-            raise InputError(f"maps need a network (mmnet, transformer, mlp); the bundle holds a {bundle.kind}")
+            raise InputError(f"the bundle holds a {bundle.kind}; maps need mmnet, transformer or mlp")
         if device != "cpu":
             raise InputError(f"device {device} is not supported; expected cpu")
         self.bundle, self.precision = bundle, precision
@@ -171,8 +171,8 @@ class Engine:
         """
         lags, first = self.catalogue.lags, self.catalogue.window_days
         days, places, _ = values.shape
-        finite = np.isfinite(values).all(axis=2)
-        whole = window(finite.astype(np.float32), first, lags, count).all(axis=1)
+        finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=2)
+        whole = (window(finite.astype(np.float32), first, lags, count) > 0).all(axis=1)
         scaled = ((values - self._series_mean) / self._series_std).reshape(days * places, -1)
         table = torch.full((count * places, self.series_width), torch.nan)
         wanted = np.flatnonzero(whole)
@@ -216,7 +216,7 @@ class Engine:
         Parameters
         ----------
         workspace : Workspace
-            With `inputs` and `series` set for every pixel of the block (a short block repeats one of its own).
+            With `inputs` and `series` set for every pixel (a short block repeats one of its own).
         table : Tensor, shape (places, series_width)
             The day's rows of `series_table`.
 

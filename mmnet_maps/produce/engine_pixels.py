@@ -1,4 +1,4 @@
-"""The pixel pass: a chain of small products over one block of pixels, every result in a preallocated buffer."""
+"""The pixel pass: a chain of small products over one block of pixels, results in preallocated buffers."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class WindowPass:
         """Of one pixel."""
         attention, steps = self.attention, self.attention.steps
         layers = [*self.encoder.rest, attention.project, attention.out, attention.wide, attention.narrow]
-        daily = sum(a * b for a, b in (layer.shape for layer in layers)) + 2 * steps * attention.width
+        daily: int = sum(a * b for a, b in (layer.shape for layer in layers)) + 2 * steps * attention.width
         return self.place.shape[0] * self.place.shape[1] + steps * daily + self.head.multiply_adds
 
     def buffers(self, block: int) -> Buffers:

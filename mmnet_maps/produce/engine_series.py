@@ -78,7 +78,7 @@ class Attention:
 
     def __init__(self, network: nn.Module, steps: int, device: torch.device) -> None:
         encoder: nn.TransformerEncoder = network.transformerencoder  # type: ignore[assignment]
-        layer: nn.TransformerEncoderLayer = encoder.layers[0]  # type: ignore[assignment]
+        layer: nn.TransformerEncoderLayer = encoder.layers[0]
         attention = layer.self_attn
         self.steps, self.heads = steps, attention.num_heads
         self.width = attention.embed_dim

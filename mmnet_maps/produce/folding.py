@@ -1,8 +1,8 @@
 """Trained networks with every BatchNorm folded into the linear layer before it.
 
 In evaluation a BatchNorm is y = (x - mean) gamma / sqrt(var + eps) + beta, so Linear then BatchNorm is one
-Linear. Folded in float64 and rounded once. Scaling of the inputs is *not* folded: with a narrow training range
-(a latitude of 37 with a deviation of 0.01) the folded bias would swallow the digits that matter.
+Linear. Folded in float64 and rounded once. Scaling of the inputs is *not* folded: with a narrow training
+range (a latitude of 37 with a deviation of 0.01) the folded bias would swallow the digits that matter.
 """
 
 from __future__ import annotations

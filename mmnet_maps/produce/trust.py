@@ -19,11 +19,13 @@ __all__ = [
     "FLAGS",
     "FLAG_LONG_NAMES",
     "LAND_COVER_MISSING",
+    "MISSING",
     "MISSING_REASONS",
     "NOT_COMPUTED",
     "NO_INTERVAL",
     "OUTSIDE_TRAINING_DOMAIN",
     "SERIES_MISSING",
+    "SMAP_MISSING",
     "SNAPSHOT_MISSING",
     "SNOW_OR_FROZEN",
     "SOIL_MOISTURE",
@@ -35,12 +37,14 @@ __all__ = [
     "age_flag",
     "finish",
     "freezing_point",
+    "land_cover_outside",
     "missing_flag",
 ]
 
 #: Storage of soil moisture and of its interval.
 SOIL_MOISTURE = Packing(dtype="int16", scale=1e-4, missing=-32768)
-_MISSING = np.int16(-32768)
+#: Stored value of what is missing.
+MISSING = np.int16(-32768)
 
 _NAMES = {
     "water_or_ice": "land cover is open water, ice or a code that is no class",
@@ -164,12 +168,12 @@ class IntervalCodes:
         ends = SOIL_MOISTURE.encode(np.array(valid_range))
         self.first = int(ends[0])
         codes = np.arange(ends[0], int(ends[1]) + 1, dtype=np.int16)
-        self.lower = np.full(codes.shape, _MISSING)
+        self.lower = np.full(codes.shape, MISSING)
         self.upper = self.lower.copy()
         if interval is not None:
             lower, upper = interval(SOIL_MOISTURE.decode(codes))
             self.lower, self.upper = SOIL_MOISTURE.encode(lower), SOIL_MOISTURE.encode(upper)
-        self._flag = np.where(self.lower == _MISSING, NO_INTERVAL, np.uint16(0)).astype(np.uint16)
+        self._flag = np.where(self.lower == MISSING, NO_INTERVAL, np.uint16(0)).astype(np.uint16)
         self._always = np.uint16(NO_INTERVAL if (self._flag != 0).all() else 0)
         self._never = not (self._flag != 0).any()
 
@@ -181,8 +185,8 @@ class IntervalCodes:
         place -= self.first
         place[missing] = 0
         lower, upper = np.take(self.lower, place), np.take(self.upper, place)
-        lower[missing] = _MISSING
-        upper[missing] = _MISSING
+        lower[missing] = MISSING
+        upper[missing] = MISSING
         if self._always or not self._never:
             quality |= np.where(missing, np.uint16(0), np.take(self._flag, place))
         return lower, upper
@@ -198,8 +202,8 @@ def finish(
     prediction : ndarray of float32
         m3 m-3; not finite is missing.
     quality : ndarray of uint16, same shape
-        Completed in place: ``clipped``, ``no_interval``, and ``snapshot_missing`` for a missing value that has
-        no reason yet (an input was infinite).
+        Completed in place: ``clipped``, ``no_interval``, and ``snapshot_missing`` for a missing value that
+        has no reason yet (an input was infinite).
     intervals : IntervalCodes
 
     Returns
@@ -222,5 +226,5 @@ def finish(
     codes = clipped.astype(np.int16)
     lower, upper = intervals.look_up(codes, missing, quality)
     if some_missing:
-        codes[missing] = _MISSING
+        codes[missing] = MISSING
     return codes, lower, upper

@@ -1,0 +1,150 @@
+"""Gap filling of a block of pixels, day after day: between two scenes a filled value is a line in time.
+
+`prepare.gap_fill.gap_fill` says what the values are; here the observations on either side of the day are
+searched again only when a pixel passes one of them, or passes a limit of length. On every other day a value
+is ``v0 + (t - t0) * slope``, one multiplication and one addition, in the same arithmetic and so with the
+same bits as there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.prepare.gap_fill import Method
+
+__all__ = ["LineFill"]
+
+Array = NDArray[np.float32]
+Days = NDArray[np.int32]
+
+#: Day of an observation that is not there, and the limit that stands for no limit: far beyond any date, and
+#: sums and differences of the two still fit.
+_FAR, _NO_LIMIT = 2**29, 2**28
+
+
+class LineFill:
+    """Fills the bands of one source in time, for days asked in increasing order.
+
+    Parameters
+    ----------
+    observed_days : ndarray of int64, shape (s,)
+        Days of the observations, strictly increasing.
+    values : ndarray of float32, shape (bands, s, n)
+        Observations; NaN is none.
+    first_day : int
+        The first day that will be asked for.
+    method, max_gap
+        As `gap_fill`.
+    max_age : int, optional
+        Age in days above which a value is old.
+    """
+
+    def __init__(
+        self,
+        observed_days: NDArray[np.int64],
+        values: Array,
+        first_day: int,
+        method: Method = "linear",
+        max_gap: int | None = None,
+        max_age: int | None = None,
+    ) -> None:
+        bands, count, n = values.shape
+        self._origin = int(first_day)
+        self._days = np.append((observed_days - self._origin).astype(np.int32), np.int32(0))
+        self._flat = values.reshape(bands, count * n)
+        self._columns = np.arange(n, dtype=np.int32)
+        self._method, self._max_age = method, max_age
+        self._limit = 0 if method == "none" else _NO_LIMIT if max_gap is None else min(max_gap, _NO_LIMIT)
+        self._count = count
+        self._search(~np.isnan(values))
+        self._next = -_FAR
+
+    def _search(self, valid: NDArray[np.bool_]) -> None:
+        """Last valid observation before each row, and first from it on; one table where all bands agree."""
+        bands, count, n = valid.shape
+        if bands > 1 and (valid == valid[:1]).all():
+            valid = valid[:1]
+        rows = np.arange(count, dtype=np.int32)[:, None]
+        shape = (count + 1, len(valid), n)
+        self._last, self._following = np.full(shape, -1, np.int32), np.full(shape, count, np.int32)
+        for group, seen in enumerate(valid):
+            np.maximum.accumulate(np.where(seen, rows, np.int32(-1)), axis=0, out=self._last[1:, group])
+            # Accumulated backwards: row k holds the first valid observation from row k on.
+            np.minimum.accumulate(
+                np.where(seen, rows, np.int32(count))[::-1], axis=0, out=self._following[-2::-1, group]
+            )
+
+    def _take(self, rows: Days) -> Array:
+        """Observed values at these rows of each pixel, shape (bands, n); any value where there is no row."""
+        if self._count == 0:
+            return np.full((len(self._flat), len(self._columns)), np.nan, dtype=np.float32)
+        place = np.clip(rows, 0, self._count - 1) * np.int32(len(self._columns)) + self._columns
+        found: Array
+        if len(place) == 1:
+            found = self._flat.take(place[0], axis=1)
+        else:
+            found = np.take_along_axis(self._flat, place, axis=1)
+        return found
+
+    def _advance(self, day: int) -> None:
+        """Find the observations around a day, and until when they serve."""
+        row = int(np.searchsorted(self._days[:-1], day, side="right"))
+        before, after = self._last[row], self._following[row]
+        t0 = np.where(before < 0, np.int32(-_FAR), self._days[before])
+        t1 = np.where(after == self._count, np.int32(_FAR), self._days[after])
+        v0, v1 = self._take(before), self._take(after)
+        limit, causal = np.int32(self._limit), self._method in ("past", "none")
+        reach = np.full_like(t1, _FAR) if causal else t1 - limit
+        line = (t1 - t0 <= limit) if self._method == "linear" else np.zeros(t0.shape, dtype=np.bool_)
+        keep = t0 + limit
+        if self._method == "linear":
+            # The value before gives way to the value after from the middle on, once that is near enough.
+            keep = np.minimum(keep, np.maximum(reach - 1, (t0 + t1) // 2))
+        first = line | (day <= keep)
+        second = ~first & (day >= reach)
+        span = np.where(line, t1 - t0, 1).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._slope = np.where(line, (v1 - v0) / span, np.float32(0))
+        self._base = np.where(first, v0, np.where(second, v1, np.float32(np.nan)))
+        self._start = t0.astype(np.float32)
+        until = np.where(first & ~line, np.minimum(keep + 1, t1), t1)
+        until = np.where(first | second, until, np.minimum(np.maximum(reach, day + 1), t1))
+        self._next = int(until.min())
+        self._set_ages(first, second, line, t0, t1)
+
+    def _set_ages(
+        self, first: NDArray[np.bool_], second: NDArray[np.bool_], line: NDArray[np.bool_], t0: Days, t1: Days
+    ) -> None:
+        if self._max_age is None:
+            return
+        age = np.int32(min(self._max_age, _NO_LIMIT))
+        # Old strictly between these days; a missing value has no age.
+        self._old_after = np.where(first, t0 + age, np.where(second, np.int32(-_FAR), np.int32(_FAR)))
+        self._old_before = np.where(line | second, t1 - age, np.int32(_FAR))
+        self._earliest, self._latest = int(self._old_after.min()), int(self._old_before.max())
+
+    def fill(self, day: int, out: Array) -> NDArray[np.bool_] | None:
+        """Write the values of a day.
+
+        Parameters
+        ----------
+        day : int
+            Not before the day of the call before.
+        out : ndarray of float32, shape (bands, n)
+            Overwritten; NaN where missing.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,), or None
+            Where a band is older than `max_age`; None where none is.
+        """
+        t = int(day) - self._origin
+        if t >= self._next:
+            self._advance(t)
+        np.multiply(self._slope, np.float32(t) - self._start, out=out)
+        out += self._base
+        if self._max_age is None or t <= self._earliest or t >= self._latest:
+            return None
+        old: NDArray[np.bool_] = np.logical_or.reduce((t > self._old_after) & (t < self._old_before), axis=0)
+        return old
