@@ -6,7 +6,7 @@ from typing import Literal
 
 from mmnet_maps.config import Config
 
-__all__ = ["VARIABLES", "Variable"]
+__all__ = ["VARIABLES", "Cadence", "Fill", "Kind", "Variable"]
 
 Kind = Literal["constant", "snapshot", "series", "target"]
 Cadence = Literal["static", "yearly", "daily", "irregular"]

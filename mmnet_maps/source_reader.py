@@ -1,0 +1,247 @@
+"""What fills a cube: a source on its own grid and days, and how a user describes one.
+
+A `SourceReader` gives stored values (never decoded, never resampled) of any window of any range of its
+days. Rasters on disk, Earth Engine and whatever comes later all look like this to the cube.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
+from mmnet_maps.variables import VARIABLES, Cadence, Kind, Variable
+
+__all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined", "to_date", "to_day"]
+
+#: Days that a satellite or a weather record can have; a date outside is a misread name.
+_FIRST_DATE, _LAST_DATE = dt.date(1950, 1, 1), dt.date(2100, 12, 31)
+_EPOCH = dt.date(1970, 1, 1)
+
+
+class SourceReader(Protocol):
+    """One source: variables that share a native grid and its days.
+
+    Attributes
+    ----------
+    name : str
+        Name of the sub-group in the cube.
+    grid : Grid
+        The whole native grid.
+    variables : mapping of str to Packing
+        Storage of every variable, by catalogue name.
+    definitions : mapping of str to Variable
+        Unit, range and kind of every variable.
+    cadence : {"static", "yearly", "daily", "irregular"}
+        How often the source gives a field.
+    days : ndarray of int64, shape (s,)
+        Days since 1970-01-01, strictly increasing; empty for a static source. A yearly source has the first
+        of January of each of its years.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the sub-group in the cube."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """The whole native grid."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, Packing]:
+        """Storage of every variable."""
+        ...
+
+    @property
+    def definitions(self) -> Mapping[str, Variable]:
+        """Meaning of every variable."""
+        ...
+
+    @property
+    def cadence(self) -> Cadence:
+        """How often the source gives a field."""
+        ...
+
+    @property
+    def days(self) -> NDArray[np.int64]:
+        """Days since 1970-01-01."""
+        ...
+
+    def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
+        """Stored values of days ``first`` to ``last`` (exclusive) in a window of the grid.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (last - first, rows, columns)
+            In the variable's stored type, its missing value where there is none. A static source has one
+            step, 0 to 1.
+        """
+        ...
+
+    def identity(self, first: int, last: int) -> str:
+        """What the values of those days come from; it changes when an input is replaced."""
+        ...
+
+
+class VariableConfig(Config):
+    """Where one variable of a source is found, and how its storage is to be read.
+
+    Attributes
+    ----------
+    band : str or int, optional
+        Band description or number (from 1), NetCDF variable or HDF5 dataset; by default the one that has the
+        variable's name, or the only one.
+    file : str, optional
+        What ``{variable}`` in the pattern stands for; by default the variable's name.
+    path, pattern : str, optional
+        Where its files are, when not with the other variables of the source.
+    scale, offset, missing : float, optional
+        Storage, where the file does not say it or says it wrongly.
+    valid_range : tuple of float, optional
+        In physical units: a value below or above becomes missing.
+    mosaic : {"mean", "first"}, optional
+        What becomes of several granules of one day: their mean, or the first that has a value (land cover).
+    unit, kind, range, long_name
+        Declaration of a variable that the catalogue does not have.
+    """
+
+    band: str | int | None = None
+    file: str | None = None
+    path: str | tuple[str, ...] | None = None
+    pattern: str | None = None
+    scale: float | None = None
+    offset: float | None = None
+    missing: float | None = None
+    valid_range: tuple[float, float] | None = None
+    mosaic: Literal["mean", "first"] | None = None
+    unit: str | None = None
+    kind: Kind | None = None
+    range: tuple[float, float] | None = None
+    long_name: str | None = None
+
+
+class MaskConfig(Config):
+    """A band of bit flags: a value is kept where every bit of `clear_bits` is 0.
+
+    Attributes
+    ----------
+    band : str or int, optional
+        As in `VariableConfig`.
+    file : str, optional
+        What ``{variable}`` in the pattern stands for, when the flags are in a file of their own.
+    clear_bits : tuple of int
+        Bit numbers, 0 the lowest.
+    """
+
+    band: str | int | None = None
+    file: str | None = None
+    clear_bits: tuple[int, ...] = Field(min_length=1)
+
+
+class SourceConfig(Config):
+    """One source of a cube.
+
+    Attributes
+    ----------
+    reader : {"auto", "geotiff", "netcdf", "hdf5", "mod11a1"}
+        File format; ``auto`` goes by the ending.
+    path : str or tuple of str, optional
+        A file, a folder, or several, relative to the configuration file.
+    pattern : str, optional
+        Regular expression that a file name must match. ``{variable}`` stands for the variable's `file`, and a
+        group ``(?P<date>...)`` for the date.
+    date_format : str, optional
+        ``strptime`` format of the date; by default YYYYMMDD, YYYY-MM-DD, YYYYDDD or YYYY by its length.
+    date : date, optional
+        The day of files that do not name one.
+    cadence : str, optional
+        By default that of the first variable in the catalogue.
+    crs : str, optional
+        CRS of files that do not carry one; where a file does, both must agree.
+    mask : MaskConfig, optional
+        Flags that make values missing.
+    regrid : {"nearest", "bilinear", "average"}, optional
+        Bring GeoTIFFs onto the target grid while building; without it the native grid is kept.
+    variables : dict of str to VariableConfig
+        By catalogue name; a plain list of names will do where nothing is to be said.
+    """
+
+    reader: Literal["auto", "geotiff", "netcdf", "hdf5", "mod11a1"] = "auto"
+    path: str | tuple[str, ...] | None = None
+    pattern: str | None = None
+    date_format: str | None = None
+    date: dt.date | None = None
+    cadence: Cadence | None = None
+    crs: str | None = None
+    mask: MaskConfig | None = None
+    regrid: Literal["nearest", "bilinear", "average"] | None = None
+    variables: dict[str, VariableConfig] = Field(min_length=1)
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {str(name): {} for name in value}
+        if isinstance(value, dict):
+            return {str(name): {} if keys is None else keys for name, keys in value.items()}
+        return value
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _plain_date(cls, value: Any) -> Any:
+        return to_date(value) if isinstance(value, int | str) else value
+
+
+def to_date(value: int | str) -> dt.date:
+    """A date from YYYYMMDD or YYYY-MM-DD; `InputError` if it is neither, or outside 1950-2100."""
+    text = str(value).strip()
+    try:
+        found = dt.datetime.strptime(text, "%Y%m%d" if len(text) == 8 else "%Y-%m-%d").date()
+    except ValueError:
+        raise InputError(f"{text} is not a date; expected YYYY-MM-DD or YYYYMMDD") from None
+    to_day(found)
+    return found
+
+
+def to_day(date: dt.date) -> int:
+    """Days since 1970-01-01; `InputError` outside 1950-2100."""
+    if not _FIRST_DATE <= date <= _LAST_DATE:
+        raise InputError(f"{date} is out of range; expected a date from {_FIRST_DATE} to {_LAST_DATE}")
+    return (date - _EPOCH).days
+
+
+def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | None) -> Variable:
+    """The catalogue's variable of that name, or the one that the configuration declares.
+
+    Raises
+    ------
+    InputError
+        The name is not in the catalogue, and unit, kind and range are not all declared.
+    """
+    for variable in VARIABLES:
+        if variable.name == name:
+            return variable
+    if config.unit is None or config.kind is None or config.range is None:
+        known = ", ".join(v.name for v in VARIABLES)
+        raise InputError(
+            f"sources.{source}.variables.{name}: not in the catalogue ({known}); declare unit, kind and range"
+        )
+    return Variable(
+        name=name,
+        long_name=config.long_name or name,
+        unit=config.unit,
+        kind=config.kind,
+        cadence=cadence or ("static" if config.kind == "constant" else "daily"),
+        source=source,
+        valid_range=config.range,
+    )

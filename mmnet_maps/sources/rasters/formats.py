@@ -1,0 +1,143 @@
+"""What every file format answers: where its pixels lie, how its bands are stored, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
+
+__all__ = ["Band", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs", "usable_missing"]
+
+#: What a user asks for: a name or number of a band, or None for the obvious one.
+Wanted = str | int | None
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band (variable, dataset) of a file.
+
+    Attributes
+    ----------
+    key : str or int
+        How `Format.read` finds it again.
+    dtype : str
+    scale, offset : float
+    missing : float, optional
+        Stored value that means missing; None if the file names none that the type can hold.
+    """
+
+    key: str | int
+    dtype: str
+    scale: float
+    offset: float
+    missing: float | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a file without reading its values.
+
+    Attributes
+    ----------
+    grid : Grid
+    days : ndarray of int64, shape (steps,), or None
+        Days since 1970-01-01 of the fields in the file; None if the file does not say.
+    bands : mapping of str to Band
+        By the names that were asked for.
+    """
+
+    grid: Grid
+    days: NDArray[np.int64] | None
+    bands: Mapping[str, Band]
+
+
+class Format(Protocol):
+    """A file format; every method may be called from several threads."""
+
+    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+        """Header of a file, with the bands that are wanted.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, has no (or another) CRS, or lacks a band; the message names file and key.
+        """
+        ...
+
+    def read(
+        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+    ) -> dict[str, NDArray[Any]]:
+        """Stored values, each of shape (steps, rows, columns)."""
+        ...
+
+
+def crs_name(crs: CRS) -> str:
+    """``EPSG:<code>`` where the CRS is exactly one, else its WKT."""
+    code = crs.to_epsg(min_confidence=100)
+    return f"EPSG:{code}" if code is not None else str(crs.to_wkt())
+
+
+def settle_crs(path: Path, found: CRS | None, said: str | None) -> str:
+    """The CRS of a file, of what it carries and what the configuration says."""
+    try:
+        expected = None if said is None else CRS.from_user_input(said)
+    except CRSError:
+        raise InputError(
+            f"crs: {said} is not a CRS that PROJ knows; expected for example EPSG:32612"
+        ) from None
+    if found is None and expected is None:
+        raise InputError(f"{path}: has no CRS; give it as `crs:` of the source")
+    if found is not None and expected is not None and found != expected:
+        raise InputError(f"{path}: its CRS is {crs_name(found)}; the configuration says {said}")
+    known = found if found is not None else expected
+    assert known is not None
+    return crs_name(known)
+
+
+def axis_grid(path: Path, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Grid:
+    """Grid from the centres of columns and rows.
+
+    Raises
+    ------
+    InputError
+        The axes are too short, uneven, or, in degrees, beyond the poles (swapped).
+    """
+    steps = []
+    for name, values in (("x", x), ("y", y)):
+        if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
+            raise InputError(
+                f"{path}: axis {name} has {values.size} values; expected two or more in one dimension"
+            )
+        step = float(values[-1] - values[0]) / (values.size - 1)
+        # Single precision coordinates, as some products have, wander by a few hundredths of a cell.
+        if step == 0 or np.abs(values - (values[0] + step * np.arange(values.size))).max() > 0.05 * abs(step):
+            raise InputError(f"{path}: axis {name} is not evenly spaced; expected a regular grid")
+        steps.append(step)
+    if CRS.from_user_input(crs).is_geographic and max(abs(y[0]), abs(y[-1])) > 90.0 + abs(steps[1]):
+        raise InputError(f"{path}: latitudes from {y[0]:g} to {y[-1]:g}; expected -90 to 90: axes swapped?")
+    dx, dy = steps
+    return Grid(crs, (dx, 0.0, float(x[0]) - dx / 2, 0.0, dy, float(y[0]) - dy / 2), y.size, x.size)
+
+
+def usable_missing(dtype: str, value: Any) -> float | None:
+    """A file's missing value if the type can hold it; None for NaN, which is missing in any float."""
+    if value is None:
+        return None
+    number, kind = float(np.asarray(value).ravel()[0]), np.dtype(dtype)
+    if np.isnan(number):
+        return None
+    if kind.kind != "f" and not (
+        np.iinfo(kind).min <= number <= np.iinfo(kind).max and number == int(number)
+    ):
+        return None
+    # The missing value must be the one that the stored type compares equal to.
+    return float(kind.type(number)) if kind.kind == "f" else number

@@ -1,0 +1,107 @@
+"""Granules: the files that a source is made of, and how several of one day become one field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.packing import Packing
+from mmnet_maps.sources.rasters.formats import Band
+
+__all__ = ["Layer", "Piece", "flagged", "out_of_range"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file, and what of it is used.
+
+    Attributes
+    ----------
+    path : Path
+    key : str
+        Scene, which values and flags share.
+    bands : dict of str to Band
+        By variable.
+    flags : Band, optional
+        Bit flags in this file.
+    days : ndarray of int64
+        Of its fields; one 0 for a static source.
+    row, col : int
+        Place of its first pixel in the grid of the source.
+    height, width : int
+    stamp : str
+        Name, size and time of change.
+    """
+
+    path: Path
+    key: str
+    bands: dict[str, Band]
+    flags: Band | None
+    days: NDArray[np.int64]
+    row: int
+    col: int
+    height: int
+    width: int
+    stamp: str
+
+
+class Layer:
+    """One variable of a window, into which granules are put; several of one day are averaged."""
+
+    def __init__(self, packing: Packing, shape: tuple[int, int, int], mosaic: str) -> None:
+        self.packing, self.mosaic = packing, mosaic
+        self.kind = np.dtype(packing.dtype)
+        self.missing = self.kind.type(np.nan if packing.missing is None else packing.missing)
+        self.stored = np.full(shape, self.missing, dtype=self.kind)
+        self.seen = np.zeros(shape[0], dtype=bool)
+        self.sums: dict[int, tuple[NDArray[np.float64], NDArray[np.int32]]] = {}
+
+    def valid(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where there is a value."""
+        found = stored != self.missing
+        return np.asarray(found & ~np.isnan(stored) if self.kind.kind == "f" else found)
+
+    def add(self, step: int, place: tuple[slice, slice], values: NDArray[Any]) -> None:
+        """Put a granule in its place."""
+        view = self.stored[step][place]
+        if not self.seen[step]:
+            view[...] = values
+            self.seen[step] = True
+            return
+        fresh = self.valid(values)
+        if self.mosaic == "first":
+            fresh &= ~self.valid(view)
+            view[fresh] = values[fresh]
+            return
+        if step not in self.sums:
+            have = self.valid(self.stored[step])
+            self.sums[step] = np.where(have, self.stored[step], 0).astype(np.float64), have.astype(np.int32)
+        total, count = self.sums[step]
+        total[place] += np.where(fresh, values, 0)
+        count[place] += fresh
+
+    def finish(self) -> NDArray[Any]:
+        """Stored values; a mean is rounded to the nearest stored integer."""
+        for step, (total, count) in self.sums.items():
+            mean = total / np.maximum(count, 1)
+            mean = mean if self.kind.kind == "f" else np.rint(mean)
+            self.stored[step] = np.where(count > 0, mean.astype(self.kind), self.missing)
+        return self.stored
+
+
+def out_of_range(stored: NDArray[Any], packing: Packing, limits: tuple[float, float] | None) -> Any:
+    """Where a physical value lies outside limits; False where there are none."""
+    if limits is None:
+        return False
+    values = packing.decode(stored)
+    return (values < np.float32(limits[0])) | (values > np.float32(limits[1]))
+
+
+def flagged(bits: NDArray[Any], band: Band, clear: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where a flag of `clear` is set, or the flags themselves are missing."""
+    unknown = np.zeros(bits.shape, dtype=bool) if band.missing is None else bits == int(band.missing)
+    return np.asarray(unknown | ((bits & sum(1 << bit for bit in clear)) != 0))

@@ -1,0 +1,113 @@
+"""HDF5 granules with axes ``x`` and ``y`` in metres, as SMAP L4 has them on the EASE-Grid 2.0."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs, usable_missing
+
+__all__ = ["Hdf5"]
+
+#: Where SMAP L4 keeps surface soil moisture, by product: geophysical fields, and analysis updates.
+_SURFACE = ("Geophysical_Data/sm_surface", "Analysis_Data/sm_surface_analysis")
+_PROJECTIONS = ("EASE2_global_projection", "projection_information")
+_EPOCH = dt.datetime(1970, 1, 1)
+
+
+class Hdf5:
+    """Datasets by path."""
+
+    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+        """See `Format.header`."""
+        with _open(path) as file:
+            if "x" not in file or "y" not in file:
+                raise InputError(f"{path}: has no axes x and y; expected SMAP L4's layout")
+            bands = {name: _band(path, file, name, band) for name, band in wanted.items()}
+            x, y = (np.asarray(file[axis], dtype=np.float64) for axis in "xy")
+            for band in bands.values():
+                shape, expected = file[band.key].shape, (y.size, x.size)
+                if shape != expected:
+                    raise InputError(
+                        f"{path}: {band.key} is {shape}; expected (y, x) = {expected}: axes swapped?"
+                    )
+            grid = axis_grid(path, settle_crs(path, _crs(file), crs), x, y)
+            return Header(grid, _days(file), bands)
+
+    def read(
+        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+    ) -> dict[str, NDArray[Any]]:
+        """See `Format.read`."""
+        with _open(path) as file:
+            return {name: np.asarray(file[band.key][rows, cols])[None] for name, band in bands.items()}
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as HDF5: {' '.join(str(error).split())}") from None
+
+
+def _band(path: Path, file: h5py.File, variable: str, wanted: Wanted) -> Band:
+    fields: list[str] = []
+    file.visititems(lambda key, item: fields.append(key) if getattr(item, "ndim", 0) == 2 else None)
+    if wanted is None:
+        keys = [key for key in _SURFACE if key in fields] if variable == "SMAP" else []
+        keys = keys or [key for key in fields if key.rsplit("/", 1)[-1] == variable] or fields
+    else:
+        keys = [key for key in fields if key == wanted]
+    if len(keys) != 1:
+        asked = variable if wanted is None else wanted
+        raise InputError(
+            f"{path}: no dataset {asked} for {variable}; it holds {', '.join(fields)}: give `band:`"
+        )
+    data = file[keys[0]]
+    dtype = data.dtype.newbyteorder("=").name
+    missing = usable_missing(dtype, data.attrs.get("_FillValue", data.attrs.get("missing_value")))
+    scale, offset = (
+        float(np.ravel(data.attrs.get(k, default))[0])
+        for k, default in (("scale_factor", 1), ("add_offset", 0))
+    )
+    return Band(keys[0], dtype, scale, offset, missing)
+
+
+def _crs(file: h5py.File) -> CRS | None:
+    """EPSG:6933 where the file describes it: cylindrical equal area, true at 30 degrees, on WGS 84."""
+    for name in _PROJECTIONS:
+        if name not in file:
+            continue
+        attrs = {
+            key: value.decode() if isinstance(value, bytes) else value
+            for key, value in file[name].attrs.items()
+        }
+        if (
+            attrs.get("grid_mapping_name") == "lambert_cylindrical_equal_area"
+            and float(attrs.get("standard_parallel", np.nan)) == 30.0
+            and float(attrs.get("longitude_of_central_meridian", 0.0)) == 0.0
+        ):
+            return CRS.from_epsg(6933)
+    return None
+
+
+def _days(file: h5py.File) -> NDArray[np.int64] | None:
+    """The UTC day of the granule, from ``seconds since <time>``."""
+    if "time" not in file or file["time"].size != 1:
+        return None
+    unit, value = file["time"].attrs.get("units", b""), float(np.ravel(file["time"][()])[0])
+    text = unit.decode() if isinstance(unit, bytes) else str(unit)
+    if not text.startswith("seconds since "):
+        return None
+    try:
+        origin = dt.datetime.fromisoformat(text.removeprefix("seconds since ").strip().removesuffix("Z"))
+    except ValueError:
+        return None
+    return np.array([(origin + dt.timedelta(seconds=value) - _EPOCH).days], dtype=np.int64)

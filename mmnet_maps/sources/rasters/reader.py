@@ -1,0 +1,114 @@
+"""A source made of raster files: one grid over all of them, same-day granules averaged, flags applied."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
+from mmnet_maps.source_reader import SourceConfig
+from mmnet_maps.sources.rasters.formats import Format
+from mmnet_maps.sources.rasters.granules import Layer, Piece, flagged, out_of_range
+from mmnet_maps.variables import Cadence, Variable
+
+__all__ = ["MASK", "RasterSource"]
+
+#: Under which name the flags of a scene are read.
+MASK = "mask"
+
+
+@dataclass(frozen=True)
+class RasterSource:
+    """Raster files as a `SourceReader`; made by `scan.open_source`."""
+
+    name: str
+    grid: Grid
+    variables: dict[str, Packing]
+    definitions: dict[str, Variable]
+    cadence: Cadence
+    days: NDArray[np.int64]
+    config: SourceConfig
+    format: Format
+    pieces: tuple[Piece, ...]
+    flags: dict[str, Piece] = field(default_factory=dict)
+
+    def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
+        """See `SourceReader.read`."""
+        wanted = self._steps(first, last)
+        shape = (wanted.size, rows.stop - rows.start, cols.stop - cols.start)
+        layers = {name: Layer(packing, shape, self._mosaic(name)) for name, packing in self.variables.items()}
+        for piece in self._pieces_of(wanted):
+            here = np.flatnonzero((piece.days >= wanted[0]) & (piece.days <= wanted[-1]))
+            top, bottom = max(rows.start, piece.row), min(rows.stop, piece.row + piece.height)
+            left, right = max(cols.start, piece.col), min(cols.stop, piece.col + piece.width)
+            if here.size == 0 or top >= bottom or left >= right:
+                continue
+            steps = slice(int(here[0]), int(here[-1]) + 1)
+            inner = slice(top - piece.row, bottom - piece.row), slice(left - piece.col, right - piece.col)
+            values = self._values(piece, steps, *inner)
+            place = slice(top - rows.start, bottom - rows.start), slice(left - cols.start, right - cols.start)
+            for k, step in enumerate(np.searchsorted(wanted, piece.days[steps])):
+                for name in piece.bands:
+                    layers[name].add(int(step), place, values[name][k])
+        return {name: layer.finish() for name, layer in layers.items()}
+
+    def identity(self, first: int, last: int) -> str:
+        """See `SourceReader.identity`: name, size and time of change of every file, and how it is read."""
+        pieces = self._pieces_of(self._steps(first, last))
+        keys = {piece.key for piece in pieces}
+        used = [piece.stamp for piece in pieces]
+        used += [piece.stamp for key, piece in sorted(self.flags.items()) if key in keys]
+        how = self.config.model_dump_json(exclude={"path"})
+        return hashlib.sha256("\n".join([how, *used]).encode()).hexdigest()
+
+    @cached_property
+    def _spans(self) -> NDArray[np.int64]:
+        """First and last day of every piece, shape (pieces, 2)."""
+        return np.array([(piece.days[0], piece.days[-1]) for piece in self.pieces], dtype=np.int64)
+
+    def _pieces_of(self, days: NDArray[np.int64]) -> list[Piece]:
+        """Files that may have a field of these days."""
+        if days.size == 0:
+            return []
+        near = (self._spans[:, 0] <= days[-1]) & (self._spans[:, 1] >= days[0])
+        return [self.pieces[k] for k in np.flatnonzero(near)]
+
+    def _steps(self, first: int, last: int) -> NDArray[np.int64]:
+        return np.zeros(1, dtype=np.int64) if self.cadence == "static" else self.days[first:last]
+
+    def _mosaic(self, name: str) -> str:
+        said = self.config.variables[name].mosaic
+        return said or ("first" if name == "LC" else "mean")
+
+    def _values(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
+        """Stored values of a file with its flags and valid ranges applied."""
+        wanted = dict(piece.bands)
+        if piece.flags is not None:
+            wanted[MASK] = piece.flags
+        try:
+            values = self.format.read(piece.path, wanted, steps, rows, cols)
+        except OSError as error:
+            raise InputError(f"{piece.path}: cannot be read: {' '.join(str(error).split())}") from None
+        bits, band = values.pop(MASK, None), piece.flags
+        if bits is None and piece.key in self.flags:
+            other = self.flags[piece.key]
+            band = other.flags
+            assert band is not None
+            bits = self.format.read(other.path, {MASK: band}, steps, rows, cols)[MASK]
+        for name, stored in values.items():
+            bad = out_of_range(stored, self.variables[name], self.config.variables[name].valid_range)
+            if bits is not None and band is not None and self.config.mask is not None:
+                bad = bad | flagged(bits, band, self.config.mask.clear_bits)
+            if bad is not False:
+                missing = self.variables[name].missing
+                values[name] = np.where(
+                    bad, stored.dtype.type(np.nan if missing is None else missing), stored
+                )
+        return values
