@@ -30,7 +30,7 @@ from mmnet_maps.prepare.station_days import (
 from mmnet_maps.prepare.station_fill import bridge_gaps, enough_observations, fill_days, whole_windows
 from mmnet_maps.prepare.station_report import Selection, TableReport
 
-__all__ = ["StationTable", "StationTableConfig", "build_station_table"]
+__all__ = ["OwnWeatherConfig", "StationTable", "StationTableConfig", "build_station_table"]
 
 Dense = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -77,6 +77,13 @@ class StationTableConfig(Config):
             free = tuple(v.model_copy(update={"max_gap": None}) for v in catalogue.variables)
             catalogue = catalogue.model_copy(update={"variables": free})
         return catalogue
+
+
+class OwnWeatherConfig(StationTableConfig):
+    """For stations that measure their own weather: short gaps in it are bridged, and every station stays."""
+
+    vwc_missing_share: float = 1.0
+    window_missing: Literal["drop", "fill"] = "fill"
 
 
 @dataclass(frozen=True)
