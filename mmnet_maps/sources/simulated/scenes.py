@@ -28,7 +28,7 @@ _ROOF = (0.12, 0.14, 0.16, 0.22, 0.25, 0.22)
 _DARKENING = (0.85, 0.90, 0.95, 0.95, 1.15, 1.40)
 #: Radar: (soil at zero moisture, dB; gain of moisture, dB per m3 m-3; closed canopy, linear; share of the
 #: surface's roughness), and the ranges outside which the method masks a pixel.
-_RADAR = {"VV": (-17.3, 26.0, 0.125, 1.0), "VH": (-25.8, 15.0, 0.034, 0.8)}
+_RADAR = {"VV": (-18.2, 26.0, 0.125, 1.0), "VH": (-25.8, 15.0, 0.034, 0.8)}
 _RADAR_LIMITS = {"VV": (-20.0, -5.0), "VH": (-30.0, -10.0)}
 
 

@@ -133,18 +133,21 @@ def make_terrain(
     rng: np.random.Generator, shape: tuple[int, int], step: float, mean_elevation: float, mean_slope: float
 ) -> Terrain:
     """Terrain of a given mean elevation (m) and mean slope (degree), with valleys where water gathers."""
-    raw = correlated_field(rng, shape, step, longest=15_000.0, shortest=70.0, slope=1.9)
-    raw *= np.float32(100.0)
-    flow = flow_accumulation(raw, rng)
-    # Streams cut valleys: lower ground where more water passes, widened to the width of a valley floor.
-    log_flow = np.log(flow).astype(np.float32)
-    carved = raw - np.float32(0.02 * 100.0) * ndimage.gaussian_filter(log_flow, 2.5)
-    carved *= np.float32(np.tan(np.radians(mean_slope)) / _mean_gradient(carved, step))
-    elevation = (carved - carved.mean() + np.float32(mean_elevation)).astype(np.float32)
+    surface = correlated_field(rng, shape, step, longest=15_000.0, shortest=110.0, slope=2.1)
+    # Streams cut valleys: lower ground where more water passes, widened to the width of a valley floor. The
+    # second round follows the valleys of the first, so that they join up.
+    for depth in (0.03, 0.02):
+        log_flow = np.log(flow_accumulation(surface, rng, walks=3)).astype(np.float32)
+        surface -= np.float32(depth) * ndimage.gaussian_filter(log_flow, 2.5)
+    flow = flow_accumulation(surface, rng, walks=4)
+    surface *= np.float32(np.tan(np.radians(mean_slope)) / _mean_gradient(surface, step))
+    elevation = (surface - surface.mean() + np.float32(mean_elevation)).astype(np.float32)
     slope, aspect = slope_aspect(elevation, step)
     steepness = np.maximum(np.tan(np.radians(slope)), np.float32(0.005))
     index = np.log(flow * step / ndimage.gaussian_filter(steepness, 1.0)).astype(np.float32)
-    wetness = np.clip(standardised(ndimage.gaussian_filter(index, 1.5)), -2.0, 3.0)
+    # Ground water spreads from the stream over the valley floor.
+    near, wide = (standardised(ndimage.gaussian_filter(index, width)) for width in (1.5, 7.0))
+    wetness = np.clip(standardised(near + np.float32(0.8) * wide), -2.0, 3.0)
     return Terrain(elevation, slope, aspect, wetness.astype(np.float32))
 
 

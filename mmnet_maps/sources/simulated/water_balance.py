@@ -27,10 +27,12 @@ SURFACE_MM, ROOT_MM = 50.0, 500.0
 #: Rows worked on at once, so that the arrays of a strip stay in the processor's cache.
 _STRIP_PIXELS = 32_768
 #: Share of the ground water that leaves it a day, and the share of that which seeps out on the hillslope.
-_RELEASE, _SEEPING = 0.04, 0.6
+_RELEASE, _SEEPING = 0.06, 0.75
 _MELT_MM_PER_K = 3.0
 #: Capillary rise, mm a day for a unit difference of moisture between the layers.
-_RISE_MM = 9.0
+_RISE_MM = 22.0
+#: Share of the water that leaves the surface layer which runs down the slope instead of into the root zone.
+_INTERFLOW = 0.3
 #: Days between two updates of the green cover, and the days in which it follows its target.
 _GREEN_EVERY, _GREEN_DAYS = 4, 18.0
 #: Pixels of the mesh that ground water is kept on.
@@ -123,20 +125,21 @@ class WaterBalance:
         drained = np.maximum((surface - f["capacity_1"]) * f["drainage_1"], surface - f["pores_1"])
         np.maximum(drained, 0, out=drained)
         surface -= drained
-        root = self._root[rows] + drained
+        sideways = drained * np.float32(_INTERFLOW)
+        root = self._root[rows] + (drained - sideways)
         root += self._ground.seepage(rows)
         spilled = np.maximum(root - f["pores_2"], 0)
         root -= spilled
         runoff += spilled
         percolated = np.maximum(root - f["capacity_2"], 0) * f["drainage_2"]
         root -= percolated
-        self._ground.recharge(rows, percolated)
+        self._ground.recharge(rows, percolated + sideways)
 
         eto = self._forcing.strip("eto", rows) * f["sun_factor"]
         wet = np.clip((surface - f["dry_1"]) * f["per_range_1"], 0, 1)
         stress = np.clip((root - f["wilting_2"]) * f["per_range_2"], 0, 1)
         evaporated = np.minimum(
-            eto * (1 - np.float32(0.85) * green) * wet, np.float32(0.6) * np.maximum(surface - f["dry_1"], 0)
+            eto * (np.float32(0.55) - np.float32(0.42) * green) * wet, np.float32(0.6) * np.maximum(surface - f["dry_1"], 0)
         )
         transpired = eto * f["crop_factor"] * green * stress
         shallow = transpired * wet * np.float32(0.12)
@@ -182,7 +185,7 @@ class _GroundWater:
     def __init__(self, shape: tuple[int, int], wetness: Array) -> None:
         self._rows = spline_matrix(shape[0], _MESH_PIXELS)
         self._cols = spline_matrix(shape[1], _MESH_PIXELS)
-        self._share = np.exp(np.float32(0.9) * wetness)
+        self._share = np.exp(np.float32(1.1) * wetness)
         # Splines spread a node over its pixels; read backwards they collect pixels into nodes, and since the
         # weights of a pixel add up to 1 nothing is lost on the way.
         self._area = self._collect(np.ones(shape, dtype=np.float32))
@@ -222,7 +225,7 @@ class _GroundWater:
 def _pixel_fields(landscape: Landscape) -> dict[str, Array]:
     """What the balance needs of each pixel; water contents in mm of their layer."""
     soil, terrain, cover = landscape.soil, landscape.terrain, landscape.cover
-    organic = 1.4 + 0.3 * terrain.wetness
+    organic = 1.8 + 0.4 * terrain.wetness
     # Rawls, Brakensiek and Saxton (1982): water held at 33 and at 1,500 kPa.
     field = 0.2576 - 0.0020 * soil.sand + 0.0036 * soil.clay + 0.0299 * organic
     wilting = 0.0260 + 0.0050 * soil.clay + 0.0158 * organic
@@ -230,7 +233,7 @@ def _pixel_fields(landscape: Landscape) -> dict[str, Array]:
     field = np.clip(field, wilting + 0.04, 0.85 * pores)
     # Cosby et al. (1984): saturated conductivity, inch per hour, here mm per day.
     conductivity = 25.4 * 24 * 10 ** (-0.6 + 0.0126 * soil.sand - 0.0064 * soil.clay)
-    dry = 0.45 * wilting
+    dry = 0.55 * wilting
     table = {name: cover.table({k: getattr(p, name) for k, p in PLANTS.items()}) for name in _OF_PLANTS}
     fields = {
         "capacity_1": SURFACE_MM * field,

@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 #: Fall of air temperature with height, K per m.
 LAPSE = 0.0065
 #: Distance over which rain and temperature of a day stay alike, degree.
-_REACH = 0.45
+_REACH = 0.3
 
 
 @dataclass(frozen=True)
