@@ -68,7 +68,9 @@ class ArrayReader:
 
 def _around(grid: Grid, crs: str, resolution: float, margin: int = 2) -> Grid:
     """A grid of that CRS and pixel size over another, some cells larger on every side."""
-    left, bottom, right, top = Transformer.from_crs(grid.crs, crs, always_xy=True).transform_bounds(*grid.bounds)
+    left, bottom, right, top = Transformer.from_crs(grid.crs, crs, always_xy=True).transform_bounds(
+        *grid.bounds
+    )
     wide = margin * resolution
     return Grid.from_bounds(crs, (left - wide, bottom - wide, right + wide, top + wide), resolution)
 
@@ -77,7 +79,9 @@ def _draw(
     rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float, packing: Packing, gaps: float
 ) -> NDArray[Any]:
     values = rng.uniform(low, high, shape)
-    return packing.encode(np.where(rng.random(shape) < gaps, np.nan, values)) if gaps else packing.encode(values)
+    return (
+        packing.encode(np.where(rng.random(shape) < gaps, np.nan, values)) if gaps else packing.encode(values)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,13 @@ def make_readers(grid: Grid, scene_crs: str, scene_pixel: float, seed: int = 0) 
     found = []
 
     def add(
-        name: str, on: Grid, cadence: Cadence, days: NDArray[np.int64], packing: Packing, gaps: float, **ranges: Any
+        name: str,
+        on: Grid,
+        cadence: Cadence,
+        days: NDArray[np.int64],
+        packing: Packing,
+        gaps: float,
+        **ranges: Any,
     ) -> None:
         shape = (max(1, days.size), *on.shape)
         values = {key: _draw(rng, shape, *span, packing, gaps) for key, span in ranges.items()}
@@ -133,6 +143,10 @@ def make_bundle(folder: Path, seed: int = 0, kind: str = "mmnet") -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build_network(kind, catalogue).eval()
+        # Estimates of a fresh network lie far outside the physical range, and would all be clipped.
+        last = network.decoder[-1]
+        last.weight.data.mul_(0.1 / last.weight.data.abs().sum())
+        last.bias.data.fill_(0.25)
     rng = np.random.default_rng(seed)
     scaler = Scaler(
         rng.uniform(0, 1, len(catalogue.snapshot)),

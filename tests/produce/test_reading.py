@@ -78,7 +78,7 @@ def test_the_nearest_yearly_map_serves(cube: Any, year: str, rows: tuple[int, in
 
 
 def test_days_that_weather_does_not_cover_are_refused_with_those_it_covers(cube: Any) -> None:
-    with pytest.raises(InputError, match="eto is held from 2020-01-21 to 2020-04-09.*needs 2020-01-15"):
+    with pytest.raises(InputError, match=r"eto is held from 2020-01-21 to 2020-04-09.*needs 2020-01-15"):
         reading.check_cube(cube, CATALOGUE, FIRST - 36, FIRST, "here")
 
 
@@ -88,7 +88,9 @@ def test_scenes_far_from_the_days_are_refused(cube: Any) -> None:
         reading.check_cube(cube, catalogue, FIRST + 60, FIRST + 61, "here")
 
 
-def test_a_missing_variable_and_another_unit_are_refused_by_name(cube: Any, make_world: Any, tmp_path: Path) -> None:
+def test_a_missing_variable_and_another_unit_are_refused_by_name(
+    cube: Any, make_world: Any, tmp_path: Path
+) -> None:
     world = make_world()
     del world.readers["soil"]
     other = open_cube(world.cube(tmp_path / "cube"))
@@ -96,8 +98,10 @@ def test_a_missing_variable_and_another_unit_are_refused_by_name(cube: Any, make
         reading.check_cube(other, CATALOGUE, FIRST, FIRST + 1, "here")
     kelvin = CATALOGUE["LST"].model_copy(update={"unit": "K"})
     changed = tuple(kelvin if v.name == "LST" else v for v in CATALOGUE.variables)
-    with pytest.raises(InputError, match="LST is in 0.02 K, the bundle expects K"):
-        reading.check_cube(cube, CATALOGUE.model_copy(update={"variables": changed}), FIRST, FIRST + 1, "here")
+    with pytest.raises(InputError, match=r"LST is in 0\.02 K, the bundle expects K"):
+        reading.check_cube(
+            cube, CATALOGUE.model_copy(update={"variables": changed}), FIRST, FIRST + 1, "here"
+        )
 
 
 def test_the_window_of_a_tile_holds_every_cell_that_it_touches(cube: Any) -> None:
