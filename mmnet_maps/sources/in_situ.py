@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 
-__all__ = ["read_in_situ", "read_network", "station_names"]
+__all__ = ["PREFIXED", "read_in_situ", "read_network", "station_names"]
 
 _IN_SITU = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
-_PREFIXED = "USDA_ARS"
+#: The network whose name stands in front of its station ids.
+PREFIXED = "USDA_ARS"
 _LIMITS = {"Latitude": 90.0, "Longitude": 180.0}
 
 
@@ -108,8 +109,11 @@ def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:
 
 def station_names(ids: pd.Series, networks: pd.Series) -> pd.Series:
     """Station ids as used everywhere: those of the network USDA_ARS carry its name in front."""
-    prefix = (networks == _PREFIXED) & ~ids.str.startswith(f"{_PREFIXED}_")
-    return ids.where(~prefix, f"{_PREFIXED}_" + ids)
+    theirs = networks == PREFIXED
+    if not theirs.any():
+        return ids
+    prefix = theirs & ~ids.str.startswith(f"{PREFIXED}_")
+    return ids.where(~prefix, f"{PREFIXED}_" + ids)
 
 
 def _network_csv(path: Path) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.in_situ import station_names
+from mmnet_maps.sources.in_situ import PREFIXED, station_names
 
 __all__ = ["read_raw_folder"]
 
@@ -278,7 +278,7 @@ def _read_slowly(path: Path, convert: pa_csv.ConvertOptions) -> pa.Table:
 def _ids(path: Path, table: pa.Table) -> pd.Categorical:
     ids = table.column("ID")
     _refuse(path, ids, pc.is_null(ids).to_numpy(), "a station in column ID")
-    if "Network" not in table.column_names:
+    if "Network" not in table.column_names or not pc.any(pc.equal(table.column("Network"), PREFIXED)).as_py():
         return pd.Categorical(ids.dictionary_encode().to_pandas())
     # Names are settled once a pair of id and network, not once a row.
     keys = pc.binary_join_element_wise(ids, pc.fill_null(table.column("Network"), ""), "\t")
