@@ -1,11 +1,121 @@
-"""Commands."""
+"""Commands that train, score and show models."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
 import typer
 
+from mmnet_maps.cli.output import Json, show
+
 __all__ = ["register"]
+
+bundle_app = typer.Typer(name="bundle", help="Trained models as folders.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
+    app.command()(train)
+    app.command()(evaluate)
+    app.add_typer(bundle_app)
+
+
+def train(
+    table: Annotated[Path, typer.Option("--table", help="Station table, .parquet or .csv.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; finished folds in it are kept.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="mmnet, transformer, mlp, ridge, forest or xgboost.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="on-site, off-site, cross-region or all.")
+    ] = None,
+    target: Annotated[int | None, typer.Option("--target", help="On-site: the only year to test on.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model and score it on rows that it has not seen."""
+    from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
+    from mmnet_maps.prepare.table_io import read_table
+
+    named = {"model": model, "experiment": experiment, "target": target}
+    overrides = [f"{key}={value}" for key, value in named.items() if value is not None]
+    chosen = ExperimentConfig.load(config, [*(settings or []), *overrides])
+    frame, catalogue = read_table(table)
+    summary = run_experiment(frame, catalogue, chosen, out)
+    show({"run": str(out), **summary}, as_json, f"{out}: {_score_lines(summary)}")
+
+
+def evaluate(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Table with ID, Date, y_test, y_pred.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the scores to this JSON file too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score any table of predictions."""
+    import json
+
+    from mmnet_maps.learn.evaluate import evaluate_table, read_predictions
+
+    summary = evaluate_table(read_predictions(csv), str(csv))
+    if out is not None:
+        half = out.with_name(f".{out.name}.part")
+        half.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        half.replace(out)
+    show(summary, as_json, _score_lines(summary))
+
+
+@bundle_app.command("import")
+def import_bundle(
+    model: Annotated[str, typer.Option("--model", help="mmnet, transformer or mlp.")],
+    weights: Annotated[Path, typer.Option("--weights", help="Published checkpoint, .pth.")],
+    static: Annotated[Path, typer.Option("--static", help="static_mean_std.npy")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
+    dynamic: Annotated[Path | None, typer.Option("--dynamic", help="dynamic_mean_std.npy")] = None,
+    encoding: Annotated[
+        Literal["published", "cyclic"], typer.Option("--encoding", help="What the weights were trained with.")
+    ] = "published",
+    as_json: Json = False,
+) -> None:
+    """Turn a published checkpoint into a bundle; nothing pickled in it is run."""
+    from mmnet_maps.learn.bundle import save_bundle
+    from mmnet_maps.learn.published import import_published
+
+    bundle = save_bundle(import_published(model, weights, static, dynamic, encoding), out)
+    summary = {"bundle": str(out), "kind": bundle.kind, "digest": bundle.digest}
+    show(summary, as_json, f"{out}: {bundle.kind}, digest {bundle.digest[:12]}")
+
+
+@bundle_app.command("show")
+def show_bundle(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")], as_json: Json = False
+) -> None:
+    """Print the model card."""
+    from mmnet_maps.learn.bundle import load_bundle
+    from mmnet_maps.learn.card import card_text
+
+    found = load_bundle(bundle)
+    show({**found.card, "digest": found.digest}, as_json, card_text(found))
+
+
+def _score_lines(summary: dict[str, Any]) -> str:
+    """Overall scores and the medians over stations, a line each; then the baselines."""
+    lines = [_line(f"all {summary['overall']['n']} rows", summary["overall"])]
+    stations = summary["stations"]
+    lines.append(_line(f"median of {stations['count']} stations", stations["median"]))
+    for name, found in summary.get("folds", {}).items():
+        lines.append(_line(f"fold {name}", found))
+    for name, found in summary.get("baselines", {}).items():
+        lines.append(_line(f"{name} itself, median of stations", found["stations"]["median"]))
+    return "\n".join(lines)
+
+
+def _line(title: str, found: dict[str, Any]) -> str:
+    shown = (f"{name} {_number(found[name])}" for name in ("corr", "rmse", "bias", "ubrmse"))
+    return f"{title}: " + ", ".join(shown)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -65,7 +65,7 @@ def import_published(
     scaler = _read_scaler(model, static, dynamic, catalogue)
     network = network_from_arrays(model, catalogue, _read_state(weights), str(weights))
     names = {"weights": weights.name, "static": static.name, "dynamic": dynamic.name if dynamic else None}
-    facts = {"recipe": "published", "provenance": {"imported": names}}
+    facts = {"recipe": "published", "imported": names}
     return Bundle(model, catalogue, scaler, network, facts=facts)
 
 

@@ -32,7 +32,7 @@ from mmnet_maps.learn.model_input import fit_scaler, model_arrays
 from mmnet_maps.learn.models.baselines import BASELINES, BaselineConfig, fit_baseline
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.learn.rows import TrainingRows, Validation, hold_back
-from mmnet_maps.progress import steps
+from mmnet_maps.progress import say, steps
 
 __all__ = ["Batches", "Fitted", "TrainConfig", "fit", "make_optimizer", "threads", "train_epoch"]
 
@@ -168,7 +168,11 @@ def fit(
     WorkError
         The loss is not a number.
     """
-    rows = rows.complete()
+    given, rows = len(rows), rows.complete()
+    if len(rows) == 0:
+        raise InputError(f"{name}: none of the {given} training rows has all inputs and VWC_5")
+    if len(rows) < given:
+        say(f"{name}: {given - len(rows)} of {given} training rows lack a value and are left out")
     how = config.validation or "random_rows"
     held = hold_back(rows, how, config.validation_share, config.seed, config.block_days)
     scaler = fit_scaler(kind, rows.inputs, catalogue)
