@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmnet_maps.config import Config
 from mmnet_maps.packing import Packing
@@ -88,7 +88,7 @@ class Asset(Config):
     bands: dict[str, Band]
     masks: tuple[Mask, ...] = ()
     requires: tuple[Requirement, ...] = ()
-    smooth: dict[str, int] = {}
+    smooth: dict[str, int] = Field(default_factory=dict)
     also: tuple[str, ...] = ()
     terrain: bool = False
     year: int | None = None
@@ -131,7 +131,7 @@ class AssetSource(Config):
     crs: str | None = None
     reducer: Literal["mean", "mode"] = "mean"
     pixel: float | None = None
-    packings: dict[str, Packing] = {}
+    packings: dict[str, Packing] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,0 +1,122 @@
+"""What a user can set about Earth Engine: sign-in, limits, budget, and where every variable comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from mmnet_maps.assets import ASSETS, AssetSource
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+
+__all__ = ["Budgeting", "EarthEngineConfig", "find_project", "key_path", "sources_of"]
+
+#: Made for many automatic requests; the standard endpoint is https://earthengine.googleapis.com.
+_HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"
+_PROJECT_VARIABLES = ("EARTHENGINE_PROJECT", "EE_PROJECT", "GOOGLE_CLOUD_PROJECT")
+
+
+class Budgeting(Config):
+    """What a job may use, and what its parts are thought to use.
+
+    Attributes
+    ----------
+    eecu_hours : float, optional
+        The job does not start, and stops, above this.
+    seconds_per_request, seconds_per_row, seconds_per_megapixel : float
+        EECU-seconds that a direct request is thought to use: a fixed part, a part for each station and image,
+        a part for each million band pixels. Batch exports are counted as Earth Engine reports them.
+    """
+
+    eecu_hours: float | None = Field(default=None, gt=0)
+    seconds_per_request: float = Field(default=0.5, ge=0)
+    seconds_per_row: float = Field(default=0.02, ge=0)
+    seconds_per_megapixel: float = Field(default=1.0, ge=0)
+
+
+class EarthEngineConfig(Config):
+    """Settings of every ``earthengine`` command.
+
+    Attributes
+    ----------
+    project : str, optional
+        Google Cloud project; by default the environment's EARTHENGINE_PROJECT, EE_PROJECT or
+        GOOGLE_CLOUD_PROJECT.
+    key_file : str, optional
+        Key of a service account (JSON); without one the stored sign-in is used, or the application default.
+    url : str
+        Endpoint.
+    concurrency, requests_per_second : int, float
+        Limits for the whole process.
+    attempts : int
+        How often a request is sent before the job gives up.
+    first_wait_s, longest_wait_s : float
+        Exponential back-off: about the first wait, doubled each time, never above the longest.
+    timeout_s : float
+        A request that has not been answered in full by then is given up and sent again.
+    page_rows : int
+        Rows a page of a table.
+    request_mib : float
+        Largest size of the pixels of one request; Earth Engine refuses 48 MiB and more.
+    poll_s : float
+        How often the state of batch exports is asked for.
+    drive_folder, bucket : str
+        Where batch exports go: a folder of Google Drive, a Cloud Storage bucket.
+    drive_url, storage_url : str
+        Where finished exports are fetched from.
+    budget : Budgeting
+    sources : dict of str to AssetSource
+        Replaces sources of `mmnet_maps.assets.ASSETS` by name, or adds one.
+    without : tuple of str
+        Sources that are left out.
+    """
+
+    project: str | None = None
+    key_file: str | None = None
+    url: str = _HIGH_VOLUME
+    concurrency: int = Field(default=40, ge=1, le=1000)
+    requests_per_second: float = Field(default=100.0, gt=0)
+    attempts: int = Field(default=8, ge=1)
+    first_wait_s: float = Field(default=1.0, ge=0)
+    longest_wait_s: float = Field(default=64.0, ge=0)
+    timeout_s: float = Field(default=330.0, gt=0)
+    page_rows: int = Field(default=1000, ge=1)
+    request_mib: float = Field(default=32.0, gt=0, lt=48)
+    poll_s: float = Field(default=10.0, gt=0)
+    drive_folder: str = "mmnet-maps"
+    bucket: str | None = None
+    drive_url: str = "https://www.googleapis.com/drive/v3"
+    storage_url: str = "https://storage.googleapis.com/storage/v1"
+    budget: Budgeting = Budgeting()
+    sources: dict[str, AssetSource] = Field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+def sources_of(config: EarthEngineConfig) -> dict[str, AssetSource]:
+    """Every source that a job takes: the published ones, replaced, extended and reduced as configured.
+
+    Raises
+    ------
+    InputError
+        A source that is to be left out does not exist.
+    """
+    known = ASSETS | config.sources
+    for name in config.without:
+        if name not in known:
+            raise InputError(f"without: source {name} is not known; known are {', '.join(known)}")
+    return {name: source for name, source in known.items() if name not in config.without}
+
+
+def find_project(config: EarthEngineConfig) -> str | None:
+    """The project of the configuration, or of the environment."""
+    for value in (config.project, *(os.environ.get(name) for name in _PROJECT_VARIABLES)):
+        if value:
+            return value
+    return None
+
+
+def key_path(config: EarthEngineConfig) -> Path | None:
+    """The key file, if one is configured."""
+    return Path(config.key_file).expanduser() if config.key_file else None
