@@ -138,8 +138,9 @@ def _warnings(source: CubeSource, name: str, tally: _Tally) -> Iterator[str]:
         return
     if tally.outside:
         yield (
-            f"{name}: {tally.outside} values ({tally.outside / tally.values:.2%}) outside {low:g} to {high:g} "
-            f"{variable.unit}, found {tally.low:g} to {tally.high:g}: check scale, offset and the missing value"
+            f"{name}: {tally.outside} values ({tally.outside / tally.values:.2%}) are outside "
+            f"{low:g} to {high:g} {variable.unit}, found {tally.low:g} to {tally.high:g}: "
+            "check scale, offset and the missing value"
         )
     if tally.covered < tally.cells:
         yield f"{name}: {1 - tally.covered / tally.cells:.2%} of the region's cells never have a value"

@@ -191,7 +191,8 @@ def _run(root: zarr.Group, parts: list[Part], workers: int | None) -> None:
                 advance(1, part.plan.reader.name)
 
         jobs = [delayed(work, pure=False)(part) for part in parts]
-        compute(*jobs, scheduler="threads", num_workers=workers or os.cpu_count() or 1)  # type: ignore[no-untyped-call]
+        threads = workers or os.cpu_count() or 1
+        compute(*jobs, scheduler="threads", num_workers=threads)  # type: ignore[no-untyped-call]
 
 
 def _summary(out: Path, plans: list[Plan], parts: list[Part], built: int) -> dict[str, Any]:

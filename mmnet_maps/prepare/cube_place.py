@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.features import rasterize
-from shapely import box, segmentize
+from shapely import box, segmentize, transform
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
@@ -36,9 +35,13 @@ def is_coarse(native: Grid, target: Grid) -> bool:
 def native_window(native: Grid, target: Target) -> Tile:
     """Rows and columns of the native grid that hold every pixel of the target, with a margin.
 
-    The margin is one cell, two of a coarse source, so that neighbours are there to interpolate with. The
-    window may reach beyond the native grid, so that it does not change when later files widen that.
+    The margin is one cell, two of a coarse source, so that neighbours are there to interpolate with. A source
+    on the pixels of the target itself has none: its chunks then begin where the tiles do. The window may
+    reach beyond the native grid, so that it does not change when later files widen that.
     """
+    aligned = target.grid.aligned_offset(native)
+    if aligned is not None:
+        return Tile(*aligned, *target.grid.shape)
     grid, margin = target.grid, 2 if is_coarse(native, target.grid) else 1
     left, bottom, right, top = grid.bounds
     across, along = np.linspace(left, right, _EDGE_POINTS), np.linspace(bottom, top, _EDGE_POINTS)
@@ -67,6 +70,8 @@ def native_polygon(native: Grid, target: Target) -> BaseGeometry | None:
     """The region's polygon in the CRS of a source, widened by the margin; None for a box."""
     if target.polygon is None:
         return None
+    if target.grid.aligned_offset(native) is not None:
+        return target.polygon
     margin = 2 if is_coarse(native, target.grid) else 1
     cell = max(abs(native.transform[0]), abs(native.transform[4]))
     return native_region(native, target).buffer(margin * cell)
@@ -80,9 +85,10 @@ def native_region(native: Grid, target: Target) -> BaseGeometry:
         pixel = min(abs(target.grid.transform[0]), abs(target.grid.transform[4]))
         shape = box(*target.grid.bounds).buffer(-0.49 * pixel, join_style="mitre")
     if CRS.from_user_input(native.crs) != CRS.from_user_input(target.grid.crs):
-        change = Transformer.from_crs(target.grid.crs, native.crs, always_xy=True).transform
+        change = Transformer.from_crs(target.grid.crs, native.crs, always_xy=True)
         left, bottom, right, top = shape.bounds
-        shape = transform(change, segmentize(shape, max(right - left, top - bottom) / 500)).buffer(0)
+        dense = segmentize(shape, max(right - left, top - bottom) / 500)
+        shape = transform(dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))).buffer(0)
     return shape
 
 
