@@ -7,8 +7,9 @@ beside them, for validation alone.
 
 from __future__ import annotations
 
+from mmnet_maps.sources.simulated.as_cube import cube_settings
 from mmnet_maps.sources.simulated.config import SimulationConfig
 from mmnet_maps.sources.simulated.rasters import simulate_region
 from mmnet_maps.sources.simulated.stations import simulate_stations
 
-__all__ = ["SimulationConfig", "simulate_region", "simulate_stations"]
+__all__ = ["SimulationConfig", "cube_settings", "simulate_region", "simulate_stations"]
