@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmnet_maps.packing import Packing
 from mmnet_maps.sources.simulated.packings import HLS, LST, SENTINEL1, SMAP, SOIL, TERRAIN, WEATHER
 from mmnet_maps.sources.simulated.places import Station
 from mmnet_maps.sources.simulated.site import Observations, Site
@@ -93,11 +94,10 @@ class RawExports:
             self._add_optical(site, stations, seen, year, compact)
 
     def _add_radar(
-        self, site: Site, stations: Sequence[Station], scene: NDArray[np.int16], year: int, day: str
+        self, site: Site, stations: Sequence[Station], scene: NDArray[np.float32], year: int, day: str
     ) -> None:
         name = f"S1A_IW_GRDH_1SDV_{day}T132103_{day}T132128_009305_00E005_A04D"
-        for s in stations:
-            vv, vh = SENTINEL1.decode(scene[:, s.row, s.col])
+        for s, (vv, vh) in zip(stations, _at_stations(scene, stations, SENTINEL1), strict=True):
             if np.isnan(vv) and np.isnan(vh):
                 continue
             angle = round(float(site.radar.angle[s.row, s.col]), 3)
@@ -110,8 +110,7 @@ class RawExports:
         assert seen.optical is not None
         tile = f"T{site.landscape.grid.crs[-2:]}SIM"
         lst = LST.decode(seen.lst)
-        for s in stations:
-            bands = HLS.decode(seen.optical[:, s.row, s.col])
+        for s, bands in zip(stations, _at_stations(seen.optical, stations, HLS), strict=True):
             if np.isnan(bands).any():
                 continue
             cell = site.thermometer.cells.index[s.row * site.landscape.grid.width + s.col]
@@ -150,9 +149,17 @@ class RawExports:
         days = sorted({day for values in stations.values() for day in values})
         rows = []
         for s, values in stations.items():
-            named = {f"{day}_sm_surface": values.get(day, np.nan) for day in days}
+            named = {f"{day}_sm_surface": values.get(day, np.float32(np.nan)) for day in days}
             rows.append(_head(s.index, s) | named | {".geo": _disc(s)})
         _write(path, rows, [f"{day}_sm_surface" for day in days], place_last=True)
+
+
+def _at_stations(
+    scene: NDArray[np.float32], stations: Sequence[Station], packing: Packing
+) -> NDArray[np.float32]:
+    """What the stored scene holds at stations, shape (stations, bands)."""
+    rows, cols = [s.row for s in stations], [s.col for s in stations]
+    return packing.decode(packing.encode(scene[:, rows, cols].T))
 
 
 def _head(index: str, station: Station) -> dict[str, Any]:
@@ -185,6 +192,6 @@ def _write(path: Path, rows: list[dict[str, Any]], values: list[str], place_last
     frame = pd.DataFrame(rows, columns=["system:index", *columns, ".geo"])
     # float32 columns are written as the shortest decimal that reads back to the same float32.
     for name in values:
-        if frame[name].map(lambda v: isinstance(v, np.float32)).any():
+        if isinstance(rows[0][name], np.float32):
             frame[name] = frame[name].astype(np.float32)
     frame.to_csv(path, index=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +58,19 @@ def correlated_field(
     margin = int(min(max(shape) // 4, np.ceil(longest / step)))
     rows, cols = (fft.next_fast_len(n + margin, real=True) for n in shape)
     noise = rng.standard_normal((rows, cols), dtype=np.float32)
+    spectrum = fft.rfft2(noise)
+    spectrum *= _amplitude(rows, cols, step, longest, shortest, slope)
+    return standardised(fft.irfft2(spectrum, s=(rows, cols))[: shape[0], : shape[1]])
+
+
+@lru_cache(maxsize=4)
+def _amplitude(rows: int, cols: int, step: float, longest: float, shortest: float, slope: float) -> Array:
+    """Amplitude at every wavenumber of a real transform; kept, since clouds ask for the same one every day."""
     ky, kx = np.fft.fftfreq(rows, step)[:, None], np.fft.rfftfreq(cols, step)[None, :]
     k = np.hypot(ky, kx)
     amplitude = np.maximum(k, 1.0 / longest) ** -slope * np.exp(-((k * shortest) ** 2))
     amplitude[0, 0] = 0.0
-    amplitude /= amplitude.max()
-    field = fft.irfft2(fft.rfft2(noise) * amplitude.astype(np.float32), s=(rows, cols))
-    return standardised(field[: shape[0], : shape[1]])
+    return (amplitude / amplitude.max()).astype(np.float32)
 
 
 def spline_matrix(count: int, spacing: float) -> Array:

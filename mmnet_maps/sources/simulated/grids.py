@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +51,19 @@ class Cells:
         """Number of cells."""
         return self.grid.height * self.grid.width
 
-    def mean(self, values: NDArray[np.float32], keep: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-        """Mean of the pixels of each cell, those with `keep` alone; NaN for a cell without any."""
-        weights = values.ravel() if keep is None else np.where(keep, values, np.float32(0)).ravel()
-        number = np.bincount(self.index, None if keep is None else keep.ravel(), minlength=self.count)
-        total = np.bincount(self.index, weights, minlength=self.count)
-        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    @cached_property
+    def population(self) -> NDArray[np.int64]:
+        """How many of the pixels lie in each cell."""
+        return np.bincount(self.index, minlength=self.count)
+
+    def mean(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Mean of the pixels of each cell; NaN for a cell without any."""
+        total = np.bincount(self.index, values.ravel(), minlength=self.count)
+        return np.where(self.population > 0, total / np.maximum(self.population, 1), np.nan)
+
+    def of(self, pixels: NDArray[np.bool_]) -> Cells:
+        """The same cells, with some of the pixels alone."""
+        return Cells(self.grid, self.index[pixels.ravel()])
 
 
 def cover(lattice: Lattice, site: Grid, margin: int = 0) -> Grid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mmnet_maps.sources.simulated.fields import correlated_field, spline_matrix
 from mmnet_maps.sources.simulated.forcing import Forcing
@@ -18,8 +18,11 @@ __all__ = ["Clouds", "PassiveRadiometer", "Thermometer"]
 
 Array = NDArray[np.float32]
 
-#: Pixels between the nodes of the cloud field, and between the pixels that MODIS is asked about.
-_CLOUD_NODE, _EVERY = 16, 4
+#: Pixels between the nodes of the cloud field.
+_CLOUD_NODE = 16
+#: Height of the cloud field above which a 1 km cell is screened: a little below that of cloud (0), since a
+#: cell beside a cloud holds some of it.
+_SCREENED = -0.3
 
 
 class Clouds:
@@ -44,12 +47,11 @@ class Clouds:
         node_m = _CLOUD_NODE * self._step
         field = correlated_field(self._rng, self._nodes.shape, node_m, longest=9_000.0, slope=1.5)
         # Morning overpasses find less cloud than the day's mean.
-        self._nodes = field - np.float32(norm.isf(np.clip(0.9 * share, 0.002, 0.998)))
+        self._nodes = field + np.float32(ndtri(np.clip(0.9 * share, 0.002, 0.998)))
 
-    def thin(self) -> NDArray[np.bool_]:
-        """Cloudy or not at every `_EVERY`-th pixel of every `_EVERY`-th row."""
-        density = self._rows[::_EVERY] @ self._nodes @ self._cols[::_EVERY].T
-        return np.asarray(density > 0)
+    def density(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
+        """The field at some pixels; it is above 0 inside a cloud."""
+        return np.asarray(np.einsum("ij,ij->i", self._rows[rows] @ self._nodes, self._cols[cols]))
 
     def mask(self) -> NDArray[np.bool_]:
         """True where a pixel is under a cloud or in its shadow."""
@@ -85,12 +87,13 @@ class PassiveRadiometer:
     def __init__(self, rng: np.random.Generator, landscape: Landscape) -> None:
         self._rng, self._land = rng, landscape.cover.land
         self.cells: Cells = cells_of(EASE2_9KM, landscape.grid)
+        self._inland = self.cells.of(self._land)
         self._bias = 0.012 * rng.standard_normal(self.cells.count)
         self._drift = 0.012 * rng.standard_normal(self.cells.count)
 
     def mean(self, moisture: Array) -> NDArray[np.float64]:
         """Mean of the truth over the land of each cell; NaN for a cell of water."""
-        return self.cells.mean(moisture, self._land)
+        return self._inland.mean(moisture[self._land])
 
     def see(self, moisture: Array) -> NDArray[np.int16]:
         """Stored values of a day, shape (cells,)."""
@@ -120,8 +123,10 @@ class Thermometer:
         self._height = np.float32(LAPSE) * landscape.terrain.elevation
         self._rows = slice(0, landscape.grid.height)
         self.cells: Cells = cells_of(MODIS_1KM, landscape.grid)
-        index = self.cells.index.reshape(landscape.grid.shape)[::_EVERY, ::_EVERY]
-        self._thin = Cells(self.cells.grid, index.ravel())
+        rows, cols = np.indices(landscape.grid.shape, dtype=np.float32)
+        # Where the pixels of a cell have their middle; a cell without pixels sees nothing, wherever it is.
+        middle = (np.nan_to_num(self.cells.mean(a)).astype(np.int64) for a in (rows, cols))
+        self._middle_row, self._middle_col = middle
 
     def kelvin(self, number: int, balance: WaterBalance) -> Array:
         """Surface temperature of every pixel under a clear sky."""
@@ -136,10 +141,8 @@ class Thermometer:
         return np.asarray(heating)
 
     def see(self, number: int, balance: WaterBalance, clouds: Clouds) -> NDArray[np.uint16]:
-        """Stored values of a day, shape (cells,); missing where clouds cover a third of a cell."""
-        clouded = self._thin.mean(clouds.thin().astype(np.float32))
-        seen = self.cells.mean(self.kelvin(number, balance)) + 0.5 * self._rng.standard_normal(
-            self.cells.count
-        )
-        hidden = ~(clouded < 1 / 3)
-        return np.asarray(LST.encode(np.where(hidden, np.nan, seen / 0.02)))
+        """Stored values of a day, shape (cells,); missing where there is cloud."""
+        hidden = clouds.density(self._middle_row, self._middle_col) > _SCREENED
+        noise = 0.5 * self._rng.standard_normal(self.cells.count)
+        seen = (self.cells.mean(self.kelvin(number, balance)) + noise) / 0.02
+        return np.asarray(LST.encode(np.where(hidden, np.nan, seen)))

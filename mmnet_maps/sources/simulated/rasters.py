@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.simulated import packings
 from mmnet_maps.sources.simulated.climates import CLIMATES
@@ -125,7 +126,7 @@ class _Rasters:
         grid: Grid,
         values: NDArray[Any],
         bands: tuple[str, ...],
-        packing: packings.Packing,
+        packing: Packing,
     ) -> None:
         write_geotiff(self._folder / source / name, grid, values, bands, packing)
         self.count[source] += 1
@@ -144,9 +145,11 @@ class _Rasters:
         lst = seen.lst.reshape(1, *middle.shape)
         self._geotiff("modis", f"LST_{stamp}.tif", middle, lst, ("LST",), packings.LST)
         if seen.optical is not None:
-            self._geotiff("hls", f"HLS_{stamp}.tif", fine, seen.optical, BANDS, packings.HLS)
+            optical = _by_band(seen.optical, packings.HLS)
+            self._geotiff("hls", f"HLS_{stamp}.tif", fine, optical, BANDS, packings.HLS)
         if seen.radar is not None:
-            self._geotiff("sentinel1", f"S1_{stamp}.tif", fine, seen.radar, ("VV", "VH"), packings.SENTINEL1)
+            radar = _by_band(seen.radar, packings.SENTINEL1)
+            self._geotiff("sentinel1", f"S1_{stamp}.tif", fine, radar, ("VV", "VH"), packings.SENTINEL1)
 
     def finish(self) -> None:
         """Write what comes in yearly files."""
@@ -164,6 +167,11 @@ class _Rasters:
                 path = self._folder / "gridmet" / f"{name}_{year}.nc"
                 _write_gridmet(path, name, grid, days[years == year], stack[years == year])
                 self.count["gridmet"] += 1
+
+
+def _by_band(scene: NDArray[np.float32], packing: Packing) -> NDArray[Any]:
+    """Store a scene band by band: packing works in double precision, which a whole scene has no room for."""
+    return np.stack([packing.encode(band) for band in scene])
 
 
 def _write_gridmet(

@@ -10,7 +10,6 @@ from mmnet_maps.sources.simulated.fields import correlated_field
 from mmnet_maps.sources.simulated.instruments import Clouds
 from mmnet_maps.sources.simulated.land_cover import PLANTS
 from mmnet_maps.sources.simulated.landscape import Landscape
-from mmnet_maps.sources.simulated.packings import HLS, SENTINEL1
 from mmnet_maps.sources.simulated.water_balance import WaterBalance
 
 __all__ = ["BANDS", "OpticalImager", "Radar"]
@@ -75,8 +74,8 @@ class OpticalImager:
                 band += snowy * (np.float32(_SNOW[i]) - band)
         return out
 
-    def see(self, balance: WaterBalance, clouds: Clouds) -> NDArray[np.int16] | None:
-        """Stored scene, shape (6, rows, cols); None where clouds leave less than a twentieth."""
+    def see(self, balance: WaterBalance, clouds: Clouds) -> Array | None:
+        """Scene, shape (6, rows, cols), NaN under clouds; None where clouds leave less than a twentieth."""
         hidden = clouds.mask()
         if hidden.mean() > 0.95:
             return None
@@ -87,7 +86,7 @@ class OpticalImager:
             band += self._rng.standard_normal(band.shape, dtype=np.float32) * np.float32(0.003)
         np.clip(seen, 0.001, 1.0, out=seen)
         seen[:, hidden] = np.nan
-        return np.asarray(HLS.encode(seen))
+        return seen
 
 
 class Radar:
@@ -129,8 +128,8 @@ class Radar:
             np.multiply(np.log10(power), 10, out=band)
         return out
 
-    def see(self, balance: WaterBalance) -> NDArray[np.int16]:
-        """Stored scene, shape (2, rows, cols); missing outside the ranges that the method keeps."""
+    def see(self, balance: WaterBalance) -> Array:
+        """Scene in dB, shape (2, rows, cols); NaN outside the ranges that the method keeps."""
         seen = self.backscatter(balance)
         for band, (low, high) in zip(seen, _RADAR_LIMITS.values(), strict=True):
             speckle = ndimage.gaussian_filter(
@@ -140,4 +139,4 @@ class Radar:
             band += np.float32(0.6 / 0.40) * speckle
             # A limit itself is outside, also after rounding to the stored step.
             band[(band <= low + 0.01) | (band >= high - 0.01)] = np.nan
-        return np.asarray(SENTINEL1.encode(seen))
+        return seen

@@ -32,7 +32,7 @@ def day_number(day: date) -> int:
 
 @dataclass(frozen=True)
 class Observations:
-    """What is seen of a site on one day; stored values, to be read with `packings`.
+    """What is seen of a site on one day: coarse fields as stored (`packings`), scenes yet to be stored.
 
     Attributes
     ----------
@@ -44,8 +44,10 @@ class Observations:
         Snow lies or the ground is frozen: a probe in the soil gives no good value.
     weather : dict of str to ndarray, shape (cells,)
     smap, lst : ndarray, shape (cells,)
-    optical : ndarray of int16, shape (6, rows, cols), or None
-    radar : ndarray of int16, shape (2, rows, cols), or None
+    optical : ndarray of float32, shape (6, rows, cols), or None
+        Reflectance on a day with a scene.
+    radar : ndarray of float32, shape (2, rows, cols), or None
+        Backscatter in dB on a day with a scene.
     """
 
     day: int
@@ -54,8 +56,8 @@ class Observations:
     weather: dict[str, NDArray[np.uint16]]
     smap: NDArray[np.int16]
     lst: NDArray[np.uint16]
-    optical: NDArray[np.int16] | None
-    radar: NDArray[np.int16] | None
+    optical: NDArray[np.float32] | None
+    radar: NDArray[np.float32] | None
 
 
 class Site:
@@ -86,6 +88,7 @@ class Site:
         self.landscape = make_landscape(seed, place, climate, grid)
         self.weather_cells = _weather_cells(grid)
         self.weather = self._make_weather(seed, place, climate, day_number(last_day))
+        self._stored_weather = {n: p.encode(self.weather.values[n]) for n, p in WEATHER.items()}
         forcing = Forcing(grid, self.weather)
         stamps = self.weather.days.astype("datetime64[D]")
         self._day_of_year = (stamps - stamps.astype("datetime64[Y]")).astype(np.int64) + 1
@@ -117,7 +120,7 @@ class Site:
 
     def _observe(self, number: int, day: int) -> Observations:
         balance, land = self.balance, self.landscape.cover.land
-        weather = {name: p.encode(self.weather.values[name][number]) for name, p in WEATHER.items()}
+        weather = {name: values[number] for name, values in self._stored_weather.items()}
         self._clouds.set_day(float(self.weather.values["cloud"][number, 0]))
         optical_day = (day + self._phases[0]) % self._config.optical_revisit_days == 0
         radar_day = (day + self._phases[1]) % self._config.radar_revisit_days == 0

@@ -139,7 +139,8 @@ class WaterBalance:
         wet = np.clip((surface - f["dry_1"]) * f["per_range_1"], 0, 1)
         stress = np.clip((root - f["wilting_2"]) * f["per_range_2"], 0, 1)
         evaporated = np.minimum(
-            eto * (np.float32(0.55) - np.float32(0.42) * green) * wet, np.float32(0.6) * np.maximum(surface - f["dry_1"], 0)
+            eto * (np.float32(0.55) - np.float32(0.42) * green) * wet,
+            np.float32(0.6) * np.maximum(surface - f["dry_1"], 0),
         )
         transpired = eto * f["crop_factor"] * green * stress
         shallow = transpired * wet * np.float32(0.12)
