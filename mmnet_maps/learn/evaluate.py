@@ -170,7 +170,7 @@ def _rank_correlation(o: Values, p: Values, group: NDArray[np.intp], groups: int
     a, b = ranks["o"].to_numpy() - centre, ranks["p"].to_numpy() - centre
 
     def total(values: Values) -> Values:
-        result: Values = np.bincount(group, weights=values, minlength=groups)
+        result: Values = np.bincount(group, weights=values, minlength=groups).astype(np.float64)
         return result
 
     scale = np.sqrt(total(a * a) * total(b * b))

@@ -1,0 +1,153 @@
+"""The networks are the published ones, in evaluation and in training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.models.networks import MLP, GaussianDropout, MMNet, Transformer, build_network
+from mmnet_maps.learn.models.training_pass import keep_factor, rectify
+
+
+def test_the_published_checkpoint_gives_the_published_outputs(shared: Path) -> None:
+    folder = shared / "spec" / "published-example"
+    with torch.serialization.safe_globals([nn.MSELoss]):
+        state = torch.load(folder / "model_best.pth", weights_only=True)["model_state"]
+    network = MMNet().eval()
+    # The position code is part of the checkpoint; ours is computed, and equal to the last bit.
+    assert torch.equal(network.state_dict()["position_enc.pe"], state["position_enc.pe"])
+    network.load_state_dict(state)
+    arrays = np.load(folder / "io.npz")
+    static, dynamic = np.load(folder / "static_mean_std.npy"), np.load(folder / "dynamic_mean_std.npy")
+    snapshot = ((arrays["X_s"] - static[0]) / static[1]).astype(np.float32)
+    series = ((arrays["X_d"] - dynamic[0][:, None]) / dynamic[1][:, None]).astype(np.float32)
+    with torch.no_grad():
+        found = network(torch.from_numpy(snapshot), torch.from_numpy(series)).numpy()
+    np.testing.assert_allclose(found, arrays["y"], atol=1.5e-6)
+
+
+def test_the_position_code_is_the_stated_formula() -> None:
+    table = MMNet().state_dict()["position_enc.pe"].numpy()
+    assert table.shape == (12, 128)
+    assert not table[0].any()
+    for k, j in [(1, 0), (4, 7), (11, 63)]:
+        angle = math.exp(-2 * j * math.log(1000) / 128) * (k - 1)
+        assert table[k, 2 * j] == pytest.approx(math.sin(angle), abs=1e-6)
+        assert table[k, 2 * j + 1] == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def _plain_layer(network: MMNet) -> nn.TransformerEncoderLayer:
+    layer = network.transformerencoder.layers[0]
+    assert isinstance(layer, nn.TransformerEncoderLayer)
+    return layer
+
+
+def test_the_training_pass_equals_the_stock_layers_forward_and_backward() -> None:
+    torch.manual_seed(0)
+    network = MMNet(dropout=0.0).train()
+    days = torch.randn(7, 11, 128, requires_grad=True)
+    weight = torch.randn(7, 11, 128)
+    parameters = [days, *network.transformerencoder.parameters()]
+    ours, stock = network._attend(days), network.transformerencoder(days)
+    torch.testing.assert_close(ours, stock, rtol=1e-4, atol=5e-6)
+    found = torch.autograd.grad((ours * weight).sum(), parameters)
+    expected = torch.autograd.grad((stock * weight).sum(), parameters)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=5e-5)
+
+
+def test_attention_dropout_matches_plain_attention_with_the_same_mask() -> None:
+    from mmnet_maps.learn.models import training_pass
+
+    rows, steps, heads, size = 3, 5, 16, 8
+    torch.manual_seed(1)
+    projected = torch.randn(rows * steps, 384, dtype=torch.float32, requires_grad=True)
+    factor = keep_factor((steps, steps, rows * heads), 0.3)
+    ours = training_pass._Attention.apply(projected, factor, rows, heads)
+    cut = projected.view(rows, steps, 3, heads, size).permute(2, 0, 3, 1, 4)
+    mask = factor.view(steps, steps, rows, heads).permute(2, 3, 0, 1)
+    attended = torch.softmax(cut[0] @ cut[1].transpose(-1, -2) / math.sqrt(size), dim=-1) * mask
+    plain = (attended @ cut[2]).transpose(1, 2).reshape(rows * steps, 128)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    weight = torch.randn_like(plain)
+    (found,) = torch.autograd.grad((ours * weight).sum(), projected)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), projected)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rectify_is_relu_times_factor_with_its_gradient() -> None:
+    torch.manual_seed(2)
+    source = torch.randn(50, 9, requires_grad=True)
+    factor = torch.randn(50, 9)
+    expected = torch.relu(source) * factor
+    (slope,) = torch.autograd.grad(expected.sum(), source)
+    ours = rectify(source * 1, factor.clone())
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours.sum(), source)[0], slope)
+
+
+def test_noise_has_the_stated_mean_and_deviation_and_rests_in_evaluation() -> None:
+    torch.manual_seed(3)
+    layer = GaussianDropout(0.2)
+    ones = torch.ones(400_000)
+    noisy = layer.train()(ones)
+    assert noisy.mean().item() == pytest.approx(1, abs=0.002)
+    assert noisy.std().item() == pytest.approx(0.25, abs=0.002)
+    assert layer.eval()(ones) is ones
+
+
+def test_dropout_keeps_the_stated_share_and_the_mean() -> None:
+    torch.manual_seed(4)
+    factor = keep_factor((1001, 999), 0.2)
+    assert (factor == 0).float().mean().item() == pytest.approx(0.2, abs=0.002)
+    assert factor.mean().item() == pytest.approx(1, abs=0.002)
+    assert sorted(factor.unique().tolist()) == pytest.approx([0, 1.25], abs=1e-4)
+
+
+def test_initialisation_is_the_published_one() -> None:
+    torch.manual_seed(5)
+    network = MMNet()
+    weight = torch.cat([m.weight.flatten() for m in [network.fusion[0]]])
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / 256), rel=0.05)
+    biases = torch.cat([m.bias for m in network.modules() if isinstance(m, nn.Linear)])
+    assert biases.std().item() == pytest.approx(1, rel=0.1)
+    scales = torch.cat([m.weight for m in network.modules() if isinstance(m, nn.BatchNorm1d)])
+    assert scales.mean().item() == pytest.approx(0, abs=0.15)
+    norms = torch.cat([m.weight for m in network.modules() if isinstance(m, nn.LayerNorm)])
+    assert (norms == 1).all()
+    assert not _plain_layer(network).self_attn.in_proj_bias.any()
+
+
+def test_state_dict_names_of_the_baseline_networks() -> None:
+    transformer, mlp = set(Transformer().state_dict()), set(MLP().state_dict())
+    assert {
+        "encoder_d.0.lin.weight",
+        "inlayernorm.weight",
+        "position_enc.pe",
+        "decoder.8.bias",
+    } <= transformer
+    assert {f"encoder.{k}.weight" for k in (0, 1, 4, 5, 8, 9)} <= mlp
+    assert Transformer().state_dict()["encoder_d.0.lin.weight"].shape == (32, 36)
+    assert MLP().state_dict()["encoder.0.weight"].shape == (32, 29)
+
+
+@pytest.mark.parametrize("kind", ["mmnet", "transformer", "mlp"])
+def test_widths_come_from_the_catalogue(kind: str, catalogue: Catalogue) -> None:
+    small = catalogue.without(["VV", "VH", "etr"])
+    network = build_network(kind, small).eval()
+    snapshot, series = torch.zeros(4, len(small.snapshot)), torch.zeros(4, len(small.series), len(small.lags))
+    inputs = (torch.zeros(4, len(small.mlp_features)),) if kind == "mlp" else (snapshot, series)
+    assert network(*inputs).shape == (4, 1)
+    assert len(published_catalogue().mlp_features) == 29
+
+
+def test_an_unknown_network_is_named() -> None:
+    with pytest.raises(InputError, match="resnet; known are mmnet"):
+        build_network("resnet", published_catalogue())
