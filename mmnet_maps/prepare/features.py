@@ -185,7 +185,6 @@ def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
         for name, row in zip(names, out, strict=True):
             if name in _INDEX:
                 _INDEX[name](raw, row)
-                row[np.isinf(row)] = np.nan
             elif name in _ENCODED:
                 row[...] = encode(name, raw[name.split("_")[0]])
             elif name == "LC" or name.startswith("LC_"):
@@ -194,6 +193,16 @@ def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
                 row[np.broadcast_to(cover, row.shape) < 0] = np.nan
             else:
                 row[...] = raw[name]
+    _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX])
+
+
+def _drop_infinite(out: Array, rows: list[int]) -> None:
+    """Set infinite values in some rows to missing; rows that stand together are searched at once."""
+    together = bool(rows) and rows[-1] - rows[0] == len(rows) - 1
+    for part in [out[rows[0] : rows[-1] + 1]] if together else [out[row] for row in rows]:
+        infinite = np.isinf(part)
+        if infinite.any():
+            part[infinite] = np.nan
 
 
 def window(values: NDArray[np.float32], first: int, lags: Sequence[int], count: int) -> NDArray[np.float32]:

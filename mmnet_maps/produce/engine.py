@@ -25,10 +25,10 @@ from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention, DayEncoder, in_batches
 from mmnet_maps.produce.folding import Dense, blocks
 
-__all__ = ["BLOCK", "Engine", "Workspace"]
+__all__ = ["BLOCK", "WINDOW_BLOCK", "Engine", "Workspace"]
 
-#: Pixels of a block: its widest layer fills half of a 2 MiB, all of a 1 MiB level-2 cache.
-BLOCK = 2048
+#: Pixels of a block: its widest layer is as large as a level-2 cache; the Transformer's widest is a day's.
+BLOCK, WINDOW_BLOCK = 2048, 256
 
 Array = NDArray[np.float32]
 
@@ -38,14 +38,14 @@ class Workspace:
 
     Attributes
     ----------
-    inputs : ndarray of float32, shape (features, BLOCK)
+    inputs : ndarray of float32, shape (features, block)
         Scaled features, a row each, in the order of `Engine.features`.
-    series : ndarray of int64, shape (BLOCK,)
+    series : ndarray of int64, shape (block,)
         Which row of the series table each pixel takes.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.tensors = engine.pixels.buffers(BLOCK)
+        self.tensors = engine.pixels.buffers(engine.block)
         self.inputs: Array = self.tensors.inputs.numpy()
         self.series: NDArray[np.int64] = self.tensors.series.numpy()
 
@@ -71,6 +71,8 @@ class Engine:
         first, then those of the date, then those that change with the day.
     static, dated : int
         How many of `features` are of the first kind, and of the first two.
+    block : int
+        Pixels that are computed at once.
     mean, std : ndarray of float32, shape (features, 1)
         Scale of each.
 
@@ -88,6 +90,7 @@ class Engine:
         self.bundle, self.precision = bundle, precision
         self.catalogue: Catalogue = bundle.catalogue
         self.device = torch.device(device)
+        self.block = WINDOW_BLOCK if bundle.kind == "transformer" else BLOCK
         self._set_features()
         self._set_layers(bundle.network.eval())
 
@@ -222,7 +225,7 @@ class Engine:
 
         Returns
         -------
-        ndarray of float32, shape (BLOCK,)
+        ndarray of float32, shape (block,)
             A buffer of the workspace, overwritten by the next call; NaN where an input is missing.
         """
         return self.pixels(workspace.tensors, table).numpy()

@@ -8,9 +8,12 @@ same bits as there.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.gap_fill import Method
 
 __all__ = ["LineFill"]
@@ -30,8 +33,10 @@ class LineFill:
     ----------
     observed_days : ndarray of int64, shape (s,)
         Days of the observations, strictly increasing.
-    values : ndarray of float32, shape (bands, s, n)
-        Observations; NaN is none.
+    stored : ndarray, shape (bands, s, n)
+        Observations as stored.
+    packing : Packing
+        Of all bands.
     first_day : int
         The first day that will be asked for.
     method, max_gap
@@ -43,57 +48,78 @@ class LineFill:
     def __init__(
         self,
         observed_days: NDArray[np.int64],
-        values: Array,
+        stored: NDArray[Any],
+        packing: Packing,
         first_day: int,
         method: Method = "linear",
         max_gap: int | None = None,
         max_age: int | None = None,
     ) -> None:
-        bands, count, n = values.shape
-        self._origin = int(first_day)
-        self._days = np.append((observed_days - self._origin).astype(np.int32), np.int32(0))
-        self._flat = values.reshape(bands, count * n)
-        self._columns = np.arange(n, dtype=np.int32)
+        bands, self._count, n = stored.shape
+        self._origin, self._packing = int(first_day), packing
+        days = (observed_days - self._origin).astype(np.int32)
+        # A row that is not there, -1 or the count, finds the last entry.
+        self._days_before, self._days_after = np.append(days, -_FAR), np.append(days, np.int32(_FAR))
+        self._flat = stored.reshape(bands, self._count * n)
+        self._columns = np.arange(n, dtype=np.intp)
         self._method, self._max_age = method, max_age
         self._limit = 0 if method == "none" else _NO_LIMIT if max_gap is None else min(max_gap, _NO_LIMIT)
-        self._count = count
-        self._search(~np.isnan(values))
+        self._search(_valid(stored, packing))
         self._next = -_FAR
 
     def _search(self, valid: NDArray[np.bool_]) -> None:
-        """Last valid observation before each row, and first from it on; one table where all bands agree."""
+        """Last valid row up to the first day, and first valid row from every later row on."""
         bands, count, n = valid.shape
         if bands > 1 and (valid == valid[:1]).all():
             valid = valid[:1]
-        rows = np.arange(count, dtype=np.int32)[:, None]
-        shape = (count + 1, len(valid), n)
-        self._last, self._following = np.full(shape, -1, np.int32), np.full(shape, count, np.int32)
-        for group, seen in enumerate(valid):
-            np.maximum.accumulate(np.where(seen, rows, np.int32(-1)), axis=0, out=self._last[1:, group])
-            # Accumulated backwards: row k holds the first valid observation from row k on.
-            np.minimum.accumulate(
-                np.where(seen, rows, np.int32(count))[::-1], axis=0, out=self._following[-2::-1, group]
-            )
+        self._valid, self._row = valid, self._row_after(0)
+        self._before = np.full((len(valid), n), -1, dtype=np.int32)
+        for row in range(self._row):
+            np.copyto(self._before, np.int32(row), where=valid[:, row])
+        self._first_row = self._row
+        self._following = np.full((count - self._row + 1, len(valid), n), count, dtype=np.int32)
+        for row in range(count - 1, self._row - 1, -1):
+            own = self._following[row - self._first_row]
+            np.copyto(own, self._following[row - self._first_row + 1])
+            np.copyto(own, np.int32(row), where=valid[:, row])
 
-    def _take(self, rows: Days) -> Array:
+    def _row_after(self, day: int) -> int:
+        """The first row behind a day."""
+        return int(np.searchsorted(self._days_before[:-1], day, side="right"))
+
+    def _take(self, rows: NDArray[np.int32]) -> Array:
         """Observed values at these rows of each pixel, shape (bands, n); any value where there is no row."""
         if self._count == 0:
             return np.full((len(self._flat), len(self._columns)), np.nan, dtype=np.float32)
-        place = np.clip(rows, 0, self._count - 1) * np.int32(len(self._columns)) + self._columns
-        found: Array
+        place = np.multiply(np.minimum(rows, self._count - 1), len(self._columns), dtype=np.intp)
+        place += self._columns
         if len(place) == 1:
-            found = self._flat.take(place[0], axis=1)
-        else:
-            found = np.take_along_axis(self._flat, place, axis=1)
-        return found
+            return self._packing.decode(self._flat.take(place[0], axis=1))
+        return self._packing.decode(np.take_along_axis(self._flat, place, axis=1))
 
     def _advance(self, day: int) -> None:
         """Find the observations around a day, and until when they serve."""
-        row = int(np.searchsorted(self._days[:-1], day, side="right"))
-        before, after = self._last[row], self._following[row]
-        t0 = np.where(before < 0, np.int32(-_FAR), self._days[before])
-        t1 = np.where(after == self._count, np.int32(_FAR), self._days[after])
-        v0, v1 = self._take(before), self._take(after)
+        row = self._row_after(day)
+        for passed in range(self._row, row):
+            np.copyto(self._before, np.int32(passed), where=self._valid[:, passed])
+        self._row = row
+        after = self._following[row - self._first_row]
+        t0, t1 = self._days_before.take(self._before), self._days_after.take(after)
+        self._start = t0.astype(np.float32)
+        v0, v1 = self._take(self._before), self._take(after)
+        if self._method == "linear" and (t1 - t0).max() <= self._limit:
+            # Every pixel lies on a line: the usual case, without its exceptions.
+            self._slope, self._base = v1, v0
+            self._slope -= v0
+            self._slope /= (t1 - t0).astype(np.float32)
+            self._next = int(t1.min())
+            every = np.ones((1, 1), dtype=np.bool_)
+            self._set_ages(every, ~every, every, t0, t1)
+        else:
+            self._choose(day, t0, t1, v0, v1)
+
+    def _choose(self, day: int, t0: Days, t1: Days, v0: Array, v1: Array) -> None:
+        """A line, the value before, the value after, or nothing, for each pixel."""
         limit, causal = np.int32(self._limit), self._method in ("past", "none")
         reach = np.full_like(t1, _FAR) if causal else t1 - limit
         line = (t1 - t0 <= limit) if self._method == "linear" else np.zeros(t0.shape, dtype=np.bool_)
@@ -107,7 +133,6 @@ class LineFill:
         with np.errstate(invalid="ignore", over="ignore"):
             self._slope = np.where(line, (v1 - v0) / span, np.float32(0))
         self._base = np.where(first, v0, np.where(second, v1, np.float32(np.nan)))
-        self._start = t0.astype(np.float32)
         until = np.where(first & ~line, np.minimum(keep + 1, t1), t1)
         until = np.where(first | second, until, np.minimum(np.maximum(reach, day + 1), t1))
         self._next = int(until.min())
@@ -148,3 +173,13 @@ class LineFill:
             return None
         old: NDArray[np.bool_] = np.logical_or.reduce((t > self._old_after) & (t < self._old_before), axis=0)
         return old
+
+
+def _valid(stored: NDArray[Any], packing: Packing) -> NDArray[np.bool_]:
+    """Where `Packing.decode` gives a value."""
+    if stored.dtype.kind == "f":
+        return ~np.isnan(packing.decode(stored))
+    if packing.missing is None:
+        return np.ones(stored.shape, dtype=np.bool_)
+    found: NDArray[np.bool_] = stored != np.dtype(packing.dtype).type(packing.missing)
+    return found

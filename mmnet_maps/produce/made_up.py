@@ -38,6 +38,8 @@ _PACKINGS: Mapping[str, Packing] = {
 #: Side of a cell in pixels of 30 m, and days between scenes.
 _CELL = {"smap": 300, "gridmet": 140, "modis": 31}
 _REVISIT = {"hls": 8, "sentinel1": 12, "smap": 1, "gridmet": 1, "modis": 1}
+#: Share of the clouds that hides each source; radar sees through them, and misses a little for other reasons.
+_CLOUDED = {"hls": 1.0, "modis": 1.0, "sentinel1": 0.1}
 _FINE = ("hls", "sentinel1", "terrain", "soil", "landcover")
 _PLACE = {"Latitude": (36.0, 43.0), "Longitude": (-125.0, -95.0)}
 _CODES = np.array([52, 71, 31, 90, 42, 22, 82, 81], dtype=np.uint8)
@@ -67,7 +69,7 @@ def made_up_tile(
         Days that will be mapped.
     seed : int
     clouds : float
-        Share of missing values in scenes and in surface temperature.
+        Share of missing values in optical scenes and in surface temperature.
     missing : float
         Share of missing values in what does not change, of water, and of pixels outside the region.
     origin : (int, int)
@@ -88,7 +90,7 @@ def made_up_tile(
         cells = height * width if source in own else int(index[source].max()) + 1
         observed = _observed(source, variable.cadence, days)
         if source not in gaps or source in ("terrain", "soil", "landcover"):
-            share = clouds if source in ("hls", "sentinel1", "modis") else missing
+            share = clouds * _CLOUDED[source] if source in _CLOUDED else missing
             gaps[source] = rng.random((max(len(observed), 1), cells)) < share
         stored = _values(rng, variable.valid_range, packing, gaps[source], name)
         layers[name] = Layer(source, observed, stored, packing)
@@ -156,7 +158,7 @@ def _spread(
 
 
 def made_up_bundle(kind: str, catalogue: Catalogue, seed: int = 0, rows: int = 4096) -> Bundle:
-    """A bundle of an untrained network; its statistics fit `made_up_inputs`, its estimates look like soil moisture.
+    """An untrained network whose statistics fit `made_up_inputs` and whose estimates look like soil moisture.
 
     Parameters
     ----------

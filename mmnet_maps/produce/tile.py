@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES
 from mmnet_maps.prepare.features import encode, land_cover_class, write_features
-from mmnet_maps.produce.engine import BLOCK, Engine, Workspace
+from mmnet_maps.produce.engine import Engine, Workspace
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.tile_layers import Group, GroupBlock, dynamic_groups, still, years
 from mmnet_maps.produce.tile_series import Series, series_parts
@@ -159,7 +159,7 @@ class _TileWork:
         result.quality[...] = reasons
         groups = dynamic_groups(self.inputs, self.engine.catalogue, self.daily_names, days)
         for series in series_parts(self.engine, self.inputs, everywhere[usable], days):
-            for start in range(0, len(series.pixels), BLOCK):
+            for start in range(0, len(series.pixels), self.engine.block):
                 _Block(self, series, start, cover, year, days, groups).run(result)
 
     def _reach(self) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
@@ -177,7 +177,7 @@ class _TileWork:
 
 
 class _Block:
-    """Up to `BLOCK` pixels over all days of a land cover year."""
+    """Up to `Engine.block` pixels over all days of a land cover year."""
 
     def __init__(
         self,
@@ -190,12 +190,13 @@ class _Block:
         groups: Sequence[Group],
     ) -> None:
         self.work, self.series, self.days, self.groups = work, series, days, groups
-        self.pixels = series.pixels[start : start + BLOCK]
+        self.block = work.engine.block
+        self.pixels = series.pixels[start : start + self.block]
         self.count = len(self.pixels)
-        padded = _pad(self.pixels)
+        padded = _pad(self.pixels, self.block)
         self.workspace: Workspace = work.workspace
-        self.workspace.series[:] = _pad(series.rows[start : start + BLOCK])
-        self.raw = np.empty((len(work.daily_names), BLOCK), dtype=np.float32)
+        self.workspace.series[:] = _pad(series.rows[start : start + self.block], self.block)
+        self.raw = np.empty((len(work.daily_names), self.block), dtype=np.float32)
         self.by_name: dict[str, Array] = {}
         self.parts: list[tuple[GroupBlock, Array]] = []
         row = 0
@@ -210,12 +211,12 @@ class _Block:
         """Write the features that stay, scaled, and give their bits."""
         work, engine = self.work, self.work.engine
         raw = {name: still(work.inputs, name, year, pixels) for name in work.still_names if name != "LC"}
-        quality = np.zeros(BLOCK, dtype=np.uint16)
+        quality = np.zeros(self.block, dtype=np.uint16)
         if cover is not None:
             raw["LC"] = cover.astype(np.float32)
             quality[cover == _URBAN_CLASS] |= URBAN
             quality[work.class_outside[cover]] |= OUTSIDE_TRAINING_DOMAIN
-        features = np.empty((engine.static, BLOCK), dtype=np.float32)
+        features = np.empty((engine.static, self.block), dtype=np.float32)
         write_features(work.still_features, raw, features)
         quality[~np.isfinite(features).all(axis=0)] |= SNAPSHOT_MISSING
         quality[_part(work.limits, slice(0, engine.static)).outside(features)] |= OUTSIDE_TRAINING_DOMAIN
@@ -225,9 +226,9 @@ class _Block:
     def run(self, result: TileResult) -> None:
         """Predict every day, and write the block's columns of the result."""
         work, engine, series = self.work, self.work.engine, self.series
-        shape = (len(self.days), BLOCK)
+        shape = (len(self.days), self.block)
         prediction, quality = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.uint16)
-        features = np.empty((len(work.daily_features), BLOCK), dtype=np.float32)
+        features = np.empty((len(work.daily_features), self.block), dtype=np.float32)
         limits = _part(work.limits, slice(engine.dated, None))
         self._prepare_dates()
         for place in range(len(self.days)):
@@ -291,9 +292,9 @@ class _Block:
             result.prediction[:, columns] = np.where(np.isfinite(prediction), prediction, np.nan)
 
 
-def _pad(values: Pixels) -> Pixels:
+def _pad(values: Pixels, block: int) -> Pixels:
     """A block of full length, its last entry repeated."""
-    return np.concatenate((values, np.repeat(values[-1:], BLOCK - len(values))))
+    return np.concatenate((values, np.repeat(values[-1:], block - len(values))))
 
 
 def _part(limits: Limits, rows: slice) -> Limits:

@@ -78,9 +78,7 @@ class Group(Protocol):
 class CoarseGroup:
     """Variables of a source with few cells: filled once for all days on the cells, then gathered."""
 
-    def __init__(
-        self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]) -> None:
         self.names = tuple(v.name for v in variables)
         self._inputs, self._source = inputs, inputs.layers[self.names[0]].source
         cells = inputs.layers[self.names[0]].stored.shape[1]
@@ -116,9 +114,7 @@ class _CoarseBlock:
 class LineGroup:
     """Variables of a source with a cell a pixel: a line in time for each pixel and variable."""
 
-    def __init__(
-        self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]) -> None:
         self.names = tuple(v.name for v in variables)
         self._inputs, self._days, self._first = inputs, days, variables[0]
         layer = inputs.layers[self.names[0]]
@@ -136,11 +132,10 @@ class LineGroup:
         if cells[-1] - cells[0] == len(cells) - 1 and (np.diff(cells) == 1).all():
             chosen = slice(int(cells[0]), int(cells[-1]) + 1)
         layers = [self._inputs.layers[name] for name in self.names]
-        values = np.stack([x.packing.decode(x.stored[self._rows][:, chosen]) for x in layers])
-        observed, variable = layers[0].days[self._rows], self._first
-        fill = LineFill(
-            observed, values, int(self._days[0]), variable.fill, variable.max_gap, variable.max_age
-        )
+        stored = np.stack([layer.stored[self._rows, chosen] for layer in layers])
+        observed, packing, variable = layers[0].days[self._rows], layers[0].packing, self._first
+        first = int(self._days[0])
+        fill = LineFill(observed, stored, packing, first, variable.fill, variable.max_gap, variable.max_age)
         return _LineBlock(fill, self._days, age_flag(self._source))
 
 
@@ -159,7 +154,7 @@ class _LineBlock:
 def dynamic_groups(
     inputs: TileInputs, catalogue: Catalogue, names: Sequence[str], days: NDArray[np.int64]
 ) -> list[Group]:
-    """Group the variables that change with the day by source, dates and way of filling."""
+    """Group the variables that change with the day by source, storage, dates and way of filling."""
     found: list[tuple[Layer, list[Variable]]] = []
     for name in names:
         layer, variable = inputs.layers[name], catalogue[name]
@@ -177,8 +172,8 @@ def dynamic_groups(
 
 
 def _same_dates(one: Layer, other: Layer) -> bool:
-    same_cells = one.source == other.source and one.stored.shape == other.stored.shape
-    return same_cells and bool(np.array_equal(one.days, other.days))
+    same_form = one.stored.shape == other.stored.shape and one.packing == other.packing
+    return one.source == other.source and same_form and bool(np.array_equal(one.days, other.days))
 
 
 def _same_filling(one: Variable, other: Variable) -> bool:

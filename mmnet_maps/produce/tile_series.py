@@ -128,8 +128,6 @@ def _quality(engine: Engine, values: Array, filled: NDArray[np.bool_], count: in
     return quality
 
 
-def _windows(
-    marks: NDArray[np.bool_], first: int, lags: tuple[int, ...], count: int
-) -> NDArray[np.bool_]:
+def _windows(marks: NDArray[np.bool_], first: int, lags: tuple[int, ...], count: int) -> NDArray[np.bool_]:
     """Marks of calendar days as windows, shape (count, lags, ...)."""
     return window(marks.astype(np.float32), first, lags, count) > 0

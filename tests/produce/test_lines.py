@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.gap_fill import Method, gap_fill
 from mmnet_maps.produce.lines import LineFill
 
+FLOAT = Packing(dtype="float32")
 _METHODS: list[Method] = ["none", "linear", "hold", "past"]
 
 
@@ -42,7 +44,7 @@ def _cases(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=300, deadline=None)
 def test_a_day_is_the_gap_filled_day_to_the_bit(case: dict[str, Any]) -> None:
     days, values, wanted = case["days"], case["values"], case["wanted"]
-    fill = LineFill(days, values, int(wanted[0]), case["method"], case["max_gap"], case["max_age"])
+    fill = LineFill(days, values, FLOAT, int(wanted[0]), case["method"], case["max_gap"], case["max_age"])
     expected = [gap_fill(days, band, wanted, case["method"], case["max_gap"]) for band in values]
     found = np.empty((len(values), values.shape[2]), dtype=np.float32)
     for row, day in enumerate(wanted):
@@ -63,7 +65,7 @@ def test_days_may_be_skipped(step: int) -> None:
     values = rng.normal(size=(1, 5, 8)).astype(np.float32)
     values[0, 2, :4] = np.nan
     wanted = np.arange(95, 160, step, dtype=np.int64)
-    fill, out = LineFill(days, values, 95, "linear", 12), np.empty((1, 8), dtype=np.float32)
+    fill, out = LineFill(days, values, FLOAT, 95, "linear", 12), np.empty((1, 8), dtype=np.float32)
     expected = gap_fill(days, values[0], wanted, "linear", 12).values
     for row, day in enumerate(wanted):
         fill.fill(int(day), out)
@@ -73,7 +75,7 @@ def test_days_may_be_skipped(step: int) -> None:
 def test_brackets_are_searched_on_scene_days_alone() -> None:
     days = np.arange(0, 160, 16, dtype=np.int64)
     values = np.random.default_rng(0).normal(size=(6, 10, 32)).astype(np.float32)
-    fill, out = LineFill(days, values, 0, "linear", 90, 30), np.empty((6, 32), dtype=np.float32)
+    fill, out = LineFill(days, values, FLOAT, 0, "linear", 90, 30), np.empty((6, 32), dtype=np.float32)
     searched = 0
     for day in range(144):
         before = fill._next

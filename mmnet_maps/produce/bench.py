@@ -1,0 +1,183 @@
+"""How fast the engine is, beside what it replaces and beside the machine's own matrix product.
+
+Every figure of one report is measured in one run, on the same inputs, with the same number of threads,
+turn by turn: only their ratios mean anything on a machine that others use too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.model_input import ModelInput, model_arrays
+from mmnet_maps.prepare.features import window
+from mmnet_maps.produce.engine import Engine, Workspace
+from mmnet_maps.produce.made_up import made_up_inputs, made_up_tile
+from mmnet_maps.produce.tile import predict_tile
+
+__all__ = ["EngineRates", "interleaved", "measure_engine", "threads"]
+
+#: The published batch, the side of the square product that measures the machine, and the days of a tile.
+_BATCH, _SQUARE, _DAYS = 512, 2048, 16
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Use that many torch threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each case; every round runs all of them once, the first round only warms up."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(rounds + 1):
+        for name, case in cases.items():
+            began = time.perf_counter()
+            case()
+            if turn:
+                taken[name].append(time.perf_counter() - began)
+    return {name: float(np.median(seconds)) for name, seconds in taken.items()}
+
+
+@dataclass(frozen=True)
+class EngineRates:
+    """What `measure_engine` finds.
+
+    Attributes
+    ----------
+    published_pixels_per_s : float
+        The plain forward pass on scaled inputs, batches of 512.
+    engine_pixels_per_s, engine_ratio : float
+        The pixel pass, and how many times the plain forward pass it is.
+    max_abs_difference : float
+        Between the two, m3 m-3.
+    matmul_gflops, engine_gflops, roofline_fraction : float
+        A square float32 product, the pixel pass (its multiply-adds count 2), and their ratio.
+    tile_pixel_days_per_s, tile_fraction : float
+        `predict_tile`: series, gap filling, features, engine and trust; and its share of the engine alone.
+    bfloat16_pixels_per_s, bfloat16_ratio, bfloat16_rms, bfloat16_p999 : float or None
+        The pixel pass in bfloat16 against float32, and the differences in m3 m-3; None where the processor
+        lacks the instructions.
+    threads : int
+    """
+
+    published_pixels_per_s: float
+    engine_pixels_per_s: float
+    engine_ratio: float
+    max_abs_difference: float
+    matmul_gflops: float
+    engine_gflops: float
+    roofline_fraction: float
+    tile_pixel_days_per_s: float
+    tile_fraction: float
+    threads: int
+
+    def to_json(self) -> dict[str, float | None]:
+        """As plain values."""
+        return asdict(self)
+
+
+def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int = 1) -> EngineRates:
+    """Measure the engine on made-up inputs.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Of a network.
+    rounds : int
+        Medians are over so many.
+    size : int
+        Side of the tile in pixels.
+    count : int
+        Torch threads.
+    """
+    with threads(count):
+        engine, catalogue = Engine(bundle), bundle.catalogue
+        days = np.arange(18_800, 18_800 + _DAYS, dtype=np.int64)
+        tile = made_up_tile(catalogue, size, size, days)
+        block = _Block(engine, bundle)
+        one, other = torch.rand(_SQUARE, _SQUARE), torch.rand(_SQUARE, _SQUARE)
+        product = torch.empty_like(one)
+        found = interleaved(
+            {
+                "published": block.published,
+                "engine": block.engine_days,
+                "matmul": lambda: torch.mm(one, other, out=product),
+                "tile": lambda: predict_tile(engine, tile, days),
+            },
+            rounds,
+        )
+        difference = block.difference()
+    published, rate = _BATCH / found["published"], block.repeats * engine.block / found["engine"]
+    peak, reached = 2e-9 * _SQUARE**3 / found["matmul"], 2e-9 * engine.pixels.multiply_adds * rate
+    mapped = tile.inside.sum() * _DAYS / found["tile"]
+    return EngineRates(
+        published,
+        rate,
+        rate / published,
+        difference,
+        peak,
+        reached,
+        reached / peak,
+        mapped,
+        mapped / rate,
+        count,
+    )
+
+
+class _Block:
+    """One block of made-up pixels for the plain forward pass and for the engine."""
+
+    repeats = 16
+
+    def __init__(self, engine: Engine, bundle: Bundle) -> None:
+        catalogue = bundle.catalogue
+        self.engine, self.bundle = engine, bundle
+        base = made_up_inputs(catalogue, engine.block, seed=1)
+        places = 64
+        self.place: NDArray[np.int64] = np.sort(np.arange(engine.block) % places)
+        series = base.series[:places].transpose(2, 0, 1)
+        history = np.ascontiguousarray(series[-catalogue.window_days - 1 :])
+        windows = window(history, catalogue.window_days, catalogue.lags, 1)[0]
+        self.inputs = ModelInput(base.snapshot, np.ascontiguousarray(windows.transpose(1, 2, 0)[self.place]))
+        batch = self.inputs.rows(np.resize(np.arange(engine.block), _BATCH))
+        arrays = model_arrays(bundle.kind, batch, catalogue, bundle.scaler)
+        self.batch = [torch.from_numpy(a) for a in arrays]
+        self.table = engine.series_table(history, 1)[0]
+        self.workspace = self._workspace()
+
+    def _workspace(self) -> Workspace:
+        snapshot, names = self.inputs.snapshot, self.bundle.catalogue.snapshot
+        columns = {name: snapshot[:, place] for place, name in enumerate(names)}
+        covers = [columns[name] for name in names if name.startswith("LC_")]
+        columns["LC"] = np.argmax(covers, axis=0).astype(np.float32)
+        rows = np.stack([columns[name] for name in self.engine.features])
+        workspace = self.engine.workspace()
+        self.engine.scale(rows, 0, workspace.inputs)
+        workspace.series[:] = self.place
+        return workspace
+
+    def published(self) -> None:
+        assert self.bundle.network is not None
+        with torch.inference_mode():
+            self.bundle.network(*self.batch)
+
+    def engine_days(self) -> None:
+        for _ in range(self.repeats):
+            self.engine.predict(self.workspace, self.table)
+
+    def difference(self) -> float:
+        plain = self.bundle.predict(self.inputs, batch=_BATCH)
+        return float(np.abs(plain - self.engine.predict(self.workspace, self.table)).max())
