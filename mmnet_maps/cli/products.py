@@ -1,11 +1,101 @@
-"""Commands."""
+"""Commands on finished maps: files of them, their worth, and ways to look at them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from mmnet_maps.cli.output import Json, show
+
 __all__ = ["register"]
+
+_Product = Annotated[Path, typer.Option("--product", help="Product that `predict` made.")]
+
+
+def export(
+    product: _Product,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files; days that are there are kept.")],
+    start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Days written at once.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Write a cloud-optimised GeoTIFF and a STAC item for every finished day."""
+    from mmnet_maps.produce.export import export_product
+    from mmnet_maps.produce.product import open_product
+    from mmnet_maps.produce.units import iso
+    from mmnet_maps.source_reader import to_date, to_day
+
+    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
+    done = export_product(open_product(product), out, first, last, workers)
+    summary = {
+        "out": str(out),
+        "written": len(done.written),
+        "kept": len(done.kept),
+        "unfinished": [iso(day) for day in done.unfinished],
+        "items": done.items,
+    }
+    text = (
+        f"{len(done.written)} days written, {len(done.kept)} kept; {out / 'catalog.json'} holds {done.items}"
+    )
+    show(summary, as_json, text)
+
+
+def validate(
+    product: _Product,
+    in_situ: Annotated[Path, typer.Option("--in-situ", help="Ground truth CSV: ID ... Date, VWC_5.")],
+    network: Annotated[Path, typer.Option("--network", help="Station network: where the stations are.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the scores and pairs.")],
+    as_json: Json = False,
+) -> None:
+    """Compare maps with stations: scores, interval coverage, every pair."""
+    from mmnet_maps.produce.product import open_product
+    from mmnet_maps.produce.validate import validate_stations
+    from mmnet_maps.sources.in_situ import read_in_situ, read_network
+
+    maps = open_product(product)
+    measured, stations = read_in_situ(in_situ), read_network(network, domain=False)
+    found = validate_stations(maps, measured, stations, out)
+    show(found, as_json, _scores_text(found, out))
+
+
+def _scores_text(found: dict[str, Any], out: Path) -> str:
+    overall, coverage = found["overall"], found["interval_coverage"]
+    names = {"corr": "R", "rmse": "RMSE", "bias": "bias", "ubrmse": "ubRMSE"}
+    scores = ", ".join(f"{names[k]} {overall[k]:.3f}" for k in names if overall[k] is not None)
+    inside = f"; the interval holds {100 * coverage['share']:.1f} %" if coverage["n"] else ""
+    stations = found["stations"]["count"]
+    return f"{overall['n']} pairs at {stations} stations: {scores}{inside}\n{out}"
+
+
+def report(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_PRODUCT", help="Run folder or product.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    validation: Annotated[
+        Path | None, typer.Option("--validation", help="What `validate` wrote; default: beside the product.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a self-contained HTML report of a run or of a product."""
+    from mmnet_maps.show.report import write_report
+
+    kind = write_report(source, out, validation)
+    show({"report": str(out), "of": kind}, as_json, f"report of a {kind}: {out}")
+
+
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+) -> None:
+    """Serve a map page of exported days on this machine, until interrupted."""
+    from mmnet_maps.show.viewer import serve
+
+    serve(folder, port)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
+    for command in (export, validate, report, view):
+        app.command()(command)

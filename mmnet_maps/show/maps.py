@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "QUALITY_COLOURS",
     "SIDE",
     "Panel",
     "colour_map",
@@ -34,6 +35,7 @@ __all__ = [
     "quicklook_figure",
     "shared_range",
     "thinned",
+    "width_colour_map",
     "write_comparison_maps",
 ]
 
@@ -41,7 +43,8 @@ __all__ = [
 SIDE = 1024
 MISSING_COLOUR = "#b9b9b9"
 _DRY_TO_WET = ("#6b3410", "#b5762f", "#e9cf97", "#d5ebe4", "#62b0cf", "#1f6aa8", "#0a2a66")
-_CLASS_COLOURS = (
+#: Colour of a pixel without remark, then of each quality bit.
+QUALITY_COLOURS = (
     "#e8f1e4", "#3f6fb5", "#8c5a3c", "#7d5ba6", "#c24d7c", "#5f5f5f", "#74c5e8", "#d1495b", "#efb366",
     "#c9a227", "#9bb53c", "#3c9b8f", "#b08968", "#f2dd6e", "#e07a3f", "#a9a9c9", "#b9b9b9",
 )  # fmt: skip
@@ -66,9 +69,16 @@ def colour_map() -> Colormap:
     """Brown (dry) to blue (wet), darker towards both ends; grey where missing."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = LinearSegmentedColormap.from_list("dry_to_wet", _DRY_TO_WET)
-    colours.set_bad(MISSING_COLOUR)
-    return colours
+    colours: Colormap = LinearSegmentedColormap.from_list("dry_to_wet", _DRY_TO_WET)
+    return colours.with_extremes(bad=MISSING_COLOUR)
+
+
+def width_colour_map() -> Colormap:
+    """Yellow (narrow) to red (wide), grey where missing."""
+    from matplotlib import colormaps
+
+    colours: Colormap = colormaps["YlOrRd"]
+    return colours.with_extremes(bad=MISSING_COLOUR)
 
 
 def thinned(grid: Grid, side: int = SIDE) -> tuple[Grid, int]:
@@ -213,22 +223,15 @@ def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
     low, high = shared_range([moisture])
     image = _draw(first, moisture, grid, "Soil moisture (m³ m⁻³)", cmap=colour_map(), vmin=low, vmax=high)
     figure.colorbar(image, ax=first, shrink=0.85, extend="both")
-    wide = _with_bad("YlOrRd")
-    image = _draw(second, upper - lower, grid, "Width of the interval (m³ m⁻³)", cmap=wide, vmin=0.0)
+    image = _draw(
+        second, upper - lower, grid, "Width of the interval (m³ m⁻³)", cmap=width_colour_map(), vmin=0.0
+    )
     figure.colorbar(image, ax=second, shrink=0.85)
     classes, names = quality_classes(stored["quality"], product.flags())
-    colours = ListedColormap(_CLASS_COLOURS[: len(names)])
+    colours = ListedColormap(QUALITY_COLOURS[: len(names)])
     _draw(third, classes, grid, "Quality (first remark)", cmap=colours, vmin=-0.5, vmax=len(names) - 0.5)
     found = np.unique(classes)
-    keys = [Patch(color=_CLASS_COLOURS[i], label=names[i].replace("_", " ")) for i in found]
+    keys = [Patch(color=QUALITY_COLOURS[i], label=names[i].replace("_", " ")) for i in found]
     third.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
     figure.suptitle(f"Soil moisture, 0-5 cm, {iso(day)}", fontsize=12)
     return figure
-
-
-def _with_bad(name: str) -> Colormap:
-    from matplotlib import colormaps
-
-    colours = colormaps[name].copy()
-    colours.set_bad(MISSING_COLOUR)
-    return colours

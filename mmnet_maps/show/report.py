@@ -1,0 +1,61 @@
+"""One self-contained HTML page about a run or a product: figures embedded, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.produce.product import open_product
+from mmnet_maps.show.page import page
+from mmnet_maps.show.product_report import product_body
+from mmnet_maps.show.run_report import run_body
+
+__all__ = ["write_report"]
+
+
+def write_report(source: Path, out: Path, validation: Path | None = None) -> str:
+    """Write the report of a run folder or of a product.
+
+    Parameters
+    ----------
+    source : Path
+        A folder with ``scores.json`` (a run), or a product.
+    out : Path
+        HTML file; it appears whole or not at all.
+    validation : Path, optional
+        For a product: what `validate` wrote; by default the folder ``validation`` beside the product, if any.
+
+    Returns
+    -------
+    str
+        ``run`` or ``product``.
+
+    Raises
+    ------
+    InputError
+        The folder is neither.
+    """
+    if (source / "zarr.json").is_file():
+        kind, body = "product", product_body(open_product(source), _validation_of(source, validation))
+    elif (source / "scores.json").is_file():
+        kind, body = "run", run_body(source)
+    else:
+        raise InputError(f"{source}: neither a run (no scores.json) nor a product (no zarr.json)")
+    text = page(f"{kind.capitalize()} {source.resolve().name}", body)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = out.with_name(f".{out.name}.partial")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(out)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise InputError(f"{out}: cannot be written, expected the name of an HTML file") from None
+    return kind
+
+
+def _validation_of(source: Path, given: Path | None) -> Path | None:
+    if given is not None:
+        if not (given / "scores.json").is_file():
+            raise InputError(f"{given}: no scores.json, expected the folder that `mmnet-maps validate` wrote")
+        return given
+    beside = source.resolve().parent / "validation"
+    return beside if (beside / "scores.json").is_file() else None

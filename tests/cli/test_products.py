@@ -1,0 +1,124 @@
+"""The commands on finished maps, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmnet_maps.cli import main
+from mmnet_maps.grid import lonlat
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = 0
+    before = sys.argv
+    sys.argv = ["mmnet-maps", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.argv = before
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def _station_files(product: Any, folder: Path) -> tuple[Path, Path]:
+    tile = next(product.layout.tiles())
+    lon, lat = lonlat(product.grid, tile)
+    rows = [
+        {
+            "ID": f"s{i}",
+            "Network": "SCAN",
+            "Latitude": lat[i, i],
+            "Longitude": lon[i, i],
+            "Date": date,
+            "VWC_5": v,
+        }
+        for i in (20, 40)
+        for date, v in ((20210601, 0.2), (20210602, 0.25), (20210604, 0.3))
+    ]
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / "in_situ.csv", index=False)
+    frame.drop_duplicates("ID").assign(Domain="W").to_csv(folder / "network.csv", index=False)
+    return folder / "in_situ.csv", folder / "network.csv"
+
+
+def test_export_says_what_it_wrote(
+    make_product: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product, out = make_product(), tmp_path / "cogs"
+    asked = ("export", "--product", product.path, "--out", out, "--start", "2021-06-02", "--end", "20210603")
+    status, text, _ = _run(capsys, *asked, "--json")
+    assert status == 0
+    assert json.loads(text) == {"out": str(out), "written": 2, "kept": 0, "unfinished": [], "items": 2}
+    assert "0 days written, 2 kept" in _run(capsys, *asked)[1]
+
+
+def test_validate_and_report(
+    make_product: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = make_product()
+    in_situ, network = _station_files(product, tmp_path)
+    out = tmp_path / "validation"
+    asked = ("validate", "--product", product.path, "--in-situ", in_situ, "--network", network, "--out", out)
+    status, text, _ = _run(capsys, *asked, "--json")
+    found = json.loads(text)
+    assert status == 0 and found["overall"]["n"] + found["pairs_without_a_map_value"] == 6
+    status, _, _ = _run(capsys, "report", product.path, "--out", tmp_path / "p.html")
+    assert status == 0 and "Against stations" in (tmp_path / "p.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("export", "--product", "{tmp}/none", "--out", "{tmp}/o"), "no product there"),
+        (
+            ("export", "--product", "{tmp}/product", "--out", "{tmp}/o", "--start", "June"),
+            "June is not a date",
+        ),
+        (("report", "{tmp}", "--out", "{tmp}/r.html"), "neither a run"),
+        (("view", "{tmp}"), "no soil_moisture_YYYYMMDD.tif"),
+        (
+            (
+                "validate",
+                "--product",
+                "{tmp}/product",
+                "--in-situ",
+                "{tmp}/no.csv",
+                "--network",
+                "x",
+                "--out",
+                "o",
+            ),
+            "no such in situ CSV",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    make_product: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    reason: str,
+) -> None:
+    make_product(days=1)
+    status, text, error = _run(capsys, *(part.format(tmp=tmp_path) for part in arguments))
+    assert status == 2 and reason in error and error.count("\n") == 1 and not text
+    assert {path.name for path in tmp_path.iterdir()} == {"product"}
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = (
+        "import sys; import mmnet_maps.cli; "
+        "print([m for m in ('numpy', 'rasterio', 'matplotlib', 'zarr', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
