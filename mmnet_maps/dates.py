@@ -26,13 +26,19 @@ def from_yyyymmdd(dates: NDArray[np.integer]) -> Days:
     True
     """
     number = np.asarray(dates, dtype=np.int64)
-    year, month, day = number // 10_000, number // 100 % 100, number % 100
-    usable = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    months = np.where(usable, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-    days = months.astype("datetime64[D]").astype(np.int64) + np.where(usable, day - 1, 0)
-    # 31 April would run into May: a date is real only if it stays in its month.
-    same = days.astype("datetime64[D]").astype("datetime64[M]") == months
-    return np.where(usable & same, days, NO_DAY)
+    if not number.size:
+        return number
+    year_month, day = np.divmod(number, 100)
+    year, month = np.divmod(year_month, 100)
+    usable = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12)
+    months = np.where(usable, (year - 1970) * 12 + month - 1, 0)
+    # First days of all months in reach, and of the one after, which bounds the days of the last.
+    low = months.min()
+    starts = np.arange(low, months.max() + 2).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    place = months - low
+    days = starts[place] + day - 1
+    usable &= (day >= 1) & (days < starts[place + 1])
+    return np.where(usable, days, NO_DAY)
 
 
 def to_yyyymmdd(days: NDArray[np.integer]) -> NDArray[np.int64]:

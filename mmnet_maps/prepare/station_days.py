@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.dates import NO_DAY, from_yyyymmdd
-from mmnet_maps.errors import InputError
+from mmnet_maps.dates import from_yyyymmdd
 from mmnet_maps.prepare.features import land_cover_class, nearest_release
 
 __all__ = ["Axes", "constants_of", "daily_values", "find_table", "land_cover_of", "screen_reflectance"]
@@ -97,9 +96,7 @@ def screen_reflectance(table: pd.DataFrame, catalogue: Catalogue) -> tuple[pd.Da
     return table.assign(**{n: table[n].mask(bad) for n in names}), int(bad.sum())
 
 
-def daily_values(
-    table: pd.DataFrame, names: Sequence[str], axes: Axes, where: str
-) -> tuple[dict[str, Dense], int]:
+def daily_values(table: pd.DataFrame, names: Sequence[str], axes: Axes) -> tuple[dict[str, Dense], int]:
     """Bring observations onto days and stations; several of one station and day are averaged.
 
     Parameters
@@ -110,25 +107,15 @@ def daily_values(
         Variables wanted.
     axes : Axes
         Stations outside them are left out; every day must be inside.
-    where : str
-        What to call the table in errors.
 
     Returns
     -------
     values : dict of str to ndarray of float32, shape (days, stations)
     extra : int
         Rows beyond the first of their station and day.
-
-    Raises
-    ------
-    InputError
-        A Date is not one.
     """
     station = axes.stations(table["ID"])
     day = from_yyyymmdd(table["Date"].to_numpy())
-    if (day == NO_DAY).any():
-        found = table["Date"].iloc[int(np.flatnonzero(day == NO_DAY)[0])]
-        raise InputError(f"{where}: Date {found} is not a date YYYYMMDD")
     ours = station >= 0
     cell = (day[ours] - axes.first) * len(axes.ids) + station[ours]
     size = axes.count * len(axes.ids)

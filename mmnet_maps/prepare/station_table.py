@@ -240,8 +240,13 @@ def _stations(truth: pd.DataFrame, network: pd.DataFrame) -> pd.DataFrame:
 
 
 def _axes(truth: pd.DataFrame, tables: Tables, catalogue: Catalogue) -> Axes:
-    daily = [table["Date"].to_numpy() for table in tables.values() if "Date" in table.columns]
-    axes = Axes.spanning(truth["ID"].unique(), [truth["Date"].to_numpy(), *daily], catalogue.window_days)
+    daily = {name: table["Date"].to_numpy() for name, table in tables.items() if "Date" in table.columns}
+    for name, dates in daily.items():
+        bad = from_yyyymmdd(dates) == NO_DAY
+        if bad.any():
+            raise InputError(f"table {name}: Date {dates[bad][0]} is not a date YYYYMMDD")
+    dates_of_all = [truth["Date"].to_numpy(), *daily.values()]
+    axes = Axes.spanning(truth["ID"].unique(), dates_of_all, catalogue.window_days)
     for name, table in tables.items():
         if len(table) and not (axes.stations(table["ID"]) >= 0).any():
             raise InputError(
@@ -323,6 +328,8 @@ def _fill_daily(
             filled = fill_days(observed, axes.days, variable, enough)
             values = filled.values
             if name in catalogue.required:
+                few = f"{name} observed in {variable.min_share:.0%} of the station's rows or less"
+                selection.leave_out(~enough[rows.station] & np.isnan(values[rows.day, rows.station]), few)
                 _note_age(out.ages, f"{variable.source}_age", filled.age[rows.day, rows.station])
             if variable.source == "smap":
                 out.ages["smap_gap"] = filled.gap[rows.day, rows.station].astype(np.int16)
@@ -348,7 +355,7 @@ def _observed(
         clean, blanked = screen_reflectance(table, catalogue)
         if blanked:
             report.screened[f"{title} granules"] = blanked
-        values, extra = daily_values(clean, names, axes, title)
+        values, extra = daily_values(clean, names, axes)
         if extra:
             report.averaged[title] = extra
         for name in names:
@@ -419,10 +426,10 @@ def _frame(
     columns["DoY"] = raw["DoY"][kept].astype(np.int16)
     for name, values in zip(catalogue.snapshot, features, strict=True):
         columns.setdefault(name, values[kept])
-    day, station = rows.day[kept], rows.station[kept]
+    cell = (rows.day * len(axes.ids) + rows.station)[kept]
     for name, values in days.series.items():
         for lag in catalogue.lags:
             if lag:
-                columns[f"{name}_{lag}"] = values[day - lag, station]
+                columns[f"{name}_{lag}"] = values.ravel().take(cell - lag * len(axes.ids))
     columns.update({name: values[kept] for name, values in days.ages.items()})
     return pd.DataFrame(columns, copy=False)
