@@ -175,10 +175,10 @@ def compare_with_truth(
             lookup = cell_lookup(product.grid, tile, smap.grid)
             numbers, places = np.unique(smap.cell_numbers(lookup).ravel(), return_inverse=True)
             for at, day in enumerate(wanted):
-                used, terms, inside = _terms(product, truth, smap, day, tile, lookup)
+                terms, inside = _terms(product, truth, smap, day, tile, lookup)
                 covered += inside
-                pixels[:, used] += terms
-                _add_cells(sums, at, numbers, places[used], terms)
+                pixels += terms
+                _add_cells(sums, at, numbers, places, terms)
             _add_time(time, pixels)
             advance()
     if not sums:
@@ -190,18 +190,24 @@ def compare_with_truth(
 
 def _terms(
     product: Product, truth: TruthField, smap: CoarseField, day: int, tile: Tile, lookup: CellLookup
-) -> tuple[NDArray[np.intp], Float, Float]:
-    """Used pixels of a tile on a day, their rows of `_SUMS`, and (inside, with an interval) counts."""
+) -> tuple[Float, Float]:
+    """`_SUMS` of each pixel of a tile on a day, zero where a value lacks; counts (inside, with interval)."""
     stored = product.read_day(day, tile.rows, tile.cols)
-    maps = {name: product.packing[name].decode(stored[name]) for name in ("soil_moisture", "lower", "upper")}
-    real, coarse = truth.read(day, tile.rows, tile.cols), smap.at(lookup, day)
+    maps = {n: product.packing[n].decode(stored[n]).ravel() for n in ("soil_moisture", "lower", "upper")}
+    real, coarse = truth.read(day, tile.rows, tile.cols).ravel(), smap.at(lookup, day).ravel()
     found = np.isfinite(real) & np.isfinite(maps["soil_moisture"]) & np.isfinite(coarse)
-    t, m, s = (v[found].astype(np.float64) - _CENTRE for v in (real, maps["soil_moisture"], coarse))
-    terms = np.stack([np.ones_like(t), t, m, s, t * t, m * m, s * s, t * m, t * s])
-    low, high = maps["lower"][found], maps["upper"][found]
-    known = np.isfinite(low) & np.isfinite(high)
-    inside = known & (real[found] >= low) & (real[found] <= high)
-    return np.flatnonzero(found.ravel()), terms, np.array([inside.sum(), known.sum()], dtype=np.float64)
+    terms = np.empty((len(_SUMS), found.size))
+    terms[0] = found
+    for row, values in enumerate((real, maps["soil_moisture"], coarse), start=1):
+        np.subtract(values, _CENTRE, out=terms[row], dtype=np.float64)
+        terms[row][~found] = 0.0
+        np.square(terms[row], out=terms[row + 3])
+    np.multiply(terms[1], terms[2], out=terms[7])
+    np.multiply(terms[1], terms[3], out=terms[8])
+    # A comparison with NaN is false: a pixel without an interval is not inside one.
+    inside = found & (real >= maps["lower"]) & (real <= maps["upper"])
+    known = found & np.isfinite(maps["lower"]) & np.isfinite(maps["upper"])
+    return terms, np.array([inside.sum(), known.sum()], dtype=np.float64)
 
 
 def _add_cells(
