@@ -24,8 +24,8 @@ from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.source_reader import Cadence
 from mmnet_maps.variables import Variable
 
-#: 2020-03-01; the world holds the days from 40 before it to 40 after it.
-FIRST = 18322
+#: 2020-03-01, and how many days before and after it the world holds.
+FIRST, REACH = 18322, 40
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +nadgrids=@null +wktext +units=m"
 PACKED = Packing(dtype="int16", scale=0.0001, missing=-9999)
 DECIBEL = Packing(dtype="int16", scale=0.01, missing=-32768)
@@ -102,7 +102,7 @@ class World:
 
 def make_readers(grid: Grid, scene_crs: str, scene_pixel: float, seed: int = 0) -> dict[str, ArrayReader]:
     rng = np.random.default_rng(seed)
-    daily = np.arange(FIRST - 40, FIRST + 40, dtype=np.int64)
+    daily = np.arange(FIRST - REACH, FIRST + REACH, dtype=np.int64)
     scenes = grid if scene_crs == grid.crs else _around(grid, scene_crs, scene_pixel)
     found = []
 

@@ -41,10 +41,10 @@ def _bytes(path: Path) -> dict[str, bytes]:
 def whole(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """World, cube, and the bytes of a product made in one go."""
     folder = tmp_path_factory.mktemp("whole")
-    world = make_world()
+    world = make_world(width=16)
     cube = world.cube(folder / "cube")
     summary = predict_product(_request(world, cube, folder / "product"))
-    assert summary["units"]["new"] == 8
+    assert summary["units"]["new"] == 4
     return world, cube, folder / "product"
 
 
@@ -52,7 +52,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(whole: Any) -> None:
     world, cube, product = whole
     before = _bytes(product)
     summary = predict_product(_request(world, cube, product))
-    assert summary["units"] == {"new": 0, "done": 8, "stale": 0, "outside": 0}
+    assert summary["units"] == {"new": 0, "done": 4, "stale": 0, "outside": 0}
     assert summary["pixel_days"] == 0
     assert _bytes(product) == before
 
@@ -68,7 +68,7 @@ def test_a_run_that_dies_is_completed_to_the_same_bytes(
         def run(*arguments: Any, **named: Any) -> Any:
             nonlocal calls
             calls += 1
-            if calls == 4:
+            if calls == 3:
                 raise KeyboardInterrupt
             return original(*arguments, **named)
 
@@ -87,9 +87,9 @@ def test_a_run_that_dies_is_completed_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         predict_product(_request(world, cube, tmp_path / "product"))
     monkeypatch.undo()
-    assert len(list(open_product(tmp_path / "product").ledger.keys())) == 3
+    assert len(list(open_product(tmp_path / "product").ledger.keys())) == 2
     summary = predict_product(_request(world, cube, tmp_path / "product"))
-    assert summary["units"] == {"new": 5, "done": 3, "stale": 0, "outside": 0}
+    assert summary["units"] == {"new": 2, "done": 2, "stale": 0, "outside": 0}
     assert _bytes(tmp_path / "product") == _bytes(product)
 
 
@@ -121,11 +121,11 @@ def test_late_scenes_redo_exactly_the_units_that_they_reach(whole: Any, tmp_path
     early = int(np.searchsorted(smap.days, FIRST - 8))
     world.with_reader(smap.changed(early)).cube(cube)
     plan = predict_product(_request(world, cube, out), dry_run=True)
-    assert plan["units"] == {"new": 0, "done": 4, "stale": 4, "outside": 0}
+    assert plan["units"] == {"new": 0, "done": 2, "stale": 2, "outside": 0}
     predict_product(_request(world, cube, out))
-    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 8
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 4
     world.with_reader(radar.changed(3)).cube(cube)
-    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["stale"] == 8
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["stale"] == 4
     world.cube(cube)
     predict_product(_request(world, cube, out))
     assert _bytes(out) == before
@@ -138,7 +138,7 @@ def test_data_that_no_unit_can_see_leave_all_done(whole: Any, tmp_path: Path) ->
     weather = world.readers["gridmet"]
     changed = weather.changed(int(np.searchsorted(weather.days, FIRST + 8)))
     world.with_reader(changed).cube(cube)
-    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 8
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 4
 
 
 def test_later_days_extend_a_product_to_the_bytes_of_one_made_at_once(whole: Any, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_later_days_extend_a_product_to_the_bytes_of_one_made_at_once(whole: Any
     predict_product(_request(world, cube, out, days=6))
     assert open_product(out).finished_days().size == 6
     summary = predict_product(_request(world, cube, out, days=8))
-    assert summary["units"] == {"new": 0, "done": 4, "stale": 4, "outside": 0}
+    assert summary["units"] == {"new": 0, "done": 2, "stale": 2, "outside": 0}
     assert _bytes(out) == _bytes(product)
 
 
@@ -159,7 +159,7 @@ def test_another_bundle_makes_every_unit_stale(whole: Any, tmp_path: Path) -> No
     predict_product(_request(world, cube, out, days=4))
     save_bundle(replace(load_bundle(world.bundle), facts={"note": "another"}), other)
     request = replace(_request(world, cube, out, days=4), bundle=other)
-    assert predict_product(request, dry_run=True)["units"] == {"new": 0, "done": 0, "stale": 4, "outside": 0}
+    assert predict_product(request, dry_run=True)["units"] == {"new": 0, "done": 0, "stale": 2, "outside": 0}
     assert open_product(out).finished(FIRST)
     predict_product(request)
     assert open_product(out).finished(FIRST)
