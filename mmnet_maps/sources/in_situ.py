@@ -137,9 +137,7 @@ def _network_layer(path: Path) -> pd.DataFrame:
     if not {"Latitude", "Longitude"} <= set(frame.columns):
         if layer.crs is None:
             raise InputError(f"{path}: neither Latitude and Longitude nor a CRS")
-        points = (
-            layer.geometry.to_crs("EPSG:4326").centroid if layer.crs.is_projected else layer.geometry.centroid
-        )
+        points = layer.geometry.to_crs("EPSG:4326").representative_point()
         frame["Longitude"], frame["Latitude"] = points.x, points.y
     return frame
 
@@ -161,5 +159,6 @@ def _refuse(path: Path, column: pd.Series, bad: pd.Series | NDArray[np.bool_], e
     """Raise for the first bad row; row 1 is the line of column names."""
     where = np.flatnonzero(np.asarray(bad))
     if where.size:
-        found = column.iloc[int(where[0])]
-        raise InputError(f"{path}: row {where[0] + 2}: expected {expected}, found {found!r}")
+        value = column.iloc[int(where[0])]
+        found = repr(value) if isinstance(value, str) else str(value)
+        raise InputError(f"{path}: row {where[0] + 2}: expected {expected}, found {found}")
