@@ -223,9 +223,11 @@ def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
     low, high = shared_range([moisture])
     image = _draw(first, moisture, grid, "Soil moisture (m³ m⁻³)", cmap=colour_map(), vmin=low, vmax=high)
     figure.colorbar(image, ax=first, shrink=0.85, extend="both")
-    image = _draw(
-        second, upper - lower, grid, "Width of the interval (m³ m⁻³)", cmap=width_colour_map(), vmin=0.0
-    )
+    width = upper - lower
+    # A bundle without intervals leaves the map empty; its colour bar still needs an end.
+    widest = float(np.nanmax(width)) if np.isfinite(width).any() else 0.1
+    style = {"cmap": width_colour_map(), "vmin": 0.0, "vmax": widest}
+    image = _draw(second, width, grid, "Width of the interval (m³ m⁻³)", **style)
     figure.colorbar(image, ax=second, shrink=0.85)
     classes, names = quality_classes(stored["quality"], product.flags())
     colours = ListedColormap(QUALITY_COLOURS[: len(names)])

@@ -122,6 +122,21 @@ def test_a_product_without_finished_days_has_a_report(make_product: Make, tmp_pa
     assert "0 finished of 1" in _Page((tmp_path / "p.html").read_text()).text
 
 
+def test_a_product_without_intervals_has_a_report(
+    make_product: Make, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    product = make_product(days=1)
+    for unit in product.layout.units():
+        values = {
+            n: product.read(n, unit.first, unit.stop, unit.tile.rows, unit.tile.cols) for n in product.packing
+        }
+        none = np.full_like(values["lower"], -32768)
+        product.write_unit(unit, {**values, "lower": none, "upper": none})
+    write_report(product.path, tmp_path / "p.html")
+    assert "There are no intervals" in _Page((tmp_path / "p.html").read_text()).text
+    assert not [str(w.message) for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
 def test_what_is_neither_run_nor_product_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither a run"):
         write_report(tmp_path, tmp_path / "r.html")
