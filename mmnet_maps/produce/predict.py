@@ -272,7 +272,7 @@ def _on_dask(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Rep
     """Keep a few units a worker in flight, so that memory does not grow with the number of units."""
     from distributed import Client, as_completed
 
-    with _scheduler(request) as address, Client(address) as client:
+    with _scheduler(request) as address, Client(address) as client:  # type: ignore[no-untyped-call]
         keys: dict[str, str] = {}
 
         def submit(task: tuple[Any, ...]) -> Any:
@@ -281,13 +281,13 @@ def _on_dask(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Rep
             return client.submit(_guarded, *task, key=name, pure=False)
 
         flight = 2 * max(1, sum(client.nthreads().values()))
-        running = as_completed([submit(task) for task in islice(tasks, flight)])
+        running = as_completed([submit(task) for task in islice(tasks, flight)])  # type: ignore[no-untyped-call]
         for future in running:
             error, key = future.exception(), keys.pop(future.key)
             yield Report(key, error=_one_line(error)) if error is not None else future.result()
             future.release()
             for task in islice(tasks, 1):
-                running.add(submit(task))
+                running.add(submit(task))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -300,7 +300,7 @@ def _scheduler(request: Request) -> Iterator[str]:
 
     with (
         tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
-        LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=request.workers,
             threads_per_worker=1,
             processes=True,

@@ -49,8 +49,9 @@ _LONG_NAMES = {
 _FORMAT = 1
 _ABOUT = "mmnet_maps"
 _AXES = ("time", "y", "x")
-#: Side of the chunks inside a shard: a day's map reads no more than it needs, nor does a pixel's series.
-_CHUNK = 256
+#: Days and side of the chunks inside a shard. Of the shapes and codecs that were measured this pair reads a
+#: day's map as fast as single days do, a pixel's series in half the time, and compresses 1.5 times faster.
+_CHUNK_DAYS, _CHUNK = 4, 256
 #: Length of the time axis' chunk: one object for centuries of days.
 _TIME_CHUNK = 1 << 16
 
@@ -346,14 +347,15 @@ def _create_layer(
     group: zarr.Group, name: str, packing: Packing, layout: Layout, flags: Mapping[str, int]
 ) -> None:
     side = _CHUNK if layout.tile % _CHUNK == 0 else layout.tile
+    days = _CHUNK_DAYS if layout.block_days % _CHUNK_DAYS == 0 else 1
     assert packing.missing is not None
     group.create_array(
         name,
         shape=(layout.stop - layout.start, *layout.grid.shape),
         dtype=packing.dtype,
         shards=(layout.block_days, layout.tile, layout.tile),
-        chunks=(1, side, side),
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2),
+        chunks=(days, side, side),
+        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=2),
         fill_value=int(packing.missing),
         dimension_names=_AXES,
         attributes=_layer_attributes(name, packing, flags),
