@@ -15,6 +15,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 
@@ -23,7 +24,7 @@ __all__ = ["CellLookup", "Grid", "Tile", "cell_lookup", "day_blocks", "lonlat", 
 Float = NDArray[np.float64]
 
 #: Spacing, in pixels, of the nodes between which coordinates are interpolated, and the largest distance on
-#: the ground, in metres, that a spacing may span (the error of a line over 1 km is about 2 cm).
+#: the ground, in metres, that a spacing may span (the error of a line over 1 km is 2 cm x tan(latitude)).
 _NODE_SPACING = 32
 _NODE_REACH_M = 1_000.0
 _METRES_PER_DEGREE = 111_320.0
@@ -216,7 +217,10 @@ def _transformer(source: str, target: str) -> Transformer:
 
 @lru_cache(maxsize=256)
 def _same_crs(one: str, other: str) -> bool:
-    return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
+    try:
+        return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
+    except CRSError as error:
+        raise InputError(f"no way from CRS {one} to {other}: {error}") from None
 
 
 @lru_cache(maxsize=64)
@@ -236,8 +240,8 @@ def _exact(grid: Grid, crs: str, rows: Float, cols: Float) -> tuple[Float, Float
     return np.asarray(east), np.asarray(north)
 
 
-def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, float]:
-    """Coordinates in `crs` of a tile's pixel centres, and the largest error in pixels of the node mesh.
+def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, tuple[float, float]]:
+    """Coordinates in `crs` of a tile's pixel centres, and how far x and y may be off, in units of `crs`.
 
     The projection is computed at nodes every few pixels of the *grid* (never of the tile, so that a pixel's
     coordinates do not depend on how the grid was tiled) and interpolated bilinearly between them.
@@ -248,13 +252,24 @@ def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, float]
     cols = np.arange(tile.col, tile.col + tile.width, dtype=np.float64)
     if spacing < 2 or _same_crs(grid.crs, crs):
         x, y = _exact(grid, crs, np.repeat(rows, len(cols)), np.tile(cols, len(rows)))
-        return x.reshape(tile.height, tile.width), y.reshape(tile.height, tile.width), 0.0
-    node_rows = np.arange(tile.row // spacing, (tile.row + tile.height - 1) // spacing + 2) * float(spacing)
-    node_cols = np.arange(tile.col // spacing, (tile.col + tile.width - 1) // spacing + 2) * float(spacing)
+        return x.reshape(tile.height, tile.width), y.reshape(tile.height, tile.width), (0.0, 0.0)
+    node_rows = np.arange(tile.row // spacing, (tile.row + tile.height - 1) // spacing + 3) * float(spacing)
+    node_cols = np.arange(tile.col // spacing, (tile.col + tile.width - 1) // spacing + 3) * float(spacing)
     nx, ny = _exact(grid, crs, np.repeat(node_rows, len(node_cols)), np.tile(node_cols, len(node_rows)))
     shape = len(node_rows), len(node_cols)
-    found = [_bilinear(v.reshape(shape), rows, cols, spacing) for v in (nx, ny)]
-    return found[0], found[1], 0.1
+    nx, ny = nx.reshape(shape), ny.reshape(shape)
+    x, y = (_bilinear(nodes, rows, cols, spacing) for nodes in (nx, ny))
+    return x, y, (_mesh_error(nx), _mesh_error(ny))
+
+
+def _mesh_error(nodes: Float) -> float:
+    """Bound of the error of bilinear interpolation: an eighth of the second differences, doubled to be safe.
+
+    Infinite where a node cannot be projected, so that every pixel is projected by itself.
+    """
+    if not np.isfinite(nodes).all():
+        return float("inf")
+    return float(np.abs(np.diff(nodes, 2, axis=0)).max() + np.abs(np.diff(nodes, 2, axis=1)).max()) / 4
 
 
 def _bilinear(nodes: Float, rows: Float, cols: Float, spacing: int) -> Float:
@@ -272,7 +287,7 @@ def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
     Returns
     -------
     lon, lat : ndarray of float64, shape (tile.height, tile.width)
-        Within 2 cm on the ground of the full projection, and the same for any tiling.
+        Within 2 cm x tan(latitude) on the ground of the full projection, and the same for any tiling.
     """
     x, y, _ = _coordinates(grid, tile, "EPSG:4326")
     return x, y
@@ -291,7 +306,7 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
     else:
         x, y, doubt = _coordinates(grid, tile, other.crs)
         r, c = other.position(x, y)
-        if doubt:
+        if any(doubt):
             _settle(grid, tile, other, r, c, doubt)
         row, col = np.floor(r).astype(np.int64), np.floor(c).astype(np.int64)
     inside = (row >= 0) & (row < other.height) & (col >= 0) & (col < other.width)
@@ -303,11 +318,12 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
     return CellLookup(slice(top, bottom), slice(left, right), np.where(inside, index, -1).astype(np.int32))
 
 
-def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: float) -> None:
+def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: tuple[float, float]) -> None:
     """Project in full, in place, the pixels that stand so near a cell edge that the mesh may err."""
-    metres = _unit_metres(other.crs)
-    near_r = doubt / (abs(other.transform[4]) * metres)
-    near_c = doubt / (abs(other.transform[0]) * metres)
+    # The error of a node is that of the projection itself, well below a thousandth of a millimetre.
+    least = 1e-6 / _unit_metres(other.crs)
+    near_r = (doubt[1] + least) / abs(other.transform[4])
+    near_c = (doubt[0] + least) / abs(other.transform[0])
     unsure = (np.abs(r - np.round(r)) < near_r) | (np.abs(c - np.round(c)) < near_c)
     if not unsure.any():
         return

@@ -167,7 +167,7 @@ def test_the_real_fmask_blanks_clouds_and_shadows(shared: Path, tmp_path: Path) 
     (tmp_path / mask.name).symlink_to(mask)
     left, top = profile["transform"].c, profile["transform"].f
     settings = {
-        "region": {"box": [left + 30000, top - 60000, left + 45000, top - 45000], "crs": "EPSG:32606"},
+        "region": {"box": [left + 3000, top - 15000, left + 24000, top - 300], "crs": "EPSG:32606"},
         "grid": {"crs": "EPSG:32606", "resolution": 30},
         "sources": {
             "hls": {

@@ -61,9 +61,10 @@ def _open(path: Path) -> xr.Dataset:
             path,
             engine=engine,
             mask_and_scale=False,
+            decode_times=xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="s"),
             decode_timedelta=False,
-            cache=False,
             decode_coords=False,
+            cache=False,
         )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as NetCDF: {' '.join(str(error).split())}") from None
