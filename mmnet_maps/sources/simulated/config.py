@@ -6,6 +6,8 @@ from datetime import date, timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from mmnet_maps.config import Config
 from mmnet_maps.sources.simulated.climates import CLIMATES
@@ -80,9 +82,19 @@ class SimulationConfig(Config):
             raise ValueError("climates is empty; expected at least one")
         if self.station_last_day < self.station_first_day or self.last_day < self.first_day:
             raise ValueError("the last day is before the first day")
+        if not _is_metric(self.crs):
+            raise ValueError(f"crs {self.crs} is not a projected CRS in metres, as EPSG:32614 is")
         return self
 
     @property
     def region_history_start(self) -> date:
         """First day of observations of the mapped region."""
         return self.first_day - timedelta(days=self.history_days)
+
+
+def _is_metric(crs: str) -> bool:
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError:
+        return False
+    return known.is_projected and known.axis_info[0].unit_name == "metre"

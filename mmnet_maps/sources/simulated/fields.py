@@ -65,12 +65,12 @@ def correlated_field(
 
 @lru_cache(maxsize=4)
 def _amplitude(rows: int, cols: int, step: float, longest: float, shortest: float, slope: float) -> Array:
-    """Amplitude at every wavenumber of a real transform; kept, since clouds ask for the same one every day."""
+    """Amplitude at every wavenumber; kept, since clouds ask for the same one every day."""
     ky, kx = np.fft.fftfreq(rows, step)[:, None], np.fft.rfftfreq(cols, step)[None, :]
     k = np.hypot(ky, kx)
     amplitude = np.maximum(k, 1.0 / longest) ** -slope * np.exp(-((k * shortest) ** 2))
     amplitude[0, 0] = 0.0
-    return (amplitude / amplitude.max()).astype(np.float32)
+    return np.asarray((amplitude / amplitude.max()).astype(np.float32))
 
 
 def spline_matrix(count: int, spacing: float) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +57,6 @@ def fresh_folders(config: SimulationConfig, out: Path, names: tuple[str, ...]) -
             place = out / name
             if place.exists():
                 shutil.rmtree(place)
-            os.replace(root / name, place)
+            (root / name).replace(place)
     finally:
         shutil.rmtree(root, ignore_errors=True)

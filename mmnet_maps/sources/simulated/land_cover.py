@@ -1,4 +1,4 @@
-"""Plants and other covers: in which patches they stand, how they green up, what they look like."""
+"""Land cover: in which patches plants and other covers stand."""
 
 from __future__ import annotations
 
@@ -10,77 +10,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mmnet_maps.sources.simulated.fields import correlated_field
+from mmnet_maps.sources.simulated.plants import PLANTS
 from mmnet_maps.sources.simulated.terrain import Terrain
 
-__all__ = ["PLANTS", "LandCover", "Plant", "make_land_cover", "season_table"]
+__all__ = ["LandCover", "make_land_cover"]
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Plant:
-    """One kind of cover.
-
-    Attributes
-    ----------
-    code : int
-        NLCD code (a developed pixel's code is finer, by its intensity).
-    green : (float, float)
-        Green cover fraction in the dormant season and at the peak.
-    rise, fall : float
-        Day of year of half green-up, relative to the climate's green-up, and of half senescence.
-    coefficient : float
-        Transpiration of a full cover in units of grass reference evapotranspiration.
-    water : float
-        Water held by a full canopy, kg m-2.
-    roughness : float
-        Backscatter of its surface above that of a smooth field, dB.
-    sealed : float
-        Share of rain that runs off roofs, roads and rock.
-    spectrum : tuple of float
-        Reflectance of full green cover: Blue Green Red NIR SWIR1 SWIR2.
-    likes : tuple of float
-        How strongly it prefers wet ground, steep ground, north-facing slopes, high ground.
-    parcels : bool
-        Whether people plant it, field by field.
-    """
-
-    code: int
-    green: tuple[float, float]
-    rise: float
-    fall: float
-    coefficient: float
-    water: float
-    roughness: float
-    sealed: float
-    spectrum: tuple[float, float, float, float, float, float]
-    likes: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    parcels: bool = False
-
-
-_GRASSY = (0.035, 0.075, 0.045, 0.43, 0.23, 0.11)
-_CROP = (0.030, 0.075, 0.035, 0.48, 0.22, 0.10)
-PLANTS: dict[str, Plant] = {
-    "water": Plant(11, (0.0, 0.0), 0, 300, 0.0, 0.0, -6.0, 0.0, (0.05, 0.05, 0.035, 0.02, 0.012, 0.008)),
-    "developed": Plant(22, (0.12, 0.35), 0, 300, 0.9, 0.8, 4.0, 0.35, _GRASSY, (-0.4, -0.8, 0.0, -0.2)),
-    "barren": Plant(31, (0.01, 0.06), 0, 270, 0.5, 0.1, 0.5, 0.1, _GRASSY, (-0.6, 0.7, -0.5, 0.2)),
-    "conifer": Plant(
-        42, (0.68, 0.80), 0, 300, 0.85, 4.5, 2.5, 0.0, (0.02, 0.037, 0.026, 0.26, 0.12, 0.05), (0.1, 0.6, 0.5, 0.5)
-    ),
-    "deciduous": Plant(
-        41, (0.10, 0.85), 8, 292, 1.0, 4.0, 2.5, 0.0, (0.025, 0.06, 0.032, 0.40, 0.19, 0.08), (0.5, 0.5, 0.6, 0.0)
-    ),
-    "shrub": Plant(
-        52, (0.14, 0.34), 5, 290, 0.7, 0.8, 1.2, 0.0, (0.04, 0.065, 0.05, 0.30, 0.22, 0.13), (-0.4, 0.2, -0.4, 0.1)
-    ),
-    "grass": Plant(71, (0.08, 0.62), 2, 275, 0.9, 0.8, 0.5, 0.0, _GRASSY, (-0.1, -0.1, -0.2, 0.0)),
-    "pasture": Plant(81, (0.15, 0.75), -5, 285, 1.0, 1.0, 0.5, 0.0, _GRASSY, (0.1, -0.5, 0.0, -0.1), True),
-    "summer_crop": Plant(82, (0.02, 0.88), 55, 258, 1.1, 3.0, 1.0, 0.0, _CROP, (0.1, -0.9, 0.0, -0.2), True),
-    "winter_crop": Plant(82, (0.10, 0.85), -15, 158, 1.05, 1.8, 0.8, 0.0, _CROP, (0.0, -0.9, 0.0, -0.1), True),
-    "wetland": Plant(
-        90, (0.25, 0.80), 10, 285, 1.1, 3.0, 1.5, 0.0, (0.025, 0.055, 0.035, 0.34, 0.15, 0.07)
-    ),
-}  # fmt: skip
 _NAMES = tuple(PLANTS)
 
 
@@ -106,7 +43,7 @@ class LandCover:
     @property
     def land(self) -> NDArray[np.bool_]:
         """False on open water."""
-        return self.plant != _NAMES.index("water")
+        return np.asarray(self.plant != _NAMES.index("water"))
 
 
 def make_land_cover(
@@ -193,13 +130,3 @@ def _codes(plant: NDArray[np.uint8], town: Array, hollow: Array) -> NDArray[np.u
     if marsh.any():
         code[marsh & (hollow > np.median(hollow[marsh]))] = 95
     return code
-
-
-def season_table(green_up: float) -> Array:
-    """Green cover fraction of well-watered plants, shape (367, plants), by day of year (row 0 is unused)."""
-    day = np.arange(367, dtype=np.float64)[:, None]
-    rise = np.array([p.rise for p in PLANTS.values()]) + green_up
-    fall = np.array([p.fall for p in PLANTS.values()], dtype=np.float64)
-    low, high = np.array([p.green for p in PLANTS.values()]).T
-    swing = 1 / (1 + np.exp(-(day - rise) / 11.0)) / (1 + np.exp((day - fall) / 12.0))
-    return (low + (high - low) * swing).astype(np.float32)

@@ -92,8 +92,8 @@ def _soil(rng: np.random.Generator, terrain: Terrain, step: float, climate: Clim
     clayey = correlated_field(rng, shape, step, longest=4_000.0, shortest=90.0, slope=1.5)
     loose = correlated_field(rng, shape, step, longest=3_000.0, shortest=90.0, slope=1.5)
     steep = np.minimum(terrain.slope / 15.0, 1.0)
-    sand = climate.sand + 11.0 * sandy - 4.0 * terrain.wetness + 6.0 * steep
-    clay = climate.clay - 4.5 * sandy + 4.0 * clayey + 2.5 * terrain.wetness
+    sand = climate.sand + 13.0 * sandy - 4.0 * terrain.wetness + 6.0 * steep
+    clay = climate.clay - 5.0 * sandy + 4.5 * clayey + 2.5 * terrain.wetness
     clay = np.clip(clay, 3.0, 60.0)
     sand = np.clip(sand, 4.0, 95.0 - clay)
     bd = 1.38 + 0.0028 * (sand - 40.0) + 0.06 * loose - 0.03 * terrain.wetness

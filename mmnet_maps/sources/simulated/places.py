@@ -107,7 +107,7 @@ def _merit(
     rows, cols = offers // width, offers % width
     distance = np.hypot(rows[:, None] - taken // width, cols[:, None] - taken % width).min(axis=1)
     alike = (plant.ravel()[offers][:, None] == plant.ravel()[taken]).sum(axis=1)
-    return np.minimum(distance / width, 0.25) * 2 - 0.25 * alike
+    return np.asarray(np.minimum(distance / width, 0.25) * 2 - 0.25 * alike)
 
 
 class Probe:
@@ -120,11 +120,11 @@ class Probe:
         self._offset = _CALIBRATION * rng.standard_normal(len(stations))
 
     def read(self, seen: Observations) -> list[dict[str, Any]]:
-        """Rows of a day; NaN is a gap. Where the ground is frozen there is no row: no probe gives a good value."""
+        """Rows of a day; NaN is a gap, and a frozen probe, whose value would mean nothing, gives no row."""
         values = seen.moisture[self._rows, self._cols].astype(np.float64) + self._offset
         values += _NOISE * self._rng.standard_normal(values.size)
         values[self._rng.random(values.size) < _GAPS] = np.nan
-        values = np.round(np.clip(values, 0.005, 0.7), 4)
+        values = np.clip(values, 0.005, 0.7)
         date = int(str(np.datetime64(seen.day, "D")).replace("-", ""))
         frozen = seen.frozen[self._rows, self._cols]
         return [
@@ -134,7 +134,7 @@ class Probe:
                 "Latitude": s.latitude,
                 "Longitude": s.longitude,
                 "Date": date,
-                "VWC_5": value,
+                "VWC_5": round(value, 4),
             }
             for s, value, ice in zip(self._stations, values.tolist(), frozen, strict=True)
             if not ice

@@ -41,10 +41,10 @@ well maps are made without it.
 def simulate_region(config: SimulationConfig, out: Path) -> dict[str, Any]:
     """Simulate the mapped region.
 
-    Writes under `out`, each folder complete or not at all: ``rasters/`` (HLS, Sentinel-1, SMAP, gridMET, MODIS,
-    terrain, soil and land cover on their own grids), ``region/`` (stations for validation: ``in_situ.csv``,
-    ``network.gpkg``, and ``raw/``, what the rasters hold at these stations in the published export layout) and
-    ``truth/`` (the true soil moisture of the mapped days).
+    Writes under `out`, each folder complete or not at all: ``rasters/`` (HLS, Sentinel-1, SMAP, gridMET,
+    MODIS, terrain, soil and land cover on their own grids), ``region/`` (stations for validation:
+    ``in_situ.csv``, ``network.gpkg``, and ``raw/``, what the rasters hold at these stations in the published
+    export layout) and ``truth/`` (the true soil moisture of the mapped days).
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def simulate_region(config: SimulationConfig, out: Path) -> dict[str, Any]:
     -------
     dict
         ``grid`` (of the maps, `Grid.to_dict`), ``first_day``, ``last_day``, ``history_start``, ``scenes``
-        (number of files a source), ``stations``, and the paths ``rasters``, ``truth``, ``in_situ``, ``network``,
-        ``raw``.
+        (number of files a source), ``stations``, and the paths ``rasters``, ``truth``, ``in_situ``,
+        ``network``, ``raw``.
 
     Raises
     ------
@@ -66,11 +66,12 @@ def simulate_region(config: SimulationConfig, out: Path) -> dict[str, Any]:
     """
     grid = square_grid(config.crs, config.longitude, config.latitude, config.region_pixels, config.resolution)
     climate = CLIMATES[config.region_climate]
-    site = Site(config, _PLACE, climate, grid, config.region_history_start, config.last_day)
-    stations = choose_stations(
-        generator(config.seed, _PLACE, 30), site, config.validation_stations, _FIRST_STATION
-    )
-    with fresh_folders(config, out, ("rasters", "region", "truth")) as root:
+    # The rasters come last: who finds them finds everything.
+    with fresh_folders(config, out, ("truth", "region", "rasters")) as root:
+        site = Site(config, _PLACE, climate, grid, config.region_history_start, config.last_day)
+        stations = choose_stations(
+            generator(config.seed, _PLACE, 30), site, config.validation_stations, _FIRST_STATION
+        )
         rasters = _Rasters(root / "rasters", site)
         truth = _Truth(root / "truth", grid, day_number(config.first_day), day_number(config.last_day))
         probe, exports, rows = Probe(generator(config.seed, _PLACE, 31), stations), RawExports(), []
@@ -85,7 +86,8 @@ def simulate_region(config: SimulationConfig, out: Path) -> dict[str, Any]:
                 advance()
         rasters.finish()
         (root / "region" / "raw").mkdir()
-        exports.write(root / "region" / "raw")
+        if stations:
+            exports.write(root / "region" / "raw")
         write_in_situ(root / "region" / "in_situ.csv", rows)
         write_network(root / "region" / "network.gpkg", stations)
     return {
@@ -177,7 +179,7 @@ def _by_band(scene: NDArray[np.float32], packing: Packing) -> NDArray[Any]:
 def _write_gridmet(
     path: Path, name: str, grid: Grid, days: NDArray[np.int64], stored: NDArray[np.uint16]
 ) -> None:
-    """Write one variable of a year as gridMET publishes it: (day, lat, lon), packed integers, days since 1900."""
+    """Write a variable of a year as gridMET does: (day, lat, lon), packed integers, days since 1900."""
     packing = packings.WEATHER[name]
     inner, unit = packings.GRIDMET_NAMES[name]
     since_1900 = (days - (np.datetime64("1900-01-01") - np.datetime64("1970-01-01")).astype(int)).astype(

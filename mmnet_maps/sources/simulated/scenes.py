@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from mmnet_maps.sources.simulated.fields import correlated_field
 from mmnet_maps.sources.simulated.instruments import Clouds
-from mmnet_maps.sources.simulated.land_cover import PLANTS
 from mmnet_maps.sources.simulated.landscape import Landscape
+from mmnet_maps.sources.simulated.plants import PLANTS
 from mmnet_maps.sources.simulated.water_balance import WaterBalance
 
 __all__ = ["BANDS", "OpticalImager", "Radar"]

@@ -18,6 +18,8 @@ Array = NDArray[np.float32]
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 #: Half widths of the windows in which a pit looks for lower ground to spill to.
 _SPILL_REACH = (2, 4, 8, 16, 32)
+#: Pixels drawn around a site and cut away, so that its edge is not the edge of its streams.
+_MARGIN = 24
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def slope_aspect(elevation: Array, step: float) -> tuple[Array, Array]:
     """Slope and aspect (degree) of a north-up elevation model with square pixels of `step` metres."""
     down_rows, east = np.gradient(elevation, step)
     slope = np.degrees(np.arctan(np.hypot(down_rows, east)))
-    # Rows run south, so the downslope direction has the components (-east) eastwards, (+down_rows) northwards.
+    # Rows run south: downslope has the component -east to the east and +down_rows to the north.
     aspect = np.degrees(np.arctan2(-east, down_rows)) % 360.0
     return slope.astype(np.float32), aspect.astype(np.float32)
 
@@ -92,7 +94,7 @@ def flow_accumulation(elevation: Array, rng: np.random.Generator, walks: int = 6
 
 
 def _spill(elevation: Array, pits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each pit's water goes: the lowest ground of the smallest window that holds lower ground, or out."""
+    """Where each pit's water goes: the lowest ground of the smallest window with lower ground, else out."""
     rows, cols = elevation.shape
     flat = elevation.ravel()
     target = np.full(pits.size, flat.size, dtype=np.int64)
@@ -133,7 +135,8 @@ def make_terrain(
     rng: np.random.Generator, shape: tuple[int, int], step: float, mean_elevation: float, mean_slope: float
 ) -> Terrain:
     """Terrain of a given mean elevation (m) and mean slope (degree), with valleys where water gathers."""
-    surface = correlated_field(rng, shape, step, longest=15_000.0, shortest=110.0, slope=2.1)
+    rows, cols = (n + 2 * _MARGIN for n in shape)
+    surface = correlated_field(rng, (rows, cols), step, longest=15_000.0, shortest=110.0, slope=2.1)
     # Streams cut valleys: lower ground where more water passes, widened to the width of a valley floor. The
     # second round follows the valleys of the first, so that they join up.
     for depth in (0.03, 0.02):
@@ -148,7 +151,10 @@ def make_terrain(
     # Ground water spreads from the stream over the valley floor.
     near, wide = (standardised(ndimage.gaussian_filter(index, width)) for width in (1.5, 7.0))
     wetness = np.clip(standardised(near + np.float32(0.8) * wide), -2.0, 3.0)
-    return Terrain(elevation, slope, aspect, wetness.astype(np.float32))
+    inner = slice(_MARGIN, rows - _MARGIN), slice(_MARGIN, cols - _MARGIN)
+    return Terrain(
+        *(np.ascontiguousarray(a[inner], dtype=np.float32) for a in (elevation, slope, aspect, wetness))
+    )
 
 
 def _mean_gradient(elevation: Array, step: float) -> float:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mmnet_maps.sources.simulated.fields import spline_matrix
 from mmnet_maps.sources.simulated.forcing import Forcing
-from mmnet_maps.sources.simulated.land_cover import PLANTS, season_table
 from mmnet_maps.sources.simulated.landscape import Landscape
+from mmnet_maps.sources.simulated.plants import PLANTS, season_table
 from mmnet_maps.sources.simulated.weather import LAPSE
 
 __all__ = ["SURFACE_MM", "Books", "WaterBalance"]
@@ -261,7 +261,7 @@ _OF_PLANTS = ("sealed", "coefficient", "water")
 
 
 def _sun_factor(landscape: Landscape) -> NDArray[np.floating]:
-    """Radiation on the slope by that on level ground, for a sun 50 degrees high in the south, with sky light."""
+    """Radiation on the slope by that on level ground, the sun in the south, 50 degrees high."""
     slope, aspect = np.radians(landscape.terrain.slope), np.radians(landscape.terrain.aspect)
     direct = np.cos(slope) + np.tan(np.radians(40.0)) * np.sin(slope) * np.cos(np.pi - aspect)
-    return np.clip(0.25 + 0.75 * direct, 0.3, 1.5)
+    return np.asarray(np.clip(0.25 + 0.75 * direct, 0.3, 1.5))

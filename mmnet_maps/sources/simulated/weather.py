@@ -155,7 +155,7 @@ def _pressure(elevation: Float) -> Float:
 
 def _day_of_year(days: NDArray[np.int64]) -> Float:
     stamps = days.astype("datetime64[D]")
-    return (stamps - stamps.astype("datetime64[Y]")).astype(np.float64) + 1
+    return np.asarray((stamps - stamps.astype("datetime64[Y]")).astype(np.float64) + 1)
 
 
 def _cell_factor(grid: Grid) -> Float:
@@ -227,4 +227,4 @@ def _vapour_pressure(rng: np.random.Generator, climate: Climate, tmin: Float, cl
 
 def _wind(rng: np.random.Generator, climate: Climate, count: int, factor: Float) -> Float:
     daily = 0.35 * _recent(rng, count, 0.5)[:, None] + 0.06 * _spread(rng, count, factor)
-    return np.maximum(climate.wind * np.exp(daily - 0.5 * 0.35**2), 0.3)
+    return np.asarray(np.maximum(climate.wind * np.exp(daily - 0.5 * 0.35**2), 0.3))
