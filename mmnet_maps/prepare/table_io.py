@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mmnet_maps.prepare.features import write_features
 __all__ = ["model_columns", "read_table", "write_table"]
 
 _METADATA_KEY = b"mmnet_maps.catalogue"
+_LAGGED = re.compile(r"_\d+$")
 _TEXT = ("ID", "Network", "Domain")
 _KEYS = ("ID", "Date", "Latitude", "Longitude")
 #: Columns that keep the type in which they are read; every other column of the catalogue is float32.
@@ -212,9 +214,9 @@ def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Path) ->
 def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> pd.DataFrame:
     """Give the columns of the catalogue the type that they have when computed, whatever the file stored."""
     columns = dict(frame.items())
-    for name in dict.fromkeys((*(v.name for v in catalogue.variables), *model_columns(catalogue))):
-        if name not in columns or name in _EXACT:
-            continue
+    variables = {v.name for v in catalogue.variables}
+    ours = {*variables, *model_columns(catalogue), *(c for c in columns if _LAGGED.sub("", c) in variables)}
+    for name in [c for c in columns if c in ours and c not in _EXACT]:
         if columns[name].isna().all():
             columns[name] = pd.Series(np.full(len(frame), np.nan, dtype=np.float32))
         elif not pd.api.types.is_numeric_dtype(columns[name]):
