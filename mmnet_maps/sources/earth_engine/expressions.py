@@ -201,7 +201,7 @@ def packed(image: ee.Image, packings: dict[str, Packing], rename: dict[str, str]
 
 def _within(part: ee.Image, packing: Packing) -> ee.Image:
     """Rounded; a value that the type cannot hold, or that would read as missing, is masked."""
-    if np.dtype(packing.dtype).kind == "f":
+    if np.dtype(packing.dtype).kind == "f" or packing.missing is None:
         return part
     limits = np.iinfo(packing.dtype)
     part = part.round()

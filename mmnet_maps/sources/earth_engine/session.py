@@ -6,7 +6,8 @@ import io
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ import ee
 import numpy as np
 from google.auth import exceptions as auth_errors
 from google.oauth2 import service_account
+from google_auth_httplib2 import AuthorizedHttp
+from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError, WorkError
@@ -51,7 +54,9 @@ def find_credentials(config: EarthEngineConfig) -> Any:
     if not path.is_file():
         raise InputError(f"key_file {path}: no such file")
     try:
-        return service_account.Credentials.from_service_account_file(str(path), scopes=ee.oauth.SCOPES)
+        return service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
+            str(path), scopes=ee.oauth.SCOPES
+        )
     except (ValueError, auth_errors.GoogleAuthError) as error:
         raise InputError(f"key_file {path}: not the key of a service account: {error}") from None
 
@@ -76,7 +81,7 @@ def open_session(config: EarthEngineConfig) -> Iterator[Session]:
     credentials = OneRefresh(find_credentials(config))
     limiter = shared_limiter(config.concurrency, config.requests_per_second)
     transport = Transport(limiter, config.timeout_s, config.concurrency)
-    session = Session(config, Budget(config.budget))
+    session = Session(config, Budget(config.budget), AuthorizedHttp(credentials, http=transport))
 
     def sign_in() -> None:
         ee.data.setMaxRetries(0)
@@ -99,8 +104,9 @@ class Session:
     budget : Budget
     """
 
-    def __init__(self, config: EarthEngineConfig, budget: Budget) -> None:
+    def __init__(self, config: EarthEngineConfig, budget: Budget, http: Any) -> None:
         self.config, self.budget = config, budget
+        self._http = http
         self._limiter = shared_limiter(config.concurrency, config.requests_per_second)
         # Jitter is for spreading load; results never depend on it.
         self._rng = random.Random()
@@ -109,6 +115,11 @@ class Session:
     def stop(self) -> None:
         """Let requests that wait for their next attempt give up."""
         self._stopping.set()
+
+    def refuse_if_stopped(self) -> None:
+        """Raise `WorkError` where another request has failed for good."""
+        if self._stopping.is_set():
+            raise WorkError("given up, as another request has failed")
 
     def call(self, what: str, ask: Callable[[], T]) -> T:
         """Answer of `ask`, sent again after passing failures.
@@ -129,8 +140,7 @@ class Session:
         """
         late = 0
         for attempt in range(self.config.attempts):
-            if self._stopping.is_set():
-                raise WorkError(f"{what}: given up, as another request has failed")
+            self.refuse_if_stopped()
             try:
                 return ask()
             except Exception as error:
@@ -153,6 +163,34 @@ class Session:
         while (left := end - time.monotonic()) > 0 and not self._stopping.is_set():
             self._stopping.wait(left)
 
+    def together(self, tasks: Sequence[Callable[[], T]], done: Callable[[], object] | None = None) -> list[T]:
+        """Run tasks side by side, as many as requests may be under way; the first failure stops the rest.
+
+        Parameters
+        ----------
+        done : callable, optional
+            Called after each task.
+
+        Returns
+        -------
+        list
+            Results in the order of the tasks.
+        """
+        workers = min(self.config.concurrency, max(1, len(tasks)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="earthengine") as pool:
+            futures = [pool.submit(task) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    if done is not None:
+                        done()
+            except BaseException:
+                self.stop()
+                for future in futures:
+                    future.cancel()
+                raise
+        return [future.result() for future in futures]
+
     def value(self, what: str, computed: ee.ComputedObject) -> Any:
         """Value of a computed object (a number, a list, a dictionary)."""
 
@@ -165,6 +203,19 @@ class Session:
         found = self.call(what, ask)
         self.budget.count(self.budget.seconds())
         return found
+
+    def get(self, what: str, url: str) -> bytes:
+        """Content at an address that the sign-in opens."""
+
+        def ask() -> bytes:
+            info, content = self._http.request(url)
+            if info.status == 404:
+                raise BadAnswer(f"nothing is there (yet): {url.split('?')[0]}")
+            if info.status != 200:
+                raise HttpError(info, content, uri=url)
+            return bytes(content)
+
+        return self.call(what, ask)
 
     def asset(self, asset_id: str) -> dict[str, Any]:
         """What Earth Engine knows of an asset; `InputError` if it does not know it."""

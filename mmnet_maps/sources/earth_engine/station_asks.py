@@ -15,7 +15,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.sources.earth_engine import expressions
 from mmnet_maps.sources.earth_engine.raw_layout import LAYOUTS, PLACE, layout_of
 
-__all__ = ["Ask", "asks_of", "build", "digest_of", "network_discs", "wide_export"]
+__all__ = ["Ask", "asks_of", "build", "digest_of", "network_discs"]
 
 #: Days and stations of a request: regular fields over many stations, scenes over one.
 _REGULAR_DAYS, _REGULAR_STATIONS = 31, 40
@@ -172,16 +172,6 @@ def build(ask: Ask, network: pd.DataFrame, radius: float) -> ee.FeatureCollectio
         columns,
         PLACE,
     )
-
-
-def wide_export(ask: Ask, network: pd.DataFrame, radius: float) -> ee.FeatureCollection:
-    """The table of a whole file with a column a day, ``YYYYMMDD_<column>``."""
-    discs = network_discs(network, ask.stations, radius)
-    names, columns = list(ask.columns), list(ask.columns.values())
-    images = expressions.daily_means(ask.asset, ask.start, ask.end, discs.geometry())
-    image = images.map(lambda one: one.select(names, columns)).toBands()
-    rows = image.reduceRegions(collection=discs, reducer=ee.Reducer.mean(), scale=ask.source.scale)
-    return rows.select([".*"], None, False)
 
 
 def digest_of(table: ee.FeatureCollection) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -30,9 +29,7 @@ from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
 from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
 
-__all__ = ["DISC_RADIUS_M", "StationJob", "download_tables", "in_parallel", "network_for"]
-
-T = TypeVar("T")
+__all__ = ["DISC_RADIUS_M", "StationJob", "download_tables", "keep_rows", "network_for", "write_files"]
 
 #: Radius of the disc around a station, in metres, as published: 50 x 1.414.
 DISC_RADIUS_M = 50 * 1.414
@@ -109,7 +106,7 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     job.parts.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(session, job)
     with steps("Earth Engine stations", len(asks)) as advance:
-        found = in_parallel(session, [partial(fetcher.fetch, ask) for ask in asks], advance)
+        found = session.together([partial(fetcher.fetch, ask) for ask in asks], advance)
     rows = {}
     for file in dict.fromkeys(ask.file for ask in asks):
         mine = [(ask, paths) for ask, paths in zip(asks, found, strict=True) if ask.file == file]
@@ -154,39 +151,35 @@ class _Fetcher:
                 split.touch()
             else:
                 self.made += 1
-                _keep(path, rows)
+                keep_rows(path, rows)
                 yield path
                 return
         for half in ask.halves() or ():
             yield from self._fetch(half)
 
 
-def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
+def keep_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Keep the rows of a finished request."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(rows), encoding="utf-8")
     temporary.replace(path)
 
 
-def in_parallel(session: Session, tasks: Sequence[Callable[[], T]], advance: Callable[..., None]) -> list[T]:
-    """Run tasks in as many threads as requests may be under way; the first failure stops the rest.
+def write_files(job: StationJob, asks: list[Ask], found: list[list[Path]]) -> dict[str, int]:
+    """Write every file of the layout; the number of rows of each.
 
-    Returns
-    -------
-    list
-        Results in the order of the tasks.
+    Parameters
+    ----------
+    asks : list of Ask
+    found : list of list of Path
+        For each of them, where its rows are kept.
     """
-    with ThreadPoolExecutor(session.config.concurrency, thread_name_prefix="earthengine") as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                advance()
-        except BaseException:
-            session.stop()
-            for future in futures:
-                future.cancel()
-            raise
-    return [future.result() for future in futures]
+    rows = {}
+    for file in dict.fromkeys(ask.file for ask in asks):
+        mine = [(ask, paths) for ask, paths in zip(asks, found, strict=True) if ask.file == file]
+        parts = [path for _, paths in mine for path in paths]
+        rows[file] = _write_file(job, file, LAYOUTS[mine[0][0].layout], parts)
+    return rows
 
 
 def _write_file(job: StationJob, file: str, layout: Layout, parts: list[Path]) -> int:

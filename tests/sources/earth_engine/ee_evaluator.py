@@ -157,6 +157,8 @@ class Evaluator:
     def __init__(self, world: World, expression: dict[str, Any]) -> None:
         self._world, self._values = world, expression["values"]
         self._result = expression["result"]
+        self._free: dict[str, frozenset[str]] = {}
+        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self.used: set[str] = set()
 
     def value(self) -> Any:
@@ -169,7 +171,7 @@ class Evaluator:
         if kind == "integerValue":
             return int(body)
         if kind == "valueReference":
-            return self._node(self._values[body], scope)
+            return self._shared(body, scope)
         if kind == "argumentReference":
             return scope[body]
         if kind == "arrayValue":
@@ -178,13 +180,42 @@ class Evaluator:
             return {k: self._node(v, scope) for k, v in body["values"].items()}
         if kind == "functionDefinitionValue":
             names, inner = body["argumentNames"], body["body"]
-            return lambda *given: self._node(
-                self._values[inner], {**scope, **dict(zip(names, given, strict=True))}
-            )
+            return lambda *given: self._shared(inner, {**scope, **dict(zip(names, given, strict=True))})
         if kind == "functionInvocationValue":
             arguments = {k: self._node(v, scope) for k, v in body["arguments"].items()}
             return self._apply(body["functionName"], arguments)
         raise ServerError(f"cannot decode {kind}")
+
+    def _shared(self, name: str, scope: dict[str, Any]) -> Any:
+        """A value that several places name is worked out once for the same arguments."""
+        bound = [scope[v] for v in sorted(self._free_in_value(name))]
+        key = (name, *map(id, bound))
+        if key not in self._known:
+            # The arguments are kept with it, so that no other object gets their identity.
+            self._known[key] = (self._node(self._values[name], scope), bound)
+        return self._known[key][0]
+
+    def _free_in_value(self, name: str) -> frozenset[str]:
+        if name not in self._free:
+            self._free[name] = self._free_in(self._values[name])
+        return self._free[name]
+
+    def _free_in(self, node: Any) -> frozenset[str]:
+        """Arguments that a node needs from around it."""
+        if isinstance(node, list):
+            return frozenset().union(*(self._free_in(one) for one in node))
+        if not isinstance(node, dict):
+            return frozenset()
+        if "valueReference" in node:
+            return self._free_in_value(node["valueReference"])
+        if "argumentReference" in node:
+            return frozenset([node["argumentReference"]])
+        if "functionDefinitionValue" in node:
+            body = node["functionDefinitionValue"]
+            return self._free_in_value(body["body"]) - set(body["argumentNames"])
+        if "constantValue" in node:
+            return frozenset()
+        return frozenset().union(*(self._free_in(one) for one in node.values()))
 
     def _apply(self, name: str, given: dict[str, Any]) -> Any:
         self.used.add(name)

@@ -1,0 +1,262 @@
+"""A cube fetched from the stand-in equals one built from files of the same region."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ee_region import END, START, days_of, sign_in_at
+from ee_standin import Fault, StandIn
+from ee_world import World, proj_crs, to
+
+from mmnet_maps.assets import ASSETS
+from mmnet_maps.grid import Grid
+from mmnet_maps.sources.earth_engine.cube import EarthEngineReader, open_readers
+from mmnet_maps.sources.earth_engine.session import open_session
+
+X, Y = to("EPSG:4326", "EPSG:32612").transform(-113.0, 37.2)
+TARGET = Grid.from_bounds("EPSG:32612", (X - 900, Y - 900, X + 900, Y + 900), 30.0)
+
+
+@pytest.fixture
+def readers(
+    world: World, key_pem: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, EarthEngineReader]]:
+    folder = tmp_path_factory.mktemp("cube")
+    with StandIn(world) as server, open_session(sign_in_at(folder, key_pem, server)) as session:
+        yield {r.name: r for r in open_readers(session, TARGET, START, END)}
+
+
+def whole(reader: EarthEngineReader) -> dict[str, np.ndarray]:
+    count = max(1, reader.days.size)
+    return reader.read(0, count, slice(0, reader.grid.height), slice(0, reader.grid.width))
+
+
+def nearest(scene, band: str, grid: Grid) -> np.ndarray:
+    """Values of a scene at the pixel centres of a grid, NaN where it is masked or does not reach."""
+    rows, cols = np.mgrid[: grid.height, : grid.width]
+    x, y = grid.affine @ (cols + 0.5, rows + 0.5)
+    if proj_crs(scene.crs) != grid.crs:
+        x, y = to(grid.crs, scene.crs).transform(x, y)
+    c, r = ~scene.transform @ (x, y)
+    r, c = np.floor(r).astype(int), np.floor(c).astype(int)
+    values = scene.bands[band]
+    inside = (r >= 0) & (r < values.shape[0]) & (c >= 0) & (c < values.shape[1])
+    return np.where(inside, values[np.where(inside, r, 0), np.where(inside, c, 0)], np.nan)
+
+
+def test_days_and_grids_are_those_of_the_assets(readers: dict[str, EarthEngineReader], world: World) -> None:
+    every = [(d - dt.date(1970, 1, 1)).days for d in days_of()]
+    assert readers["gridmet"].days.tolist() == every == readers["smap"].days.tolist()
+    assert readers["hls"].days.tolist() == every[1::3]
+    assert readers["sentinel1"].days.tolist() == every[::4], "scenes of other modes do not count"
+    assert readers["landcover"].days.tolist() == [
+        (dt.date(y, 1, 1) - dt.date(1970, 1, 1)).days for y in (2016, 2018, 2020)
+    ]
+    assert readers["terrain"].days.size == 0 and readers["terrain"].cadence == "static"
+    for name, reader in readers.items():
+        if name in ("hls", "sentinel1"):
+            assert reader.grid.crs == "EPSG:32612"
+            assert reader.grid.transform[0] == {"hls": 30.0, "sentinel1": 10.0}[name]
+            continue
+        asset = ASSETS[name].assets[0].id
+        held = world[asset]
+        scene = held if not isinstance(held, list) else held[0]
+        native = Grid(proj_crs(scene.crs), tuple(scene.transform)[:6], 10, 10)
+        assert reader.grid.aligned_offset(native) is not None, name
+
+
+def test_weather_and_soil_moisture_are_the_source_s_values(
+    readers: dict[str, EarthEngineReader], world: World
+) -> None:
+    reader = readers["gridmet"]
+    got = whole(reader)
+    for step, day in enumerate(days_of()):
+        scene = next(s for s in world["IDAHO_EPSCOR/GRIDMET"] if s.index == f"{day:%Y%m%d}")
+        for name in ("pr", "sph", "vpd"):
+            expected = nearest(scene, name, reader.grid)
+            found = reader.variables[name].decode(got[name][step])
+            np.testing.assert_allclose(found, expected, atol=reader.variables[name].scale / 2, equal_nan=True)
+    assert (got["vpd"][2] == 65535).all(), "a masked day is missing, never zero"
+    reader = readers["smap"]
+    got = whole(reader)
+    for step, day in enumerate(days_of()):
+        fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(f"{day:%Y%m%d}")]
+        expected = np.mean([nearest(s, "sm_surface", reader.grid) for s in fields], axis=0)
+        found = reader.variables["SMAP"].decode(got["SMAP"][step])
+        np.testing.assert_allclose(found, expected, atol=0.51e-4, equal_nan=True)
+
+
+def test_scenes_are_masked_and_joined_by_day(readers: dict[str, EarthEngineReader], world: World) -> None:
+    reader = readers["hls"]
+    got = whole(reader)
+    epoch = dt.date(1970, 1, 1)
+    missing = 0
+    for step, day in enumerate(reader.days):
+        stamp = f"{epoch + dt.timedelta(days=int(day)):%Y%m%d}"
+        parts = []
+        for scene in world["NASA/HLS/HLSL30/v002"]:
+            if stamp not in scene.index:
+                continue
+            flags = nearest(scene, "Fmask", reader.grid)
+            clear = np.isin(flags, (0, 4, 16))
+            parts.append(np.where(clear, nearest(scene, "B5", reader.grid), np.nan))
+        assert len(parts) == 2
+        count = np.sum([~np.isnan(p) for p in parts], axis=0)
+        expected = np.nansum(parts, axis=0) / np.where(count, count, np.nan)
+        found = reader.variables["NIR"].decode(got["NIR"][step])
+        np.testing.assert_allclose(found, expected, atol=0.51e-4, equal_nan=True)
+        missing += int(np.isnan(found).sum())
+    assert missing > 100
+
+
+def test_surface_temperature_land_cover_and_soil(readers: dict[str, EarthEngineReader], world: World) -> None:
+    reader = readers["modis"]
+    got = whole(reader)["LST"]
+    for step, scene in enumerate(world["MODIS/061/MOD11A1"]):
+        good = np.isin(nearest(scene, "QC_Day", reader.grid), (0, 1, 65))
+        expected = np.where(good, nearest(scene, "LST_Day_1km", reader.grid), 0)
+        np.testing.assert_array_equal(got[step], np.nan_to_num(expected))
+    reader = readers["landcover"]
+    got = whole(reader)["LC"]
+    for step, asset in enumerate(ASSETS["landcover"].assets):
+        np.testing.assert_array_equal(
+            got[step], np.nan_to_num(nearest(world[asset.id], "landcover", reader.grid))
+        )
+    reader = readers["soil"]
+    got = whole(reader)
+    for asset in ASSETS["soil"].assets:
+        (name,) = asset.bands
+        found = reader.variables[name].decode(got[name][0])
+        expected = nearest(world[asset.id], "b1", reader.grid)
+        np.testing.assert_allclose(found, expected, atol=reader.variables[name].scale * 0.51)
+
+
+def test_requests_keep_to_the_limits_and_windows_join(standin: StandIn, config_for) -> None:
+    names, found = ("soil", "gridmet"), []
+    for limit in (30.0, 0.01):
+        standin.largest_bytes, standin.seen = 0, []
+        config = config_for(standin, request_mib=limit, without=[n for n in ASSETS if n not in names])
+        with open_session(config) as session:
+            readers = open_readers(session, TARGET, START, END)
+            found.append({n: v for reader in readers for n, v in whole(reader).items()})
+    assert 0 < standin.largest_bytes <= 0.01 * 2**20
+    assert standin.count("pixels") > 4
+    for variable, values in found[0].items():
+        np.testing.assert_array_equal(found[1][variable], values)
+
+
+def test_a_window_of_some_days_is_part_of_the_whole(readers: dict[str, EarthEngineReader]) -> None:
+    reader = readers["gridmet"]
+    every = whole(reader)
+    part = reader.read(2, 5, slice(1, 4), slice(2, 6))
+    for name, values in part.items():
+        np.testing.assert_array_equal(values, every[name][2:5, 1:4, 2:6])
+
+
+def test_too_much_for_the_server_is_asked_for_in_halves(standin: StandIn, config_for) -> None:
+    def memory(what: str, number: int) -> Fault | None:
+        return Fault(400, "User memory limit exceeded.") if what == "pixels" and number < 3 else None
+
+    with open_session(config_for(standin, without=["sentinel1"])) as session:
+        readers = {r.name: r for r in open_readers(session, TARGET, START, END)}
+        plain = whole(readers["gridmet"])
+        standin.seen.clear()
+        standin.faults = memory
+        again = whole(readers["gridmet"])
+    for name in plain:
+        np.testing.assert_array_equal(plain[name], again[name])
+    assert standin.count("pixels") > 3
+
+
+def write_local(world: World, folder: Path) -> dict[str, dict[str, object]]:
+    """GeoTIFFs of the same region, masks already applied, and the sources that read them."""
+    import rasterio
+
+    def tif(path: Path, scene, bands: dict[str, np.ndarray], missing: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        height, width = next(iter(bands.values())).shape
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=len(bands),
+            dtype=next(iter(bands.values())).dtype,
+            crs=proj_crs(scene.crs),
+            transform=scene.transform,
+            nodata=missing,
+        ) as file:
+            for i, (name, values) in enumerate(bands.items(), 1):
+                file.write(values, i)
+                file.set_band_description(i, name)
+                file.scales = [1.0] * len(bands)
+
+    def stored(name: str, values: np.ndarray) -> np.ndarray:
+        source = next(s for s in ASSETS.values() if name in s.packings)
+        return source.packings[name].encode(values)
+
+    for scene in world["IDAHO_EPSCOR/GRIDMET"]:
+        names = ASSETS["gridmet"].variables
+        bands = {n: stored(n, scene.bands[n]) for n in names}
+        for name, values in bands.items():
+            tif(folder / "gridmet" / f"{name}_{scene.index}.tif", scene, {name: values}, 65535)
+    for scene in world["MODIS/061/MOD11A1"]:
+        good = np.isin(scene.bands["QC_Day"], (0, 1, 65))
+        lst = np.where(good, scene.bands["LST_Day_1km"], np.nan)
+        path = folder / "modis" / f"LST_{scene.index.replace('_', '')}.tif"
+        tif(path, scene, {"LST": stored("LST", lst)}, 0)
+    for asset in ASSETS["landcover"].assets:
+        codes = world[asset.id].bands["landcover"]
+        path = folder / "landcover" / f"LC_{asset.from_year or 2016}.tif"
+        tif(path, world[asset.id], {"LC": stored("LC", codes)}, 0)
+    scales = {n: ASSETS["gridmet"].packings[n].scale for n in ASSETS["gridmet"].variables}
+    return {
+        "gridmet": {
+            "path": str(folder / "gridmet"),
+            "pattern": r"{variable}_(?P<date>\d{8})\.tif",
+            "variables": {n: {"scale": s} for n, s in scales.items()},
+        },
+        "modis": {"path": str(folder / "modis"), "variables": ["LST"]},
+        "landcover": {"path": str(folder / "landcover"), "cadence": "yearly", "variables": ["LC"]},
+    }
+
+
+def test_a_cube_from_the_stand_in_equals_one_from_local_files(
+    world: World, tmp_path: Path, key_pem: str
+) -> None:
+    import zarr
+
+    from mmnet_maps.cli.cube import build_from_config
+    from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.prepare.cube_config import CubeConfig
+
+    names = ("gridmet", "modis", "landcover")
+    where = {
+        "region": {"box": list(TARGET.bounds), "crs": "EPSG:32612"},
+        "grid": {"crs": "EPSG:32612", "resolution": 30},
+        "start": START,
+        "end": END,
+    }
+    local = CubeConfig.from_mapping({**where, "sources": write_local(world, tmp_path)})
+    build_from_config(local, tmp_path, tmp_path / "local.zarr", 1)
+    with StandIn(world) as server:
+        settings = sign_in_at(tmp_path, key_pem, server, without=[n for n in ASSETS if n not in names])
+        config = EarthEngineCubeConfig.from_mapping({**where, "earthengine": settings.model_dump()})
+        summary = build_from_earth_engine(config, tmp_path, tmp_path / "remote.zarr", 2)
+        asked = server.count("pixels")
+        again = build_from_earth_engine(config, tmp_path, tmp_path / "remote.zarr", 2)
+        assert again["parts_built"] == 0 and server.count("pixels") == asked
+    assert summary["parts_built"] > 0 and summary["eecu_hours"]["counted"] > 0
+    one, two = zarr.open_group(tmp_path / "local.zarr"), zarr.open_group(tmp_path / "remote.zarr")
+    for name in names:
+        np.testing.assert_array_equal(one[f"{name}/time"][:], two[f"{name}/time"][:])
+        for variable in ASSETS[name].variables:
+            a, b = one[f"{name}/{variable}"], two[f"{name}/{variable}"]
+            assert a.attrs["packing"]["scale"] == b.attrs["packing"]["scale"]
+            np.testing.assert_array_equal(a[:], b[:], err_msg=variable)
+            assert (a[:] != a.fill_value).any()
