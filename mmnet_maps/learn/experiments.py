@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,10 +192,18 @@ def _run(jobs: list[_Job], frame: pd.DataFrame) -> None:
     from dask.distributed import Client, LocalCluster
 
     # dask has no annotations.
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
-    )
-    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with (
+        tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            local_directory=scratch,
+        ) as cluster,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
         table = client.scatter(frame, broadcast=True)
         futures = [client.submit(_run_fold, job, table, pure=False) for job in jobs]
         client.gather(futures)  # the first error of a fold ends the run

@@ -30,7 +30,7 @@ def test_columns_are_found_by_name_in_any_order(make_table: TableMaker, catalogu
 
 def test_missing_columns_are_named(make_table: TableMaker, catalogue: Catalogue) -> None:
     frame = make_table().drop(columns=["clay", "vpd_2"])
-    with pytest.raises(InputError, match="lacks columns clay, vpd_2$"):
+    with pytest.raises(InputError, match=r"lacks columns clay, vpd_2$"):
         from_table(frame, catalogue)
 
 
