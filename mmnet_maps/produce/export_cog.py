@@ -9,7 +9,7 @@ frequent bits of each block.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.grid import Grid, Tile, tiles
+from mmnet_maps.grid import Grid, tiles
 from mmnet_maps.produce.product import LAYERS, Product
 
 __all__ = ["BANDS", "BLOCK", "Band", "Cog", "bands_of", "north_up", "open_cog", "write_cog"]
@@ -261,13 +261,6 @@ class Cog:
         with rasterio.open(self.path) as file:
             found = file.read(window=Window(col, row, 1, 1))[:, 0, 0]
         return {name: int(value) for name, value in zip(BANDS, found, strict=True)}
-
-    def windows(self, side: int) -> Iterator[tuple[Tile, dict[str, NDArray[Any]]]]:
-        """Stored values tile by tile, in full resolution."""
-        with rasterio.open(self.path) as file:
-            for tile in tiles(self.grid, side):
-                found = file.read(window=Window(tile.col, tile.row, tile.width, tile.height))
-                yield tile, dict(zip(BANDS, found, strict=True))
 
 
 def open_cog(path: Path) -> Cog:
