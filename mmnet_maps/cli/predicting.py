@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("predict")(predict)
     app.command("plan")(plan)
+    app.command("bench")(bench)
 
 
 def predict(
@@ -84,6 +85,16 @@ def plan(
     request = Request(bundle, cube, start, end, out, workers, None, precision, device, tile, block_days)
     summary = predict_product(request, dry_run=True, prices=Prices(per_hour, per_gib))
     show(summary, as_json, _plan_text(summary))
+
+
+def bench(
+    rounds: Annotated[int, typer.Option("--rounds", help="Medians are over so many.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Measure the engine and the whole path beside the published forward pass and a naive path."""
+    from mmnet_maps.produce.bench_end_to_end import bench_report
+
+    show(bench_report(rounds), as_json)
 
 
 def _units_text(summary: dict[str, Any]) -> str:

@@ -192,7 +192,7 @@ def tile_windows(cube: Cube, catalogue: Catalogue, tile: Tile) -> dict[str, Wind
 
 def _window(grid: Grid, tile: Tile, other: Grid) -> Window:
     # A map projection is continuous, so the extremes of a tile lie on its edge: four lines of pixels tell
-    # them, and one cell more on every side covers what lies between the pixels' centres.
+    # them. One cell more on every side covers what lies between two pixels of a line.
     top, left, bottom, right = tile.row, tile.col, tile.row + tile.height - 1, tile.col + tile.width - 1
     across = [Tile(row, left, 1, tile.width) for row in (top, bottom)]
     down = [Tile(top, col, tile.height, 1) for col in (left, right)]
@@ -200,13 +200,14 @@ def _window(grid: Grid, tile: Tile, other: Grid) -> Window:
     if any((edge.index < 0).any() for edge in edges):
         whole = cell_lookup(grid, tile, other)
         return whole.rows, whole.cols
-    rows = slice(
-        max(0, min(e.rows.start for e in edges) - 1), min(other.height, max(e.rows.stop for e in edges) + 1)
-    )
-    cols = slice(
-        max(0, min(e.cols.start for e in edges) - 1), min(other.width, max(e.cols.stop for e in edges) + 1)
-    )
-    return rows, cols
+    more = 0 if grid.aligned_offset(other) is not None else 1
+    rows = _grown([edge.rows for edge in edges], more, other.height)
+    return rows, _grown([edge.cols for edge in edges], more, other.width)
+
+
+def _grown(parts: list[slice], more: int, end: int) -> slice:
+    low, high = min(part.start for part in parts), max(part.stop for part in parts)
+    return slice(max(0, low - more), min(end, high + more))
 
 
 def inside(cube: Cube, tile: Tile) -> NDArray[np.bool_]:

@@ -21,8 +21,7 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import build_cube
 from mmnet_maps.prepare.cube_config import Target
 from mmnet_maps.prepare.features import Scaler
-from mmnet_maps.source_reader import Cadence
-from mmnet_maps.variables import Variable
+from mmnet_maps.variables import Cadence, Variable
 
 #: 2020-03-01, and how many days before and after it the world holds.
 FIRST, REACH = 18322, 40

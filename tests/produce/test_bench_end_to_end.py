@@ -1,0 +1,38 @@
+"""The naive path agrees with the whole path, and the report has the names that scripts rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmnet_maps.catalogue import published_catalogue
+from mmnet_maps.produce import bench_end_to_end
+from mmnet_maps.produce.bench_end_to_end import EndToEndRates, bench_report, measure_end_to_end
+from mmnet_maps.produce.made_up import made_up_bundle
+
+
+def test_both_paths_give_the_same_maps_and_have_a_rate() -> None:
+    bundle = made_up_bundle("mmnet", published_catalogue())
+    rates = measure_end_to_end(bundle, rounds=1, height=24, width=40, naive_side=16)
+    assert rates.end_to_end_pixel_days_per_s > 0
+    assert rates.end_to_end_ratio == pytest.approx(
+        rates.end_to_end_pixel_days_per_s / rates.naive_pixel_days_per_s
+    )
+
+
+def test_the_report_has_exactly_the_stable_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = bench_end_to_end.measure_engine
+    monkeypatch.setattr(
+        bench_end_to_end, "measure_engine", lambda bundle, **_: original(bundle, rounds=1, size=16)
+    )
+
+    def quick(*_: Any, **__: Any) -> EndToEndRates:
+        return EndToEndRates(1.0, 1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(bench_end_to_end, "measure_end_to_end", quick)
+    assert sorted(bench_report()) == sorted(
+        "published_pixels_per_s engine_pixels_per_s engine_ratio max_abs_difference matmul_gflops "
+        "engine_gflops roofline_fraction end_to_end_pixel_days_per_s end_to_end_fraction "
+        "naive_pixel_days_per_s end_to_end_ratio peak_memory_mib threads".split()
+    )
