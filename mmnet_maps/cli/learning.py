@@ -57,8 +57,11 @@ def evaluate(
     """Score any table of predictions."""
     import json
 
+    from mmnet_maps.errors import InputError
     from mmnet_maps.learn.evaluate import evaluate_table, read_predictions
 
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.parent} does not exist")
     summary = evaluate_table(read_predictions(csv), str(csv))
     if out is not None:
         half = out.with_name(f".{out.name}.part")

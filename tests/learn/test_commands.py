@@ -101,6 +101,7 @@ def test_wrong_input_is_an_input_error(table: Path, tmp_path: Path) -> None:
         ("train", "--table", table, "--set", "epoch=1", "--out", tmp_path / "r"),
         ("train", "--table", tmp_path / "none.parquet", "--out", tmp_path / "r"),
         ("evaluate", tmp_path / "none.csv"),
+        ("evaluate", table, "--out", tmp_path / "nowhere" / "scores.json"),
         ("bundle", "show", tmp_path),
     ):
         assert isinstance(_run(*arguments).exception, InputError), arguments
