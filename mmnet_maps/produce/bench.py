@@ -20,6 +20,7 @@ from mmnet_maps.learn.model_input import ModelInput, model_arrays
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine import Engine, Workspace
 from mmnet_maps.produce.made_up import made_up_inputs, made_up_tile
+from mmnet_maps.produce.precision import has_bfloat16
 from mmnet_maps.produce.tile import predict_tile
 
 __all__ = ["EngineRates", "interleaved", "measure_engine", "threads"]
@@ -82,6 +83,10 @@ class EngineRates:
     roofline_fraction: float
     tile_pixel_days_per_s: float
     tile_fraction: float
+    bfloat16_pixels_per_s: float | None
+    bfloat16_ratio: float | None
+    bfloat16_rms: float | None
+    bfloat16_p999: float | None
     threads: int
 
     def to_json(self) -> dict[str, float | None]:
@@ -110,30 +115,37 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         block = _Block(engine, bundle)
         one, other = torch.rand(_SQUARE, _SQUARE), torch.rand(_SQUARE, _SQUARE)
         product = torch.empty_like(one)
-        found = interleaved(
-            {
-                "published": block.published,
-                "engine": block.engine_days,
-                "matmul": lambda: torch.mm(one, other, out=product),
-                "tile": lambda: predict_tile(engine, tile, days),
-            },
-            rounds,
-        )
-        difference = block.difference()
-    published, rate = _BATCH / found["published"], block.repeats * engine.block / found["engine"]
+        cases: dict[str, Callable[[], object]] = {
+            "published": block.published,
+            "engine": block.engine_days,
+            "matmul": lambda: torch.mm(one, other, out=product),
+            "tile": lambda: predict_tile(engine, tile, days),
+        }
+        half = None
+        if bundle.kind != "transformer" and has_bfloat16():
+            half = _Block(Engine(bundle, "bfloat16"), bundle)
+            cases["bfloat16"] = half.engine_days
+        found = interleaved(cases, rounds)
+        difference = float(np.abs(block.plain() - block.estimate()).max())
+        error = None if half is None else np.abs(half.estimate() - block.estimate())
+    published, rate = _BATCH / found["published"], _Block.repeats * engine.block / found["engine"]
     peak, reached = 2e-9 * _SQUARE**3 / found["matmul"], 2e-9 * engine.pixels.multiply_adds * rate
-    mapped = tile.inside.sum() * _DAYS / found["tile"]
+    mapped = int(tile.inside.sum()) * _DAYS / found["tile"]
     return EngineRates(
-        published,
-        rate,
-        rate / published,
-        difference,
-        peak,
-        reached,
-        reached / peak,
-        mapped,
-        mapped / rate,
-        count,
+        published_pixels_per_s=published,
+        engine_pixels_per_s=rate,
+        engine_ratio=rate / published,
+        max_abs_difference=difference,
+        matmul_gflops=peak,
+        engine_gflops=reached,
+        roofline_fraction=reached / peak,
+        tile_pixel_days_per_s=mapped,
+        tile_fraction=mapped / rate,
+        bfloat16_pixels_per_s=None if half is None else _Block.repeats * engine.block / found["bfloat16"],
+        bfloat16_ratio=None if half is None else found["engine"] / found["bfloat16"],
+        bfloat16_rms=None if error is None else float(np.sqrt((error**2).mean())),
+        bfloat16_p999=None if error is None else float(np.quantile(error, 0.999)),
+        threads=count,
     )
 
 
@@ -178,6 +190,8 @@ class _Block:
         for _ in range(self.repeats):
             self.engine.predict(self.workspace, self.table)
 
-    def difference(self) -> float:
-        plain = self.bundle.predict(self.inputs, batch=_BATCH)
-        return float(np.abs(plain - self.engine.predict(self.workspace, self.table)).max())
+    def plain(self) -> NDArray[np.float32]:
+        return self.bundle.predict(self.inputs, batch=_BATCH)
+
+    def estimate(self) -> NDArray[np.float32]:
+        return self.engine.predict(self.workspace, self.table).copy()

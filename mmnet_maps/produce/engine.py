@@ -24,11 +24,13 @@ from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention, DayEncoder, in_batches
 from mmnet_maps.produce.folding import Dense, blocks
+from mmnet_maps.produce.precision import MixedPass, require_bfloat16
 
-__all__ = ["BLOCK", "WINDOW_BLOCK", "Engine", "Workspace"]
+__all__ = ["BLOCK", "PRECISIONS", "WINDOW_BLOCK", "Engine", "Workspace"]
 
 #: Pixels of a block: its widest layer is as large as a level-2 cache; the Transformer's widest is a day's.
 BLOCK, WINDOW_BLOCK = 2048, 256
+PRECISIONS = ("float32", "bfloat16")
 
 Array = NDArray[np.float32]
 
@@ -87,6 +89,10 @@ class Engine:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need mmnet, transformer or mlp")
         if device != "cpu":
             raise InputError(f"device {device} is not supported; expected cpu")
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision} is not known; known are {', '.join(PRECISIONS)}")
+        if precision == "bfloat16":
+            require_bfloat16(bundle.kind)
         self.bundle, self.precision = bundle, precision
         self.catalogue: Catalogue = bundle.catalogue
         self.device = torch.device(device)
@@ -121,7 +127,7 @@ class Engine:
             first, *rest = [*blocks(network.encoder), *blocks(network.decoder)]
             self._coarse = first.rows(self._series_columns)
             layers = [Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)), *rest]
-            self.pixels: PixelPass = DensePass(layers, 0, self.precision)
+            self.pixels: PixelPass = self._dense(layers, 0)
             return
         self._day_encoder = DayEncoder(network, self.device)
         self._attention = Attention(network, steps, self.device)
@@ -132,14 +138,19 @@ class Engine:
             own = Dense(fusion.weight[:width].contiguous(), torch.zeros_like(fusion.bias))
             self._coarse = fusion.rows(slice(width, None))
             layers = [first.rows(self._columns), *rest, own, *blocks(network.decoder)]
-            self.pixels = DensePass(layers, 1 + len(rest), self.precision)
+            self.pixels = self._dense(layers, 1 + len(rest))
         else:
             first = self._day_encoder.first
             width = len(self.features)
             self._coarse = first.rows(slice(width, None))
             place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
             head = blocks(network.decoder)
-            self.pixels = WindowPass(place, self._day_encoder, self._attention, head, self.precision)
+            self.pixels = WindowPass(place, self._day_encoder, self._attention, head)
+
+    def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
+        if self.precision == "float32":
+            return DensePass(layers, entry)
+        return MixedPass(layers, entry, self.block)
 
     @property
     def series_width(self) -> int:
@@ -169,7 +180,7 @@ class Engine:
 
         Returns
         -------
-        Tensor of float32, shape (count, places, series_width)
+        Tensor, shape (count, places, series_width)
             NaN where a value of the window is missing or infinite.
         """
         lags, first = self.catalogue.lags, self.catalogue.window_days
@@ -185,7 +196,7 @@ class Engine:
             used, rows = np.unique(rows, return_inverse=True)
             dense = torch.from_numpy(scaled[used])
             self._encode(dense, torch.from_numpy(rows.reshape(len(wanted), -1)), wanted, table)
-        return table.view(count, places, -1)
+        return table.view(count, places, -1).to(self.pixels.table_dtype)
 
     def _encode(self, days: Tensor, rows: Tensor, wanted: NDArray[np.int64], table: Tensor) -> None:
         """Fill rows `wanted` of the table from scaled days, shape (n, v), and the rows of each window."""

@@ -36,7 +36,15 @@ class Buffers:
 
 
 class PixelPass(Protocol):
-    """From scaled features and a table of series to estimates."""
+    """From scaled features and a table of series to estimates.
+
+    Attributes
+    ----------
+    table_dtype : torch.dtype
+        Of the table that it takes.
+    """
+
+    table_dtype: torch.dtype
 
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
@@ -58,12 +66,12 @@ class DensePass:
         The last gives the estimate.
     entry : int
         The layer whose bias is the pixel's row of the series table.
-    precision : str
-        ``float32``.
     """
 
-    def __init__(self, layers: Sequence[Dense], entry: int, precision: str) -> None:
-        self.layers, self.entry, self.precision = tuple(layers), entry, precision
+    table_dtype = torch.float32
+
+    def __init__(self, layers: Sequence[Dense], entry: int) -> None:
+        self.layers, self.entry = tuple(layers), entry
 
     @property
     def multiply_adds(self) -> int:
@@ -78,15 +86,19 @@ class DensePass:
 
     def __call__(self, buffers: Buffers, table: Tensor) -> Tensor:
         """Estimates, shape (block,)."""
-        values = buffers.inputs.t()
-        for place, (layer, out) in enumerate(zip(self.layers, buffers.layers, strict=True)):
+        return self._run(buffers.inputs.t(), buffers, table, 0, len(self.layers))[:, 0]
+
+    def _run(self, values: Tensor, buffers: Buffers, table: Tensor, start: int, stop: int) -> Tensor:
+        """Layers `start` to `stop` (exclusive) in float32, shape (block, outputs)."""
+        for place in range(start, stop):
+            layer, out = self.layers[place], buffers.layers[place]
             if place == self.entry:
                 torch.index_select(table, 0, buffers.series, out=out)
                 out.addmm_(values, layer.weight)
             else:
                 torch.addmm(layer.bias, values, layer.weight, out=out)
             values = out.relu_() if place + 1 < len(self.layers) else out
-        return values[:, 0]
+        return values
 
 
 class WindowPass:
@@ -98,15 +110,15 @@ class WindowPass:
         The snapshot's part of the first day layer.
     encoder, attention : DayEncoder, Attention
     head : sequence of Dense
-    precision : str
-        ``float32``.
     """
 
+    table_dtype = torch.float32
+
     def __init__(
-        self, place: Dense, encoder: DayEncoder, attention: Attention, head: Sequence[Dense], precision: str
+        self, place: Dense, encoder: DayEncoder, attention: Attention, head: Sequence[Dense]
     ) -> None:
         self.place, self.encoder, self.attention = place, encoder, attention
-        self.head = DensePass([*head], -1, precision)
+        self.head = DensePass([*head], -1)
 
     @property
     def multiply_adds(self) -> int:

@@ -87,7 +87,7 @@ MISSING_REASONS = np.uint16(
 )
 
 _OLD = {"hls": "old_optical", "sentinel1": "old_radar", "smap": "old_smap"}
-_FREEZING = {"K": 273.15, "0.02 K": 273.15 / 0.02, "degC": 0.0}
+_FREEZING = {"K": 273.15, "0.02 K": 13_657.5, "degC": 0.0}
 
 
 def missing_flag(source: str) -> np.uint16:
