@@ -15,6 +15,9 @@ napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 
+# Shapes in numpydoc types ("shape (n,)") are prose, not references to attributes of that name.
+suppress_warnings = ["ref.python"]
+
 html_theme = "furo"
 html_title = "mmnet-maps"
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]

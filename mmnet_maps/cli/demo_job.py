@@ -16,6 +16,7 @@ from mmnet_maps.cli.output import plain
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
+from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.prepare.cube_config import CubeConfig
 from mmnet_maps.prepare.station_table import StationTableConfig, build_station_table
@@ -40,6 +41,16 @@ from mmnet_maps.sources.simulated import (
 __all__ = ["DemoConfig", "demo_text", "run_demo"]
 
 
+class DemoTraining(ExperimentConfig):
+    """Settings of the training: the model for maps, in as many epochs as a demonstration has time for."""
+
+    experiment: Experiment = "all"
+    epochs: int = 12
+    patience: int = 4
+    folds: int = 3
+    workers: int = 2
+
+
 class DemoConfig(Config):
     """Settings of the whole job.
 
@@ -49,7 +60,7 @@ class DemoConfig(Config):
         The stations, the mapped region and its days.
     table : StationTableConfig
         How the station table is built.
-    training : ExperimentConfig
+    training : DemoTraining
         How the model for the maps is trained.
     workers : int
         Processes that predict.
@@ -57,7 +68,7 @@ class DemoConfig(Config):
 
     simulation: SimulationConfig = SimulationConfig()
     table: StationTableConfig = StationTableConfig()
-    training: ExperimentConfig = ExperimentConfig(experiment="all")
+    training: DemoTraining = DemoTraining()
     workers: int = 2
 
 
