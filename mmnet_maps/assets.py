@@ -21,11 +21,20 @@ Times = Literal["daily", "means", "scenes", "yearly", "static"]
 
 
 class Band(Config):
-    """A band and the line from its values to the catalogue's unit: value = band x factor + offset."""
+    """A band and the line from its values to the catalogue's unit: value = band x factor + offset.
+
+    Attributes
+    ----------
+    name : str
+    factor, offset : float
+    classes : dict of int to int
+        For codes: the catalogue's code of each of the band's; a code that is not listed is missing.
+    """
 
     name: str
     factor: float = 1.0
     offset: float = 0.0
+    classes: dict[int, int] = Field(default_factory=dict)
 
 
 class Mask(Config):

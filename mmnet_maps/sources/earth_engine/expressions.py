@@ -54,11 +54,16 @@ def kept(image: ee.Image, asset: Asset, names: Sequence[str] | None = None) -> e
     for name in wanted:
         band = asset.bands[name]
         masks = tuple(mask for mask in asset.masks if mask.is_for(name))
-        groups.setdefault((masks, band.factor, band.offset, asset.smooth.get(name, 0)), []).append(name)
+        classes = tuple(sorted(band.classes.items()))
+        key = (masks, classes, band.factor, band.offset, asset.smooth.get(name, 0))
+        groups.setdefault(key, []).append(name)
     parts = []
-    for (masks, factor, offset, radius), members in groups.items():
-        part = image.select([asset.bands[n].name for n in members], members)
-        part = _line(_masked(part, image, masks), Band(name="", factor=factor, offset=offset))
+    for (masks, _, _, _, radius), members in groups.items():
+        bands = [asset.bands[name] for name in members]
+        part = image.select([band.name for band in bands], members)
+        if bands[0].classes:
+            part = _recoded(part, members, bands[0].classes)
+        part = _line(_masked(part, image, masks), bands[0])
         parts.append(_smoothed(part, members, radius) if radius else part)
     return parts[0] if len(parts) == 1 else ee.Image.cat(parts).select(wanted)
 
@@ -73,6 +78,11 @@ def _masked(part: ee.Image, image: ee.Image, masks: Sequence[Mask]) -> ee.Image:
         if mask.below is not None:
             part = part.updateMask(decides.lt(mask.below))
     return part
+
+
+def _recoded(part: ee.Image, names: Sequence[str], classes: dict[int, int]) -> ee.Image:
+    parts = [part.select([n]).remap(list(classes), list(classes.values())).rename([n]) for n in names]
+    return ee.Image.cat(parts)
 
 
 def _line(part: ee.Image, band: Band) -> ee.Image:

@@ -41,11 +41,15 @@ def find_credentials(config: EarthEngineConfig) -> Any:
     ------
     InputError
         The key file is missing or wrong, or nobody has signed in.
+    WorkError
+        Google cannot be reached.
     """
     path = key_path(config)
     if path is None:
         try:
             return ee.data.get_persistent_credentials()
+        except auth_errors.TransportError as error:
+            raise WorkError(f"Google cannot be reached for the sign-in: {error}") from error
         except (ee.EEException, auth_errors.GoogleAuthError):
             raise InputError(
                 "not signed in to Earth Engine: run `earthengine authenticate`, or set key_file to a service "
@@ -176,9 +180,18 @@ class Session:
         list
             Results in the order of the tasks.
         """
+
+        def run(task: Callable[[], T]) -> T:
+            try:
+                return task()
+            except BaseException:
+                # At once, before a thread of the pool takes up the next task.
+                self.stop()
+                raise
+
         workers = min(self.config.concurrency, max(1, len(tasks)))
         with ThreadPoolExecutor(workers, thread_name_prefix="earthengine") as pool:
-            futures = [pool.submit(task) for task in tasks]
+            futures = [pool.submit(run, task) for task in tasks]
             try:
                 for future in as_completed(futures):
                     future.result()

@@ -459,6 +459,18 @@ class Evaluator:
 
         return replace(input, bands=tuple(unmasked(b) for b in input.bands))
 
+    def _Image_remap(self, image, defaultValue=None, bandName=None, **given: list[float]) -> Img:
+        assert defaultValue is None
+        (band,) = image.bands
+        table = dict(zip(given["from"], given["to"], strict=True))
+
+        def sample(window: Window) -> tuple[np.ndarray, np.ndarray]:
+            values, mask = band.sample(window)
+            listed = np.isin(values, list(table))
+            return np.vectorize(lambda v: table.get(v, 0.0))(values).astype(float), mask & listed
+
+        return replace(image, bands=(BandOf("remapped", sample),))
+
     def _Image_round(self, value: Img) -> Img:
         def rounded(band: BandOf) -> BandOf:
             def sample(window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -145,7 +145,7 @@ class StandIn:
 
     def _asset(self, path: str) -> dict[str, Any]:
         asset = urllib.parse.unquote(path.split("?")[0]).split("/v1alpha/")[1]
-        for prefix in ("projects/earthengine-public/assets/",):
+        for prefix in ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/"):
             asset = asset.removeprefix(prefix)
         try:
             found = lookup(self.world, asset)

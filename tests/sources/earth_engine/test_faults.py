@@ -9,19 +9,25 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from ee_region import END, START
+import yaml
+import zarr
+from ee_region import END, LAT, LON, START, sign_in_at
 from ee_standin import Fault, StandIn
+from ee_world import World, to
 
+from mmnet_maps.assets import ASSETS
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
 
 #: Sources that are quick to compute; what goes wrong does not depend on them.
-QUICK = ["hls", "sentinel1", "terrain"]
+QUICK = ["hls", "sentinel1", "terrain", "smap", "soil"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -34,11 +40,14 @@ def fetch(standin: StandIn, config_for, network, out: Path, **settings: object) 
     return contents(out)
 
 
-@pytest.fixture
-def plain(standin: StandIn, config_for, network: pd.DataFrame, tmp_path: Path) -> dict[str, bytes]:
-    found = fetch(standin, config_for, network, tmp_path / "plain")
-    standin.seen, standin.answered = [], type(standin.answered)()
-    return found
+@pytest.fixture(scope="module")
+def plain(
+    world: World, network: pd.DataFrame, key_pem: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """The files of a job in which nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("plain")
+    with StandIn(world) as server:
+        return fetch(server, partial(sign_in_at, folder, key_pem), network, folder / "raw")
 
 
 FAULTS = {
@@ -84,12 +93,19 @@ def test_slow_answers_are_given_up_and_asked_for_again(
 def test_a_request_that_is_always_too_much_is_cut(
     standin: StandIn, config_for, network, tmp_path: Path, plain: dict[str, bytes]
 ) -> None:
+    refused = set()
+
     def over_a_station(what: str, number: int) -> Fault | None:
         raw = standin.seen[-1][1] if what == "features" else ""
-        return Fault(400, "User memory limit exceeded.") if raw.count('"Geometry.buffer"') > 2 else None
+        if raw.count('"Geometry.buffer"') < 3:
+            return None
+        assert raw not in refused, "what was too much is not asked for again"
+        refused.add(raw)
+        return Fault(400, "User memory limit exceeded.")
 
     standin.faults = over_a_station
     assert fetch(standin, config_for, network, tmp_path / "raw", concurrency=1) == plain
+    assert refused
 
 
 def test_an_expired_token_is_renewed_once(
@@ -98,12 +114,12 @@ def test_an_expired_token_is_renewed_once(
     renewed = standin.refreshes
 
     def expire(what: str, number: int) -> None:
-        if number == 3:
+        if number == 1:
             standin.token = "another"
 
     standin.faults = expire
     standin.seconds = 0.02
-    assert fetch(standin, config_for, network, tmp_path / "raw") == plain
+    assert fetch(standin, config_for, network, tmp_path / "raw", concurrency=2) == plain
     # One for the new session, one for all the threads whose token was refused.
     assert standin.refreshes == renewed + 2
 
@@ -147,8 +163,6 @@ def test_final_errors_stop_at_once_and_say_what_to_do(
 
 
 def test_an_unknown_asset_is_named(standin: StandIn, config_for, network, tmp_path: Path) -> None:
-    from mmnet_maps.assets import ASSETS
-
     source = ASSETS["gridmet"].model_dump()
     source["assets"][0]["id"] = "NO/SUCH/THING"
     with pytest.raises(InputError, match=r"NO/SUCH/THING.*sources"):
@@ -201,6 +215,47 @@ def test_a_killed_job_goes_on_where_it_was(
     assert json.loads(second.stdout)["kept"] == 4
     assert contents(tmp_path / "raw") == plain
     assert not done & {key for _, key in standin.seen}, "what was answered before is not asked for again"
+
+
+def test_a_killed_cube_goes_on_where_it_was(standin: StandIn, config_for, tmp_path: Path) -> None:
+    x, y = to("EPSG:4326", "EPSG:32612").transform(LON, LAT)
+    names = ("gridmet", "modis", "landcover", "soil")
+    settings = config_for(standin, without=[n for n in ASSETS if n not in names])
+    config = {
+        "region": {"box": [x - 600, y - 600, x + 600, y + 600], "crs": "EPSG:32612"},
+        "grid": {"crs": "EPSG:32612", "resolution": 30},
+        "start": START.isoformat(),
+        "end": END.isoformat(),
+        "earthengine": settings.model_dump(mode="json", exclude_defaults=True),
+    }
+    (tmp_path / "cube.yaml").write_text(yaml.safe_dump(config))
+
+    def command(out: str) -> list[str]:
+        line = [sys.executable, "-c", _DRIVER, "earthengine", "cube", "--json", "--workers", "1"]
+        return [*line, "--config", str(tmp_path / "cube.yaml"), "--out", str(tmp_path / out)]
+
+    standin.faults = lambda w, n: Fault(kind="slow", seconds=60) if w == "pixels" and n >= 3 else None
+    first = subprocess.Popen(command("cube.zarr"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and standin.count("pixels") < 4:
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "cube.zarr").exists(), "nothing half-built under its final name"
+    done = {key for kind, key in standin.seen if kind == "pixels"} & set(standin.answered)
+    assert len(done) == 3
+    standin.faults, standin.seen = lambda what, number: None, []
+    second = subprocess.run(command("cube.zarr"), capture_output=True, text=True, timeout=120)
+    assert second.returncode == 0, second.stderr
+    summary = json.loads(second.stdout)
+    assert summary["parts_built"] == summary["parts"] - 3
+    assert not done & {key for _, key in standin.seen}
+    whole = subprocess.run(command("whole.zarr"), capture_output=True, text=True, timeout=120)
+    assert whole.returncode == 0, whole.stderr
+    one, two = zarr.open_group(tmp_path / "cube.zarr"), zarr.open_group(tmp_path / "whole.zarr")
+    for source in names:
+        for variable in ASSETS[source].variables:
+            np.testing.assert_array_equal(one[f"{source}/{variable}"][:], two[f"{source}/{variable}"][:])
 
 
 def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, network) -> None:

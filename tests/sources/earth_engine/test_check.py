@@ -1,0 +1,103 @@
+"""Sign-in as users expect it, and what `check` says is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ee
+import pytest
+from ee_standin import StandIn
+
+from mmnet_maps.assets import ASSETS
+from mmnet_maps.errors import InputError
+from mmnet_maps.sources.earth_engine.check import check_access
+from mmnet_maps.sources.earth_engine.session import find_credentials, open_session
+from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig, find_project
+
+
+def test_all_is_well(standin: StandIn, config_for) -> None:
+    found = check_access(config_for(standin))
+    assert found["missing"] == []
+    steps = [step["step"] for step in found["steps"]]
+    assert steps[:3] == ["project", "credentials", "sign-in"]
+    assert len(steps) == 3 + sum(len(source.assets) for source in ASSETS.values())
+
+
+def test_it_says_what_is_missing(standin: StandIn, config_for, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_for(standin, project=None)
+    assert "EARTHENGINE_PROJECT" in check_access(config)["missing"][0]
+    monkeypatch.setenv("EARTHENGINE_PROJECT", "p-test")
+    assert find_project(config) == "p-test" and check_access(config)["missing"] == []
+    assert "no such file" in check_access(config_for(standin, key_file="/no/key.json"))["missing"][0]
+    source = ASSETS["smap"].model_dump()
+    source["assets"][0]["id"] = "NO/SUCH"
+    missing = check_access(config_for(standin, sources={"smap": source}))["missing"]
+    assert len(missing) == 1 and "NO/SUCH" in missing[0]
+
+
+def test_the_stored_sign_in_then_the_application_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = tmp_path / "credentials"
+    monkeypatch.setattr(ee.oauth, "get_credentials_path", lambda: str(stored))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    # Neither the metadata server of a cloud machine is asked, nor Google whether a token is good.
+    monkeypatch.setattr("google.auth._default._get_gce_credentials", lambda *_, **__: (None, None))
+    monkeypatch.setattr(ee.oauth, "is_valid_credentials", lambda credentials: True)
+    with pytest.raises(InputError, match="earthengine authenticate"):
+        find_credentials(EarthEngineConfig())
+    default = {
+        "type": "authorized_user",
+        "client_id": "c",
+        "client_secret": "s",
+        "refresh_token": "of the default",
+        "quota_project_id": "p-default",
+    }
+    (tmp_path / "adc.json").write_text(json.dumps(default))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
+    assert find_credentials(EarthEngineConfig()).refresh_token == "of the default"
+    stored.write_text(json.dumps({"refresh_token": "of ee.Authenticate"}))
+    assert find_credentials(EarthEngineConfig()).refresh_token == "of ee.Authenticate"
+
+
+def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"key\.json: not the key of a service account"):
+        find_credentials(EarthEngineConfig(key_file=str(path)))
+
+
+def test_the_client_does_not_retry_by_itself(standin: StandIn, config_for) -> None:
+    from ee_standin import Fault
+
+    with open_session(config_for(standin, attempts=1)) as session:
+        standin.faults = lambda what, number: Fault(503, "unavailable")
+        with pytest.raises(Exception, match="after 1 attempts"):
+            session.asset("IDAHO_EPSCOR/GRIDMET")
+    assert len(standin.seen) == 1
+
+
+def test_the_command_says_what_is_missing(standin: StandIn, config_for, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mmnet_maps.cli import app
+
+    path = tmp_path / "ee.yaml"
+    path.write_text(config_for(standin).to_yaml())
+    done = CliRunner().invoke(app, ["earthengine", "check", "--config", str(path), "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["missing"] == []
+    done = CliRunner().invoke(
+        app, ["earthengine", "check", "--config", str(path), "--set", "key_file=/no/key.json"]
+    )
+    assert isinstance(done.exception, InputError) and "/no/key.json" in str(done.exception)
+    assert "MISSING credentials" in done.stdout
+
+
+def test_the_settings_of_a_cube_do_for_every_command(standin: StandIn, config_for, tmp_path: Path) -> None:
+    from mmnet_maps.cli.earthengine import _settings
+
+    example = Path(__file__).resolve().parents[3] / "configs" / "earthengine_cube.yaml"
+    found = _settings(example, ["project=p-test"])
+    assert found.project == "p-test" and found.budget.eecu_hours == 20
