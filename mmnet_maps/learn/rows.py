@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -75,6 +76,19 @@ class TrainingRows:
         """The rows in which every input and the target are there."""
         whole = self.inputs.complete & np.isfinite(self.target)
         return self if whole.all() else self.take(whole)
+
+    def every(self, days: int) -> TrainingRows:
+        """One row in so many calendar days of each station, counted from another day in each station.
+
+        Neighbouring days of a station say nearly the same; a thinned table trains in a fraction of the time.
+        The day on which a station's count starts follows from its id alone, so that other stations, or rows
+        that come or go, change nothing.
+        """
+        if days == 1:
+            return self
+        names, place = np.unique(self.station.astype(str), return_inverse=True)
+        offset = np.array([zlib.crc32(name.encode()) % days for name in names], dtype=np.int64)
+        return self.take((self.day + offset[place]) % days == 0)
 
 
 def hold_back(

@@ -48,6 +48,8 @@ class TrainConfig(Config):
         Which set of choices the rest completes.
     epochs, patience : int
         Most epochs; epochs without a better validation loss after which it stops.
+    every : int
+        Train on one day in so many of each station; 1 takes them all, as published.
     batch : int
         Rows a step; the last short batch is dropped.
     learning_rate, weight_penalty, dropout : float
@@ -69,6 +71,7 @@ class TrainConfig(Config):
     recipe: Literal["published"] = "published"
     epochs: int = Field(100, ge=1)
     patience: int = Field(10, ge=1)
+    every: int = Field(1, ge=1)
     batch: int = Field(512, ge=2)
     learning_rate: float = Field(0.01, gt=0)
     weight_penalty: float = Field(1e-4, ge=0)
@@ -174,6 +177,11 @@ def fit(
         raise InputError(f"{name}: none of the {given} training rows has all inputs and VWC_5")
     if len(rows) < given:
         say(f"{name}: {given - len(rows)} of {given} training rows lack a value and are left out")
+    rows = rows.every(config.every)
+    if len(rows) == 0:
+        raise InputError(
+            f"{name}: no training row is left of every={config.every} days; take a smaller every="
+        )
     how = config.validation or "random_rows"
     held = hold_back(rows, how, config.validation_share, config.seed, config.block_days)
     scaler = fit_scaler(kind, rows.inputs, catalogue)

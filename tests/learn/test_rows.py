@@ -65,3 +65,21 @@ def test_columns_and_dates_that_do_not_fit_are_named(make_table: TableMaker, cat
     frame.loc[7, "Date"] = 20190230
     with pytest.raises(InputError, match="Date 20190230 in row 8"):
         TrainingRows.from_frame(frame, catalogue)
+
+
+def test_thinning_takes_one_day_in_so_many_of_each_station(rows: TrainingRows) -> None:
+    thin = rows.every(5)
+    assert len(thin) == 20 * 10
+    starts = set()
+    for name in np.unique(rows.station.astype(str)):
+        days = thin.day[thin.station == name]
+        assert (np.diff(days) == 5).all()
+        starts.add(int(days[0] % 5))
+    assert len(starts) > 1  # stations are not thinned to the same days
+
+
+def test_thinning_a_station_does_not_look_at_the_others(rows: TrainingRows) -> None:
+    alone = rows.take(rows.station == "s07").every(3)
+    among = rows.every(3)
+    np.testing.assert_array_equal(alone.day, among.day[among.station == "s07"])
+    assert rows.every(1) is rows

@@ -137,3 +137,11 @@ def test_settings_out_of_range_are_refused_by_name() -> None:
         TrainConfig.from_mapping({"dropout": 1.0})
     with pytest.raises(InputError, match="unknown key epoch"):
         TrainConfig.from_mapping({"epoch": 3})
+
+
+def test_a_thinned_training_equals_one_on_the_thinned_rows(rows: TrainingRows, catalogue: Catalogue) -> None:
+    config = TrainConfig(baseline={"rounds": 20})
+    thinned = fit("xgboost", rows, catalogue, config.model_copy(update={"every": 2})).bundle
+    plain = fit("xgboost", rows.every(2), catalogue, config).bundle
+    assert thinned.facts["training"]["rows"] == len(rows.every(2)) == 240
+    np.testing.assert_array_equal(thinned.predict(rows.inputs), plain.predict(rows.inputs))
