@@ -154,7 +154,7 @@ def test_flow_gathers_in_a_valley_and_leaves_a_pit() -> None:
 )
 def test_aspect_is_the_direction_of_descent(east: float, north: float, aspect: float) -> None:
     rows, cols = np.indices((9, 9), dtype=np.float32)
-    plane = 3.0 * (east * cols - north * rows)
+    plane = np.float32(3.0) * (np.float32(east) * cols - np.float32(north) * rows)
     slope, found = slope_aspect(plane, 30.0)
     assert_allclose(found, aspect, atol=1e-3)
     assert_allclose(slope, np.degrees(np.arctan(0.1 * np.hypot(east, north))), rtol=1e-5)
@@ -224,9 +224,8 @@ def test_reference_evapotranspiration_agrees_with_refet() -> None:
     )
     ra = extraterrestrial_radiation(np.array([latitude]), np.array([float(day)]))
     for surface, expected in (("short", theirs.eto()), ("tall", theirs.etr())):
-        ours = reference_evapotranspiration(
-            *(np.array([v]) for v in (tmax, tmin, ea, srad, wind)), ra, np.array([elevation]), surface
-        )
+        t1, t0, e, s, w, z = (np.array([v]) for v in (tmax, tmin, ea, srad, wind, elevation))
+        ours = reference_evapotranspiration(t1, t0, e, s, w, ra, z, surface)
         assert ours[0] == pytest.approx(float(np.squeeze(expected)), rel=0.01)
 
 
