@@ -74,6 +74,8 @@ def build_cube(
     plans = [plan_source(reader, target, days) for reader in readers]
     refuse_twice(plans)
     _refuse_empty(target)
+    if partial.exists() and out.exists():
+        raise InputError(f"{out}: both it and {partial.name} are there; remove the one that is not wanted")
     found = next((p for p in (partial, out) if p.exists()), None)
     if found is not None:
         plans = [as_stored(plan, found, target) for plan in plans]
@@ -137,9 +139,10 @@ def _prepare(path: Path, target: Target, plans: list[Plan]) -> zarr.Group:
             }
         )
     for plan in plans:
-        if plan.reader.name not in root:
+        if plan.reader.name not in root or not root[plan.reader.name].attrs.get("ready"):
             group = create_source(root, plan.reader.name, plan.grid, plan.reader.cadence, plan.layout)
             _write_cells(group, plan, target)
+            group.attrs["ready"] = True
     return root
 
 
@@ -167,13 +170,7 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
     if not plan.static and not np.array_equal(np.asarray(cast("Any", group["time"])[:]), plan.days):
         set_days(group, plan.days)
     for name, packing in plan.reader.variables.items():
-        stored = cast("Any", group[name]).attrs.asdict().get("packing") if name in group else None
-        if stored is not None and stored != packing.model_dump(mode="json"):
-            raise InputError(
-                f"source {plan.reader.name}: {name} is stored as {stored}, the rasters now say "
-                f"{packing.model_dump(mode='json')}; choose another --out"
-            )
-        if stored is None:
+        if name not in group:
             add_variable(group, plan.reader.definitions[name], packing)
 
 

@@ -78,7 +78,10 @@ def fill_of(packing: Packing) -> Any:
 
 
 def create_source(root: zarr.Group, name: str, grid: Grid, cadence: Cadence, layout: Layout) -> zarr.Group:
-    """Create the group of a source with its coordinates, and no variable yet."""
+    """Create the group of a source with its coordinates, and no variable yet.
+
+    What is left of one that was never made ready is replaced.
+    """
     group = root.create_group(
         name,
         attributes={
@@ -88,6 +91,7 @@ def create_source(root: zarr.Group, name: str, grid: Grid, cadence: Cadence, lay
             "shards": list(layout.shards),
             "Conventions": "CF-1.11",
         },
+        overwrite=True,
     )
     _write_place(group, grid)
     if cadence != "static":

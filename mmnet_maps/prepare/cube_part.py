@@ -41,26 +41,34 @@ def _read_part(part: Part, needed: NDArray[np.bool_] | None) -> dict[str, NDArra
     """Stored values of a shard; missing where the source has or the region needs nothing."""
     plan, tile = part.plan, part.tile
     shape = (part.end - part.begin, tile.height, tile.width)
-    blocks = {
-        name: np.full(shape, fill_of(packing), dtype=packing.dtype)
-        for name, packing in plan.reader.variables.items()
-    }
     wanted = _bounding(needed, tile)
     if wanted is None:
-        return blocks
+        return _nothing(part, shape)
     row, col = plan.window.row + tile.row + wanted.row, plan.window.col + tile.col + wanted.col
     have = place.covered(plan.reader.grid, Tile(row, col, wanted.height, wanted.width))
     if have is None:
-        return blocks
+        return _nothing(part, shape)
     rows = slice(row + have.row, row + have.row + have.height)
     cols = slice(col + have.col, col + have.col + have.width)
     top, left = wanted.row + have.row, wanted.col + have.col
+    blocks: dict[str, NDArray[Any]] = {}
     values = plan.reader.read(part.begin, part.end, rows, cols)
     for name, packing in plan.reader.variables.items():
-        blocks[name][:, top : top + have.height, left : left + have.width] = values.pop(name)
+        block = values.pop(name)
+        if block.shape != shape:
+            whole = np.full(shape, fill_of(packing), dtype=packing.dtype)
+            whole[:, top : top + have.height, left : left + have.width] = block
+            block = whole
         if needed is not None:
-            blocks[name][:, ~needed] = fill_of(packing)
+            # A copy: what the reader handed out may be its own.
+            block = np.where(needed, block, fill_of(packing))
+        blocks[name] = block
     return blocks
+
+
+def _nothing(part: Part, shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    variables = part.plan.reader.variables.items()
+    return {name: np.full(shape, fill_of(packing), dtype=packing.dtype) for name, packing in variables}
 
 
 def _bounding(needed: NDArray[np.bool_] | None, tile: Tile) -> Tile | None:

@@ -165,7 +165,7 @@ def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
         raise InputError(
             f"{path}: holds a cube of another region, grid or format; choose another --out or remove it"
         )
-    if plan.reader.name not in root:
+    if plan.reader.name not in root or not root[plan.reader.name].attrs.get("ready"):
         return plan
     group = root[plan.reader.name]
     stored = Grid.from_dict(cast("dict[str, Any]", group.attrs["grid"]))
@@ -176,8 +176,20 @@ def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
             f"source {plan.reader.name}: {path} holds it on another grid or cadence; expected the same "
             f"({stored.crs}, pixel {stored.transform[0]:g}): choose another --out or remove it"
         )
+    _refuse_other_storage(plan, cast("zarr.Group", group), path)
     window = Tile(offset[0], offset[1], *stored.shape)
     return replace(plan, window=window, grid=stored)
+
+
+def _refuse_other_storage(plan: Plan, group: zarr.Group, path: Path) -> None:
+    for name, packing in plan.reader.variables.items():
+        now = packing.model_dump(mode="json")
+        before = cast("Any", group[name]).attrs["packing"] if name in group else now
+        if before != now:
+            raise InputError(
+                f"source {plan.reader.name}: {path} holds {name} stored as {before}, its rasters now "
+                f"say {now}; choose another --out or remove it"
+            )
 
 
 def up_to_date(plan: Plan, root: zarr.Group) -> bool:

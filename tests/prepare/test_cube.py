@@ -354,6 +354,19 @@ def test_a_cube_of_another_region_or_grid_is_refused_and_kept(tmp_path: Path) ->
         build_cube(Target(TARGET), [_hls([1])], tmp_path / "notes")
 
 
+def test_other_storage_is_refused_and_the_cube_kept(tmp_path: Path) -> None:
+    out = tmp_path / "c.zarr"
+    build_cube(Target(TARGET), [_hls([1])], out)
+    other = _hls([1, 2])
+    other.variables = {"Red": INT16, "NIR": Packing(dtype="int16", scale=0.001, missing=-9999)}
+    with pytest.raises(InputError, match=r"holds NIR stored as .* choose another --out"):
+        build_cube(Target(TARGET), [other], out)
+    assert open_cube(out).sources["hls"].days.tolist() == [1]
+    (tmp_path / "c.zarr.partial").mkdir()
+    with pytest.raises(InputError, match="remove the one that is not wanted"):
+        build_cube(Target(TARGET), [_hls([1])], out)
+
+
 def test_a_source_elsewhere_is_refused_with_both_places(tmp_path: Path) -> None:
     swapped = Grid("EPSG:4326", (1 / 24, 0.0, 36.0, 0.0, -1 / 24, -112.0), 20, 24)
     reader = _weather()
