@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mmnet_maps.prepare.cube import build_cube
 from mmnet_maps.prepare.cube_config import CubeConfig
+from mmnet_maps.progress import say
 from mmnet_maps.source_reader import SourceConfig, SourceReader
 from mmnet_maps.sources.earth_engine.cube import estimate_seconds, open_readers
 from mmnet_maps.sources.earth_engine.session import open_session
@@ -67,6 +68,7 @@ def build_from_earth_engine(
         fetched = open_readers(session, target.grid, config.start, config.end)
         estimate = estimate_seconds(session, fetched)
         session.budget.refuse_above(estimate)
+        say(f"Earth Engine cube: {len(fetched)} sources, thought to use {estimate / 3600:.2f} EECU-hours")
         readers += fetched
         readers += [open_source(name, keys, base, target.grid) for name, keys in config.sources.items()]
         summary = build_cube(target, readers, out, config.days, workers)

@@ -114,16 +114,23 @@ class Session:
         self._limiter = shared_limiter(config.concurrency, config.requests_per_second)
         # Jitter is for spreading load; results never depend on it.
         self._rng = random.Random()
-        self._stopping = threading.Event()
+        self._stopping, self._lock = threading.Event(), threading.Lock()
+        self._cause: BaseException | None = None
 
-    def stop(self) -> None:
-        """Let requests that wait for their next attempt give up."""
+    def stop(self, cause: BaseException | None = None) -> None:
+        """Let every other request give up, for the reason of the first that failed."""
+        with self._lock:
+            self._cause = self._cause or cause
         self._stopping.set()
 
     def refuse_if_stopped(self) -> None:
-        """Raise `WorkError` where another request has failed for good."""
-        if self._stopping.is_set():
-            raise WorkError("given up, as another request has failed")
+        """Raise what another request has failed with for good, if one has."""
+        if not self._stopping.is_set():
+            return
+        cause = self._cause
+        if isinstance(cause, InputError | WorkError):
+            raise type(cause)(str(cause)) from cause
+        raise WorkError("given up: the job was interrupted")
 
     def call(self, what: str, ask: Callable[[], T]) -> T:
         """Answer of `ask`, sent again after passing failures.
@@ -184,9 +191,9 @@ class Session:
         def run(task: Callable[[], T]) -> T:
             try:
                 return task()
-            except BaseException:
+            except BaseException as error:
                 # At once, before a thread of the pool takes up the next task.
-                self.stop()
+                self.stop(error)
                 raise
 
         workers = min(self.config.concurrency, max(1, len(tasks)))
@@ -197,8 +204,8 @@ class Session:
                     future.result()
                     if done is not None:
                         done()
-            except BaseException:
-                self.stop()
+            except BaseException as error:
+                self.stop(error)
                 for future in futures:
                     future.cancel()
                 raise

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.progress import steps
+from mmnet_maps.progress import say, steps
 from mmnet_maps.sources.earth_engine.faults import AskForLess
 from mmnet_maps.sources.earth_engine.raw_layout import (
     LAYOUTS,
@@ -92,7 +92,8 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``files`` (rows of each), ``requests`` made, ``kept`` from an earlier run, ``eecu_hours`` counted.
+        ``files`` (rows of each), ``requests`` made, ``kept`` from an earlier run, ``eecu_hours`` estimated
+        and counted.
 
     Raises
     ------
@@ -101,7 +102,9 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     """
     asks = asks_of(sources_of(session.config), job.start, job.end, len(job.network))
     budget = session.budget
-    budget.refuse_above(sum(budget.seconds(rows=ask.images * len(ask.stations)) for ask in asks))
+    estimate = sum(budget.seconds(rows=ask.images * len(ask.stations)) for ask in asks)
+    budget.refuse_above(estimate)
+    say(f"Earth Engine stations: {len(asks)} requests, thought to use {estimate / 3600:.2f} EECU-hours")
     job.out.mkdir(parents=True, exist_ok=True)
     job.parts.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(session, job)
@@ -118,7 +121,7 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
         "files": rows,
         "requests": fetcher.made,
         "kept": fetcher.kept,
-        "eecu_hours": round(budget.used_hours, 4),
+        "eecu_hours": {"estimated": round(estimate / 3600, 4), "counted": round(budget.used_hours, 4)},
     }
 
 
