@@ -63,7 +63,9 @@ def test_ubrmse_squared_plus_bias_squared_is_mse() -> None:
 
 def test_an_undefined_score_of_one_station_is_left_out_and_counted() -> None:
     table = _table()
-    constant = pd.DataFrame({"ID": "flat", "Date": 1, "y_test": [0.1, 0.2, 0.3], "y_pred": [0.7, 0.7, 0.7]})
+    constant = pd.DataFrame(
+        {"ID": "flat", "Date": 20200101, "y_test": [0.1, 0.2, 0.3], "y_pred": [0.7, 0.7, 0.7]}
+    )
     both = pd.concat([table, constant])
     found, before = evaluate_table(both)["stations"], evaluate_table(table)["stations"]
     assert found["count"] == 5
@@ -73,7 +75,9 @@ def test_an_undefined_score_of_one_station_is_left_out_and_counted() -> None:
 
 
 def test_stations_with_one_row_or_none_are_counted_apart() -> None:
-    extra = pd.DataFrame({"ID": ["one", "none"], "Date": 1, "y_test": [0.1, 0.2], "y_pred": [0.2, np.nan]})
+    extra = pd.DataFrame(
+        {"ID": ["one", "none"], "Date": 20200101, "y_test": [0.1, 0.2], "y_pred": [0.2, np.nan]}
+    )
     found = evaluate_table(pd.concat([_table(), extra]))["stations"]
     assert (found["count"], found["single_row"], found["unpredicted"]) == (4, 1, 1)
 
@@ -90,11 +94,35 @@ def test_station_ids_that_are_numbers_are_as_good_as_text() -> None:
         (lambda t: t.drop(columns=["Date", "y_pred"]), "columns Date, y_pred are missing"),
         (lambda t: t.assign(y_pred="x"), "column y_pred holds"),
         (lambda t: t.assign(y_pred=np.nan), "none of its 400 rows"),
+        (lambda t: t.assign(Date=20200230), "Date 20200230 in row 1 is no date"),
+        (lambda t: t.assign(Date="soon"), "Date soon in row 1 is no date"),
     ],
 )
 def test_tables_that_cannot_be_scored_say_why(change: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate_table(change(_table()))  # type: ignore[operator]
+
+
+def test_dates_are_numbers_or_texts() -> None:
+    table = _table()
+    plain = evaluate_table(table, resamples=5)
+    for written in ("20200101", "2020-01-01"):
+        assert evaluate_table(table.assign(Date=written), resamples=5) == plain
+
+
+def test_the_parts_of_the_mean_squared_error_sum_to_it_and_agree_with_their_definition() -> None:
+    table = _table(4)
+    found = evaluate_table(table, resamples=5)["error"]
+    known = table.dropna()
+    o, p = known["y_test"].to_numpy(), known["y_pred"].to_numpy()
+    assert found["total"] == pytest.approx(mean_squared_error(o, p), abs=1e-12)
+    assert found["bias"] + found["amplitude"] + found["timing"] == pytest.approx(found["total"], abs=1e-12)
+    split = found["bias"] + found["station_bias"] + found["within_stations"]
+    assert split == pytest.approx(found["total"], abs=1e-12)
+    assert found["timing"] == pytest.approx(2 * o.std() * p.std() * (1 - stats.pearsonr(o, p)[0]), abs=1e-9)
+    error = (p - o) - pd.Series(p - o).groupby(known["ID"].to_numpy()).transform("mean").to_numpy()
+    assert found["within_stations"] == pytest.approx((error**2).mean(), abs=1e-12)
+    assert found["n"] == len(known)
 
 
 def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
