@@ -10,14 +10,15 @@ import datetime as dt
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from ee_world import Scene, World, lookup, proj_crs, to
 from pyproj import Geod
-from shapely import transform, union_all
-from shapely.geometry import Point, Polygon, box
+from shapely import area, box, from_wkb, intersection, transform, union_all
+from shapely.geometry import Point, Polygon
 
 METRES_PER_DEGREE = 2 * math.pi * 6378137 / 360
 
@@ -483,11 +484,9 @@ class Evaluator:
 
     def _Image_projection(self, image: Img) -> dict[str, Any]:
         t = image.transform
-        return {
-            "type": "Projection",
-            "crs": image.crs,
-            "transform": [t.a, t.b, t.c, t.d, t.e, t.f],
-        }
+        # A CRS without a code comes as WKT.
+        name = "wkt" if image.crs.startswith("PROJCS") else "crs"
+        return {"type": "Projection", name: image.crs, "transform": [t.a, t.b, t.c, t.d, t.e, t.f]}
 
     def _Kernel_gaussian(self, radius, sigma=1.0, units="pixels", normalize=True) -> np.ndarray:
         assert units == "pixels" and normalize
@@ -594,19 +593,24 @@ def _keeping_index(result: Any, source: Any) -> Any:
     return result
 
 
-def _reduce(image: Img, disc: Any, crs: str, grid: Affine, reducer: Reducer) -> list[float | None]:
-    """One number a band: pixels weighted by the share of them that the disc covers."""
-    shape = transform(disc, to("EPSG:4326", crs).transform, interleaved=False)
+@lru_cache(maxsize=4096)
+def _shares(disc: bytes, crs: str, grid: Affine) -> tuple[Window, np.ndarray]:
+    """The window of a grid that a disc touches, and the share of each pixel that it covers."""
+    shape = transform(from_wkb(disc), to("EPSG:4326", crs).transform, interleaved=False)
     xs, ys = zip(*[~grid @ p for p in shape.exterior.coords], strict=True)
     left, top = math.floor(min(xs)), math.floor(min(ys))
     width, height = math.ceil(max(xs)) - left, math.ceil(max(ys)) - top
     window = Window(crs, grid @ Affine.translation(left, top), height, width)
-    share = np.zeros((height, width))
-    for row in range(height):
-        for col in range(width):
-            one, two = window.transform @ (col, row), window.transform @ (col + 1, row + 1)
-            pixel = box(min(one[0], two[0]), min(one[1], two[1]), max(one[0], two[0]), max(one[1], two[1]))
-            share[row, col] = pixel.intersection(shape).area / pixel.area
+    cols, rows = np.meshgrid(np.arange(width), np.arange(height))
+    x0, y0 = window.transform @ (cols, rows)
+    x1, y1 = window.transform @ (cols + 1, rows + 1)
+    cells = box(np.minimum(x0, x1), np.minimum(y0, y1), np.maximum(x0, x1), np.maximum(y0, y1))
+    return window, area(intersection(cells, shape)) / area(cells)
+
+
+def _reduce(image: Img, disc: Any, crs: str, grid: Affine, reducer: Reducer) -> list[float | None]:
+    """One number a band: pixels weighted by the share of them that the disc covers."""
+    window, share = _shares(disc.wkb, crs, grid)
     found: list[float | None] = []
     for band in image.bands:
         values, mask = band.sample(window)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from ee_region import END, START, days_of, sign_in_at
 from ee_standin import Fault, StandIn
 from ee_world import World, proj_crs, to
+from pyproj import CRS
 
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.earth_engine.cube import EarthEngineReader, open_readers
-from mmnet_maps.sources.earth_engine.session import open_session
+from mmnet_maps.sources.earth_engine.grids import native_grid
+from mmnet_maps.sources.earth_engine.session import Session, open_session
 
 X, Y = to("EPSG:4326", "EPSG:32612").transform(-113.0, 37.2)
 TARGET = Grid.from_bounds("EPSG:32612", (X - 900, Y - 900, X + 900, Y + 900), 30.0)
@@ -170,6 +173,33 @@ def test_too_much_for_the_server_is_asked_for_in_halves(standin: StandIn, config
     for name in plain:
         np.testing.assert_array_equal(plain[name], again[name])
     assert standin.count("pixels") > 3
+
+
+def test_a_grid_without_a_code_is_asked_for_by_its_wkt(world: World, config_for) -> None:
+    wkt = CRS("EPSG:5070").to_wkt("WKT1_GDAL")
+    other = dict(world)
+    for asset in ASSETS["landcover"].assets:
+        other[asset.id] = replace(world[asset.id], crs=wkt)
+    found = []
+    for held in (world, other):
+        with StandIn(held) as server:
+            config = config_for(server, without=[n for n in ASSETS if n != "landcover"])
+            with open_session(config) as session:
+                (reader,) = open_readers(session, TARGET, START, END)
+                found.append(whole(reader)["LC"])
+    assert reader.grid.crs.startswith("PROJCS")
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_a_region_in_degrees_gets_its_utm_zone(signed_in: Session) -> None:
+    target = Grid.from_bounds("EPSG:4326", (-113.01, 37.19, -112.99, 37.21), 1 / 3600)
+    native = native_grid(signed_in, ASSETS["sentinel1"], target)
+    assert native.grid.crs == "EPSG:32612" and native.crs == {"crsCode": "EPSG:32612"}
+    left, bottom, right, top = native.grid.bounds
+    x, y = to("EPSG:4326", "EPSG:32612").transform([-113.01, -112.99], [37.19, 37.21])
+    assert left < min(x) and right > max(x) and bottom < min(y) and top > max(y)
+    south = Grid.from_bounds("EPSG:4326", (149.0, -35.0, 149.1, -34.9), 1 / 3600)
+    assert native_grid(signed_in, ASSETS["hls"], south).grid.crs == "EPSG:32755"
 
 
 def write_local(world: World, folder: Path) -> dict[str, dict[str, object]]:
