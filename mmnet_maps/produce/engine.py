@@ -26,10 +26,11 @@ from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention,
 from mmnet_maps.produce.folding import Dense, blocks
 from mmnet_maps.produce.precision import MixedPass, require_bfloat16
 
-__all__ = ["BLOCK", "PRECISIONS", "WINDOW_BLOCK", "Engine", "Workspace"]
+__all__ = ["BLOCK", "PRECISIONS", "Engine", "Workspace"]
 
-#: Pixels of a block: its widest layer is as large as a level-2 cache; the Transformer's widest is a day's.
-BLOCK, WINDOW_BLOCK = 2048, 256
+#: Pixels whose features are computed together. Products are smaller (`engine_pixels.STEP`): one row of
+#: features is long enough for NumPy, one product's results small enough for the cache.
+BLOCK = 4096
 PRECISIONS = ("float32", "bfloat16")
 
 Array = NDArray[np.float32]
@@ -96,7 +97,7 @@ class Engine:
         self.bundle, self.precision = bundle, precision
         self.catalogue: Catalogue = bundle.catalogue
         self.device = torch.device(device)
-        self.block = WINDOW_BLOCK if bundle.kind == "transformer" else BLOCK
+        self.block = BLOCK
         self._set_features()
         self._set_layers(bundle.network.eval())
 
@@ -150,7 +151,7 @@ class Engine:
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
         if self.precision == "float32":
             return DensePass(layers, entry)
-        return MixedPass(layers, entry, self.block)
+        return MixedPass(layers, entry)
 
     @property
     def series_width(self) -> int:
@@ -224,7 +225,7 @@ class Engine:
                 table[target[start:stop]] = bias_rows[: stop - start]
 
     @torch.inference_mode()
-    def predict(self, workspace: Workspace, table: Tensor) -> Array:
+    def predict(self, workspace: Workspace, table: Tensor, count: int | None = None) -> Array:
         """Soil moisture of the block that stands in the workspace.
 
         Parameters
@@ -233,13 +234,16 @@ class Engine:
             With `inputs` and `series` set for every pixel (a short block repeats one of its own).
         table : Tensor, shape (places, series_width)
             The day's rows of `series_table`.
+        count : int, optional
+            Pixels of the block that are wanted; all without it.
 
         Returns
         -------
         ndarray of float32, shape (block,)
-            A buffer of the workspace, overwritten by the next call; NaN where an input is missing.
+            A buffer of the workspace, overwritten by the next call; NaN where an input is missing. Behind
+            `count` it holds anything.
         """
-        return self.pixels(workspace.tensors, table).numpy()
+        return self.pixels(workspace.tensors, table, self.block if count is None else count).numpy()
 
 
 def _cadence(catalogue: Catalogue, feature: str) -> int:

@@ -14,8 +14,8 @@ from mmnet_maps.produce.folding import Dense
 
 __all__ = ["Buffers", "DensePass", "PixelPass", "WindowPass"]
 
-#: Pixels whose windows the Transformer encodes at once.
-_WINDOW_PIXELS = 32
+#: Pixels of one product: its widest results stay in a level-2 cache of 1 MiB; and windows encoded at once.
+STEP, _WINDOWS = 1024, 32
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Buffers:
     ----------
     inputs : Tensor, shape (features, block)
     series : Tensor of int64, shape (block,)
-    layers : tuple of Tensor, shape (block, outputs)
-        A result for every layer.
+    estimates : Tensor, shape (block,)
+    layers : tuple of Tensor
+        Results of the layers, for some of the pixels at a time.
     """
 
     inputs: Tensor
     series: Tensor
+    estimates: Tensor
     layers: tuple[Tensor, ...]
 
 
@@ -49,8 +51,8 @@ class PixelPass(Protocol):
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
 
-    def __call__(self, buffers: Buffers, table: Tensor) -> Tensor:
-        """Estimates, shape (block,), in one of the buffers."""
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
 
     @property
     def multiply_adds(self) -> int:
@@ -69,6 +71,8 @@ class DensePass:
     """
 
     table_dtype = torch.float32
+    #: Pixels of one product.
+    step = STEP
 
     def __init__(self, layers: Sequence[Dense], entry: int) -> None:
         self.layers, self.entry = tuple(layers), entry
@@ -81,19 +85,28 @@ class DensePass:
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
         inputs = torch.zeros(self.layers[0].shape[0], block)
-        results = tuple(torch.zeros(block, layer.shape[1]) for layer in self.layers)
-        return Buffers(inputs, torch.zeros(block, dtype=torch.int64), results)
+        results = tuple(torch.zeros(self.step, layer.shape[1]) for layer in self.layers)
+        return Buffers(inputs, torch.zeros(block, dtype=torch.int64), torch.zeros(block), results)
 
-    def __call__(self, buffers: Buffers, table: Tensor) -> Tensor:
-        """Estimates, shape (block,)."""
-        return self._run(buffers.inputs.t(), buffers, table, 0, len(self.layers))[:, 0]
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
+        for start in range(0, count, self.step):
+            own = slice(start, start + self.step)
+            values = buffers.inputs[:, own].t()
+            buffers.estimates[own] = self._estimate(values, buffers.series[own], buffers.layers, table)
+        return buffers.estimates
 
-    def _run(self, values: Tensor, buffers: Buffers, table: Tensor, start: int, stop: int) -> Tensor:
-        """Layers `start` to `stop` (exclusive) in float32, shape (block, outputs)."""
-        for place in range(start, stop):
-            layer, out = self.layers[place], buffers.layers[place]
+    def _estimate(self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor) -> Tensor:
+        return self._run(values, series, results, table, range(len(self.layers)))[:, 0]
+
+    def _run(
+        self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor, places: range
+    ) -> Tensor:
+        """Some layers in float32, shape (step, outputs)."""
+        for place in places:
+            layer, out = self.layers[place], results[place]
             if place == self.entry:
-                torch.index_select(table, 0, buffers.series, out=out)
+                torch.index_select(table, 0, series, out=out)
                 out.addmm_(values, layer.weight)
             else:
                 torch.addmm(layer.bias, values, layer.weight, out=out)
@@ -131,21 +144,19 @@ class WindowPass:
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
         width, out = self.place.shape
-        results = (torch.zeros(block, out), torch.zeros(block, self.attention.width))
-        series = torch.zeros(block, dtype=torch.int64)
-        return Buffers(torch.zeros(width, block), series, (*results, *self.head.buffers(block).layers))
+        head = self.head.buffers(block)
+        layers = (torch.zeros(block, out), torch.zeros(block, self.attention.width), *head.layers)
+        return Buffers(torch.zeros(width, block), head.series, head.estimates, layers)
 
-    def __call__(self, buffers: Buffers, table: Tensor) -> Tensor:
-        """Estimates, shape (block,)."""
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
         place, past, *rest = buffers.layers
         steps, width = self.attention.steps, self.attention.width
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
-        for start in range(0, len(place), _WINDOW_PIXELS):
-            own = slice(start, start + _WINDOW_PIXELS)
-            daily = table[buffers.series[own]].view(_WINDOW_PIXELS, steps, -1)
-            days = self.encoder.after_first((daily + place[own, None]).view(_WINDOW_PIXELS * steps, -1))
+        for start in range(0, count, _WINDOWS):
+            own = slice(start, start + _WINDOWS)
+            daily = table[buffers.series[own]].view(_WINDOWS, steps, -1)
+            days = self.encoder.after_first((daily + place[own, None]).view(_WINDOWS * steps, -1))
             projected = self.attention.project_days(days)
-            past[own] = self.attention(
-                days.view(_WINDOW_PIXELS, steps, width), projected.view(_WINDOW_PIXELS, steps, -1)
-            )
-        return self.head(Buffers(past.t(), buffers.series, tuple(rest)), table)
+            past[own] = self.attention(days.view(_WINDOWS, steps, width), projected.view(_WINDOWS, steps, -1))
+        return self.head(Buffers(past.t(), buffers.series, buffers.estimates, tuple(rest)), table, count)

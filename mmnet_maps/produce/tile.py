@@ -242,9 +242,8 @@ class _Block:
             bits |= limits.outside(features).astype(np.uint16) * OUTSIDE_TRAINING_DOMAIN
             self._flag_snow(bits)
             engine.scale(features, engine.dated, self.workspace.inputs[engine.dated :])
-            estimate = engine.predict(self.workspace, series.table[place])
-            prediction[place] = estimate
-            if np.isnan(estimate).any():
+            prediction[place] = engine.predict(self.workspace, series.table[place], self.count)
+            if np.isnan(prediction[place, : self.count]).any():
                 self._flag_missing(features, bits)
         self._store(prediction[:, : self.count], quality[:, : self.count], result)
 
