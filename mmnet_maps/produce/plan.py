@@ -32,8 +32,6 @@ _PIECES, _FEW_DAYS = 2, 2
 _WORKER_START = 6.0
 #: What one more worker on this machine adds, as a share of a worker alone (memory and caches are shared).
 _SHARE_OF_ONE_MORE = 0.92
-#: Memory that writing takes, in raw bytes of one layer of the unit.
-_WRITING_COPIES = 1.5
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Calibration:
         By source, bytes on disk for a byte of decoded values.
     peak_mib : float
         Memory of this process after it.
+    pixel_days : int
+        Of the piece.
     """
 
     per_pixel: float
@@ -68,6 +68,7 @@ class Calibration:
     bytes_per_pixel_day: float
     stored_share: dict[str, float]
     peak_mib: float
+    pixel_days: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def calibrate(
     per_day = max(0.0, many - few) / (pixels * days) if days else many / many_days
     per_pixel = max(0.0, many / pixels - per_day * piece.days) if days else 0.0
     share = {source.name: _stored_share(cube, source) for source, _ in required_sources(cube, catalogue)}
-    return Calibration(per_pixel, per_day, writing / many_days, stored / many_days, share, peak_mib())
+    return Calibration(
+        per_pixel, per_day, writing / many_days, stored / many_days, share, peak_mib(), many_days
+    )
 
 
 def _densest(survey: Survey, unit: Unit) -> Tile:
@@ -202,20 +205,33 @@ def estimate(
     return Estimate(
         seconds=seconds,
         workers=workers,
-        peak_memory_mib=found.peak_mib + max(_unit_mib(survey, unit) for unit in units),
+        peak_memory_mib=found.peak_mib + max(_more_mib(survey, unit, found) for unit in units),
         bytes_read=round(read),
         bytes_written=round(written),
         cost=hours * prices.per_worker_hour + gib * prices.per_gib_month,
     )
 
 
-def _unit_mib(survey: Survey, unit: Unit) -> float:
-    """Memory of a unit beyond that of a calibration: its output, a layer being encoded, chunks kept."""
-    values = unit.days * unit.tile.height * unit.tile.width
-    sizes = [_bytes(packing.dtype) for packing in LAYERS.values()]
+def _more_mib(survey: Survey, unit: Unit, found: Calibration) -> float:
+    """Memory of a unit beyond that of a calibration: the rest of its output, and chunks kept."""
+    values = unit.days * unit.tile.height * unit.tile.width - found.pixel_days
+    output = max(0, values) * sum(_bytes(packing.dtype) for packing in LAYERS.values())
     rows = min(1.0, SUB_TILE / unit.tile.height)
-    kept = sum(survey.bytes_seen(unit).values()) * rows
-    return (values * (sum(sizes) + _WRITING_COPIES * max(sizes)) + kept) / 2**20
+    seen = survey.bytes_seen(unit)
+    kept = sum(
+        rows * seen[source.name]
+        for source, _ in required_sources(survey.cube, survey.catalogue)
+        if not _in_step(survey.cube, source)
+    )
+    return (output + kept) / 2**20
+
+
+def _in_step(cube: Cube, source: CubeSource) -> bool:
+    """Whether a sub-tile is a whole number of the source's chunks: none is kept for its neighbours."""
+    offset = cube.grid.aligned_offset(source.grid)
+    if offset is None:
+        return False
+    return all(n % chunk == 0 for n, chunk in zip(offset, source.chunks[1:], strict=True))
 
 
 def _bytes(dtype: str) -> int:

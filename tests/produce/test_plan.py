@@ -24,6 +24,7 @@ FOUND = Calibration(
         ("hls", "sentinel1", "smap", "gridmet", "modis", "terrain", "soil", "landcover"), 0.5
     ),
     peak_mib=300.0,
+    pixel_days=0,
 )
 
 
@@ -64,7 +65,7 @@ def test_bytes_are_those_of_the_days_and_cells_that_a_unit_sees(request_: Reques
 def test_more_workers_take_less_time_but_never_more_than_there_are_units(request_: Request) -> None:
     survey = _prepare(request_).survey
     units = list(survey.layout.units())
-    slow = Calibration(1.0, 1.0, 0.0, 5.0, FOUND.stored_share, 300.0)
+    slow = Calibration(1.0, 1.0, 0.0, 5.0, FOUND.stored_share, 300.0, 0)
     times = [estimate(survey, units, slow, n, Prices()).seconds for n in (1, 2, 4, 64)]
     assert times[0] > 1.7 * times[1]
     assert times[1] > times[2]
