@@ -38,6 +38,10 @@ OutTable = Annotated[Path, typer.Option("--out", help="Station table to write, .
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of the table's settings, e.g. gap_limits=none.")
 ]
+SoilState = Annotated[
+    bool,
+    typer.Option("--soil-state", help="Add the soil-state channels; series steps spread over 90 days."),
+]
 Settings = Annotated[Path | None, typer.Option("--config", help="YAML with the table's settings.")]
 
 
@@ -59,6 +63,7 @@ def build(
     without: Annotated[
         list[str] | None, typer.Option("--without", help="Variable to leave out, e.g. VV; repeat for more.")
     ] = None,
+    soil_state: SoilState = False,
     config: Settings = None,
     override: Overrides = None,
     as_json: Json = False,
@@ -72,6 +77,8 @@ def build(
     _refuse_ending(out)
     settings = StationTableConfig.load(config, [*(override or []), *_chosen(encoding=encoding, fill=fill)])
     catalogue = published_catalogue().without(without or [])
+    if soil_state:
+        catalogue = catalogue.with_soil_state()
     truth, places = read_in_situ(in_situ), read_network(network)
     table = build_station_table(read_raw_folder(raw, catalogue), truth, places, settings, catalogue)
     _write(table, out, {}, as_json)
@@ -83,20 +90,31 @@ def from_uscrn(
     out: OutTable,
     encoding: Annotated[Encoding | None, typer.Option(help="Default: published.")] = None,
     fill: Annotated[Fill | None, typer.Option(help="Default: linear.")] = None,
+    soil_state: SoilState = False,
+    normals_until: Annotated[
+        int | None,
+        typer.Option(
+            "--normals-until", metavar="YEAR", help="Add climate normals, of the weather up to this year."
+        ),
+    ] = None,
     config: Settings = None,
     override: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Make a station table from NOAA USCRN daily01 files, with the variables that they hold."""
+    from mmnet_maps.prepare.normals import NORMALS, climate_normals, with_normals
     from mmnet_maps.prepare.station_table import OwnWeatherConfig, build_station_table
     from mmnet_maps.sources.uscrn import read_uscrn, uscrn_catalogue
 
     _refuse_ending(out)
     settings = OwnWeatherConfig.load(config, [*(override or []), *_chosen(encoding=encoding, fill=fill)])
     found = read_uscrn(files)
-    table = build_station_table(
-        {"uscrn": found.weather}, found.in_situ, found.network, settings, uscrn_catalogue()
-    )
+    tables, catalogue = {"uscrn": found.weather}, uscrn_catalogue(soil_state=soil_state)
+    if normals_until is not None:
+        names = [name for name in NORMALS if name in catalogue]
+        tables["normals"] = climate_normals(found.weather, names, normals_until)
+        catalogue = with_normals(catalogue, names, normals_until)
+    table = build_station_table(tables, found.in_situ, found.network, settings, catalogue)
     notes = {
         "files_read": found.files,
         "files_left_out": len(found.other_files),

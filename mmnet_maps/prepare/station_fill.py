@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmnet_maps.catalogue import MEMORY, Catalogue
 from mmnet_maps.prepare.gap_fill import NO_LIMIT, Filled, find_bracket, gap_fill
+from mmnet_maps.prepare.soil_state import derive_series
 from mmnet_maps.variables import Variable
 
-__all__ = ["FilledDays", "bridge_gaps", "enough_observations", "fill_days", "whole_windows"]
+__all__ = [
+    "FilledDays",
+    "bridge_gaps",
+    "enough_observations",
+    "fill_days",
+    "series_channels",
+    "whole_windows",
+]
 
 Dense = NDArray[np.float32]
 
@@ -118,6 +127,30 @@ def bridge_gaps(values: Dense, days: NDArray[np.int64], longest: int, *, causal:
         line = gap_fill(days, part, days, "linear", longest + 1).values
         filled[:, block] = np.where(small, line, np.float32(np.nan))
     return filled
+
+
+def series_channels(catalogue: Catalogue, weather: Mapping[str, Dense]) -> dict[str, Dense]:
+    """Daily values of every series channel; those of the soil's state need the days before.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    weather : mapping of str to ndarray of float32, shape (days, stations)
+        `Catalogue.series_inputs`, filled.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (days, stations)
+        In catalogue order. Soil-state channels are missing for the first `MEMORY` days.
+    """
+    channels = {}
+    for name, values in derive_series(catalogue, weather).items():
+        if name in weather:
+            channels[name] = weather[name]
+        else:
+            before = np.full((MEMORY, values.shape[1]), np.nan, dtype=np.float32)
+            channels[name] = np.concatenate((before, values))
+    return channels
 
 
 def whole_windows(values: Dense, lags: Sequence[int]) -> NDArray[np.bool_]:

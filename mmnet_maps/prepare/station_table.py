@@ -27,7 +27,13 @@ from mmnet_maps.prepare.station_days import (
     land_cover_of,
     screen_reflectance,
 )
-from mmnet_maps.prepare.station_fill import bridge_gaps, enough_observations, fill_days, whole_windows
+from mmnet_maps.prepare.station_fill import (
+    bridge_gaps,
+    enough_observations,
+    fill_days,
+    series_channels,
+    whole_windows,
+)
 from mmnet_maps.prepare.station_report import Selection, TableReport
 
 __all__ = ["OwnWeatherConfig", "StationTable", "StationTableConfig", "build_station_table"]
@@ -182,7 +188,7 @@ class _Days:
     raw : dict of str to ndarray of float32, shape (rows,)
         Values of the day of each row.
     series : dict of str to ndarray of float32, shape (days, stations)
-        Variables that the table holds lagged.
+        Variables and soil-state channels that the table holds lagged.
     ages : dict of str to ndarray of int16, shape (rows,)
         Further columns: ages and gap lengths of filled values, days of the window that were filled.
     filled : dict of str to ndarray of bool, shape (rows,)
@@ -246,7 +252,7 @@ def _axes(truth: pd.DataFrame, tables: Tables, catalogue: Catalogue) -> Axes:
         if bad.any():
             raise InputError(f"table {name}: Date {dates[bad][0]} is not a date YYYYMMDD")
     dates_of_all = [truth["Date"].to_numpy(), *daily.values()]
-    axes = Axes.spanning(truth["ID"].unique(), dates_of_all, catalogue.window_days)
+    axes = Axes.spanning(truth["ID"].unique(), dates_of_all, catalogue.history_days)
     for name, table in tables.items():
         if len(table) and not (axes.stations(table["ID"]) >= 0).any():
             raise InputError(
@@ -316,11 +322,12 @@ def _fill_daily(
     listed = np.zeros(axes.shape, dtype=bool)
     listed[rows.day[selection.kept], rows.station[selection.kept]] = True
     bridged = np.zeros(axes.shape, dtype=bool)
+    weather: dict[str, Dense] = {}
     for name, observed in _observed(tables, catalogue, axes, report):
         variable = catalogue[name]
         if variable.fill == "none":
             values = observed
-            if config.window_missing == "fill" and name in catalogue.series:
+            if config.window_missing == "fill" and name in catalogue.series_inputs:
                 values = bridge_gaps(observed, axes.days, config.window_gap, causal=config.fill == "past")
                 bridged |= np.isnan(observed) & ~np.isnan(values)
         else:
@@ -335,8 +342,11 @@ def _fill_daily(
                 out.ages["smap_gap"] = filled.gap[rows.day, rows.station].astype(np.int16)
         out.raw[name] = values[rows.day, rows.station]
         out.filled[name] = (np.isnan(observed) & ~np.isnan(values))[rows.day, rows.station]
+        if name in catalogue.series_inputs:
+            weather[name] = values
         if name in catalogue.series or name == "SMAP":
             out.series[name] = values
+    out.series.update(series_channels(catalogue, weather))
     if config.window_missing == "fill":
         count = sum(bridged[rows.day - lag, rows.station].astype(np.int16) for lag in catalogue.lags)
         out.ages["window_filled"] = np.asarray(count, dtype=np.int16)
@@ -429,7 +439,8 @@ def _frame(
     cell = (rows.day * len(axes.ids) + rows.station)[kept]
     for name, values in days.series.items():
         for lag in catalogue.lags:
-            if lag:
-                columns[f"{name}_{lag}"] = values.ravel().take(cell - lag * len(axes.ids))
+            column = f"{name}_{lag}" if lag else name
+            if column not in columns:
+                columns[column] = values.ravel().take(cell - lag * len(axes.ids))
     columns.update({name: values[kept] for name, values in days.ages.items()})
     return pd.DataFrame(columns, copy=False)

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.dates import NO_DAY, from_yyyymmdd
+from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.progress import steps
+from mmnet_maps.sources.evaporation import hargreaves, vapour_pressure_deficit
 from mmnet_maps.variables import VARIABLES, Variable
 
 __all__ = ["Uscrn", "domain_of", "read_uscrn", "uscrn_catalogue"]
@@ -64,11 +65,18 @@ def _daily(name: str, unit: str, low: float, high: float, long_name: str, kind: 
     )
 
 
-def uscrn_catalogue() -> Catalogue:
-    """Catalogue of what daily01 files hold: six series of eleven days, and season and place as snapshot."""
+def uscrn_catalogue(*, soil_state: bool = False) -> Catalogue:
+    """Catalogue of what daily01 files hold: six series of eleven days, and season and place as snapshot.
+
+    Parameters
+    ----------
+    soil_state : bool
+        Add what is computed from them (evapotranspiration, vapour pressure deficit, day-night range of the
+        surface temperature) and every soil-state channel, with the steps of the series spread over a season.
+    """
     place = tuple(v for v in VARIABLES if v.source == "place")
     target = tuple(v for v in VARIABLES if v.kind == "target")
-    series = (
+    series: tuple[Variable, ...] = (
         _daily("tmax", "degC", -60.0, 60.0, "highest air temperature of the day"),
         _daily("tmin", "degC", -60.0, 60.0, "lowest air temperature of the day"),
         _daily("pr", "mm d-1", 0.0, 700.0, "precipitation"),
@@ -76,11 +84,18 @@ def uscrn_catalogue() -> Catalogue:
         _daily("rh", "%", 0.0, 100.0, "mean relative humidity"),
         _daily("skin", "degC", -70.0, 80.0, "mean infrared surface temperature of the day"),
     )
-    return Catalogue(
+    if soil_state:
+        series += (
+            _daily("eto", "mm d-1", 0.0, 15.0, "reference evapotranspiration by Hargreaves and Samani"),
+            _daily("vpd", "kPa", 0.0, 10.0, "vapour pressure deficit"),
+            _daily("skin_range", "degC", 0.0, 80.0, "highest less lowest surface temperature of the day"),
+        )
+    plain = Catalogue(
         variables=(*target, *series, *place),
         snapshot=("DoY_normalized", "Latitude", "Longitude"),
         series=tuple(v.name for v in series),
     )
+    return plain.with_soil_state() if soil_state else plain
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,8 @@ class Uscrn:
     Attributes
     ----------
     weather : DataFrame
-        ID, Date, tmax, tmin, skin, skin_max, skin_min (degC), pr (mm d-1), srad (W m-2), rh (%).
+        ID, Date, tmax, tmin, skin, skin_max, skin_min, skin_range (degC), pr, eto (mm d-1), srad (W m-2),
+        rh (%), vpd (kPa). Of these eto, vpd and skin_range are computed from the others of the day.
     in_situ : DataFrame
         ID, Network, Latitude, Longitude, Date, VWC_5 (m3 m-3): every day of every file, missing as NaN.
     network : DataFrame
@@ -266,7 +282,17 @@ def _split(frame: pd.DataFrame, states: dict[str, str], files: int, others: list
             "VWC_5": frame["VWC_5"],
         }
     )
-    weather = frame[["Date", *(n for n in values if n != "VWC_5")]].assign(ID=ids)
+    weather = frame[["Date", *(n for n in values if n != "VWC_5")]].assign(
+        ID=ids,
+        skin_range=frame["skin_max"] - frame["skin_min"],
+        vpd=vapour_pressure_deficit(*(frame[n].to_numpy() for n in ("tmax", "tmin", "rh"))),
+        eto=hargreaves(
+            frame["tmax"].to_numpy(),
+            frame["tmin"].to_numpy(),
+            in_situ["Latitude"].to_numpy(dtype=np.float64),
+            day_of_year(from_yyyymmdd(frame["Date"].to_numpy())),
+        ),
+    )
     network = pd.DataFrame(
         {
             "ID": last.index.astype(str),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,26 @@ def test_a_wrong_input_is_one_line_and_status_2_and_leaves_nothing(example: Path
         command[-1] = out
         done = subprocess.run([str(w) for w in command], capture_output=True, text=True, check=False)
         assert done.returncode == 2 and expected in done.stderr
+
+
+def test_soil_state_and_normals_go_into_the_table_of_uscrn_files(shared: Path, tmp_path: Path) -> None:
+    archive = shared / "data" / "uscrn" / "CRND0103_2015-2022.zip"
+    some = tmp_path / "files"
+    some.mkdir()
+    with zipfile.ZipFile(archive) as whole:
+        for name in whole.namelist():
+            if name.endswith(("AZ_Elgin_5_S.txt", "AL_Selma_13_WNW.txt")):
+                (some / Path(name).name).write_bytes(whole.read(name))
+    more = "--soil-state", "--normals-until", "2018"
+    call("from-uscrn", "--files", some, "--out", tmp_path / "t.parquet", *more)
+    frame, catalogue = read_table(tmp_path / "t.parquet")
+    assert catalogue.history_days == 270 and catalogue.lags[0] == 90
+    assert {"bucket50", "swe", "balance90", "eto", "skin_range"} <= set(catalogue.series)
+    assert {"pr_normal", "eto_normal"} <= set(catalogue.snapshot)
+    inputs = from_table(frame, catalogue)
+    assert inputs.complete.all()
+    # Arizona is dry and Alabama wet, in the normals and in what is left in the soil.
+    normal = frame.groupby("ID")["pr_normal"].first()
+    assert normal["USCRN_Elgin_5_S"] < 1.6 < 3 < normal["USCRN_Selma_13_WNW"]
+    bucket = frame.groupby("ID")["bucket150"].median()
+    assert bucket["USCRN_Elgin_5_S"] < bucket["USCRN_Selma_13_WNW"]
