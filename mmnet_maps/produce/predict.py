@@ -305,7 +305,7 @@ def _scheduler(request: Request) -> Iterator[str]:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=scratch,
         ) as cluster,
     ):
