@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.prepare.features import nearest_release
+from mmnet_maps.packing import Packing
+from mmnet_maps.prepare.features import is_reflectance, nearest_release
 from mmnet_maps.prepare.gap_fill import gap_fill
 from mmnet_maps.produce.lines import LineFill
 from mmnet_maps.produce.tile_inputs import Layer, TileInputs
@@ -84,9 +85,12 @@ class CoarseGroup:
         cells = inputs.layers[self.names[0]].stored.shape[1]
         self.values = np.empty((len(days), len(variables), cells), dtype=np.float32)
         self.old = np.zeros((len(days), cells), dtype=np.uint16)
+        stored = np.stack([inputs.layers[name].stored for name in self.names])
+        screened = _outliers(stored, inputs.layers[self.names[0]].packing, variables)
         for row, variable in enumerate(variables):
             layer = inputs.layers[variable.name]
             decoded = layer.packing.decode(layer.stored)
+            decoded[screened] = np.nan
             filled = gap_fill(layer.days, decoded, days, variable.fill, variable.max_gap)
             self.values[:, row] = filled.values
             if variable.max_age is not None:
@@ -119,6 +123,7 @@ class LineGroup:
         self._inputs, self._days, self._first = inputs, days, variables[0]
         layer = inputs.layers[self.names[0]]
         self._source, self._rows = layer.source, slice(0, layer.days.size)
+        self._variables = tuple(variables)
         if self._first.max_gap is not None:
             # No value rests on an observation further away than this.
             reach = self._first.max_gap
@@ -134,6 +139,9 @@ class LineGroup:
         layers = [self._inputs.layers[name] for name in self.names]
         stored = np.stack([layer.stored[self._rows, chosen] for layer in layers])
         observed, packing, variable = layers[0].days[self._rows], layers[0].packing, self._first
+        screened = _outliers(stored, packing, self._variables)
+        if screened.any():
+            stored[:, screened] = packing.encode(np.array([np.nan]))[0]
         first = int(self._days[0])
         fill = LineFill(observed, stored, packing, first, variable.fill, variable.max_gap, variable.max_age)
         return _LineBlock(fill, self._days, age_flag(self._source))
@@ -149,6 +157,31 @@ class _LineBlock:
         old = self.fill.fill(int(self.days[place]), raw)
         if old is not None:
             quality |= old.astype(np.uint16) * self.flag
+
+
+def _outliers(stored: NDArray[Any], packing: Packing, variables: Sequence[Variable]) -> NDArray[np.bool_]:
+    """Observations with a reflectance outside its range: all bands of that pixel and day are unusable.
+
+    The same rule as for stations (`prepare.station_days.screen_reflectance`).
+
+    Parameters
+    ----------
+    stored : ndarray, shape (bands, s, n)
+    packing : Packing
+    variables : sequence of Variable
+        Of the bands.
+
+    Returns
+    -------
+    ndarray of bool, shape (s, n)
+    """
+    bad = np.zeros(stored.shape[1:], dtype=np.bool_)
+    for band, variable in zip(stored, variables, strict=True):
+        if is_reflectance(variable):
+            with np.errstate(invalid="ignore"):
+                values = packing.decode(band)
+                bad |= (values < variable.valid_range[0]) | (values > variable.valid_range[1])
+    return bad
 
 
 def dynamic_groups(

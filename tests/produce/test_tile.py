@@ -252,6 +252,26 @@ def test_a_smaller_catalogue_and_the_cyclic_encoding_map_too() -> None:
         np.testing.assert_allclose(result.prediction[:, pixel], expected, rtol=0, atol=1e-5)
 
 
+def test_one_impossible_reflectance_makes_all_bands_of_that_observation_missing() -> None:
+    engine, inputs, _ = _mapped("mmnet")
+    bands = [n for n in engine.catalogue.required if engine.catalogue[n].source == "hls"]
+    red = inputs.layers["Red"]
+    scene, chosen = len(red.days) // 2, slice(100, 400)
+    too_bright, gone = dict(inputs.layers), dict(inputs.layers)
+    for name in bands:
+        layer = inputs.layers[name]
+        stored = layer.stored.copy()
+        stored[scene, chosen] = layer.packing.missing
+        gone[name] = replace(layer, stored=stored)
+    stored = red.stored.copy()
+    stored[scene, chosen] = red.packing.encode(np.array([1.2]))[0]
+    too_bright["Red"] = replace(red, stored=stored)
+    screened = predict_tile(engine, replace(inputs, layers=too_bright), DAYS)
+    expected = predict_tile(engine, replace(inputs, layers=gone), DAYS)
+    np.testing.assert_array_equal(screened.soil_moisture, expected.soil_moisture)
+    np.testing.assert_array_equal(screened.quality, expected.quality)
+
+
 def test_days_with_a_hole_and_a_missing_layer_are_refused() -> None:
     engine, inputs, _ = _mapped("mmnet")
     with pytest.raises(ValueError, match="consecutive"):
