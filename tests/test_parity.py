@@ -1,9 +1,8 @@
 """The two paths against each other: a pixel through the station table and through the map.
 
 Every validation station of a small simulated region (for the other models a few) is taken through its raw
-exports, which hold the stored
-values of its pixel and cells, and through the cube at that pixel. Features must be the same bits, the
-prediction the same to 1e-5.
+exports, which hold the stored values of its pixel and cells, and through the cube at that pixel. Features
+must be the same bits, the prediction the same to 1e-5.
 """
 
 from __future__ import annotations
