@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 from torch import nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.bundle_weights import pack, unpack
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
-from mmnet_maps.learn.model_input import ModelInput, model_arrays
-from mmnet_maps.learn.models.baselines import BASELINES, Baseline, load_baseline
-from mmnet_maps.learn.models.networks import NETWORKS, build_network
+from mmnet_maps.learn.model_input import ModelInput, flat_matrix, model_arrays
+from mmnet_maps.learn.models.baselines import BASELINES, Baseline
+from mmnet_maps.learn.models.networks import NETWORKS, Readout
+from mmnet_maps.learn.models.target import TARGETS, Target, estimated
 from mmnet_maps.prepare.features import Scaler
 
-__all__ = ["FORMAT", "Bundle", "load_bundle", "save_bundle"]
+__all__ = ["FORMAT", "Bundle", "load_bundle", "mean_of", "save_bundle"]
 
 #: Version of the folder's layout; another one is refused.
 FORMAT = 1
@@ -50,9 +49,9 @@ class Bundle:
     scaler : Scaler
         Of the training rows; the MLP's holds the columns of `Catalogue.mlp_features` as its snapshot.
     network : torch.nn.Module, optional
-        In evaluation mode; None for a baseline.
+        In evaluation mode; None for a baseline. The first of the `members`.
     baseline : Baseline, optional
-        None for a network.
+        None for networks alone. Beside networks it makes the bundle a blend: the mean of both.
     interval : IntervalTable, optional
         ``interval(predicted) -> (lower, upper)``; None where nothing was held out (imported checkpoints).
     envelope : Envelope, optional
@@ -61,6 +60,14 @@ class Bundle:
         What the card says beside that: recipe, training, provenance, all of it plain JSON values.
     digest : str
         SHA-256 of the stored contents; empty before the bundle was saved.
+    others : tuple of torch.nn.Module
+        The further networks of an ensemble.
+    target : {"identity", "sqrt"}
+        What the networks give: soil moisture, or its square root. A baseline gives soil moisture.
+    readout : {"mean", "last"}
+        What of the encoded series the networks take on.
+    network_interval : IntervalTable, optional
+        Of a blend: the interval of its networks alone.
     """
 
     kind: str
@@ -72,6 +79,36 @@ class Bundle:
     envelope: Envelope | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
+    others: tuple[nn.Module, ...] = ()
+    target: Target = "identity"
+    readout: Readout = "mean"
+    network_interval: IntervalTable | None = None
+
+    @property
+    def members(self) -> tuple[nn.Module, ...]:
+        """Every network, the mean of whose estimates counts; none for a baseline."""
+        return () if self.network is None else (self.network, *self.others)
+
+    @property
+    def trees(self) -> str | None:
+        """Kind of the baseline that a blend joins with its networks; None if it is no blend."""
+        return "xgboost" if self.network is not None and self.baseline is not None else None
+
+    def networks_alone(self) -> Bundle:
+        """A blend without its trees, with the intervals of what is left: what maps can be made with.
+
+        Raises
+        ------
+        InputError
+            The bundle holds no network.
+        """
+        if self.network is None:
+            raise InputError(f"the bundle holds a {self.kind} and no network")
+        if self.baseline is None:
+            return self
+        facts = {**self.facts, "blend": "the trees of this blend were left out"}
+        interval = self.network_interval
+        return replace(self, baseline=None, interval=interval, network_interval=None, facts=facts, digest="")
 
     def predict(self, inputs: ModelInput, batch: int = 4096) -> NDArray[np.float32]:
         """Estimate soil moisture.
@@ -99,17 +136,19 @@ class Bundle:
             part = inputs.rows(slice(start, start + batch))
             usable = np.flatnonzero(part.complete)
             if usable.size:
-                arrays = model_arrays(self.kind, part.rows(usable), self.catalogue, self.scaler)
-                out[start + usable] = self._evaluate(arrays)
+                out[start + usable] = self._evaluate(part.rows(usable))
         return out
 
-    def _evaluate(self, arrays: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
+    def _evaluate(self, part: ModelInput) -> NDArray[np.float32]:
+        arrays = model_arrays(self.kind, part, self.catalogue, self.scaler)
         if self.network is None:
             assert self.baseline is not None
             return self.baseline.predict(arrays[0])
-        with torch.inference_mode():
-            found: NDArray[np.float32] = self.network(*map(torch.from_numpy, arrays))[:, 0].numpy()
-        return found
+        found = mean_of([estimated(_run(network, arrays), self.target) for network in self.members])
+        if self.baseline is None:
+            return found
+        flat = arrays[0] if len(arrays) == 1 else flat_matrix(ModelInput(arrays[0], arrays[1]))
+        return mean_of([found, self.baseline.predict(flat)])
 
     @property
     def card(self) -> dict[str, Any]:
@@ -123,16 +162,29 @@ class Bundle:
             "scaler": scaler,
             "interval": self.interval.to_json() if self.interval else None,
             "envelope": self.envelope.to_json() if self.envelope else None,
+            "members": len(self.members),
+            "target": self.target,
+            "readout": self.readout,
+            "trees": self.trees,
+            "network_interval": self.network_interval.to_json() if self.network_interval else None,
             "facts": self.facts,
         }
 
-    def _weights(self) -> bytes:
-        if self.network is not None:
-            arrays = {name: value.numpy() for name, value in self.network.state_dict().items()}
-        else:
-            assert self.baseline is not None
-            arrays = self.baseline.arrays()
-        return save_arrays({name: np.array(array, order="C") for name, array in arrays.items()})
+
+def _run(network: nn.Module, arrays: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        found: NDArray[np.float32] = network(*map(torch.from_numpy, arrays))[:, 0].numpy()
+    return found
+
+
+def mean_of(estimates: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean of estimates of one shape, summed in their order in float32, as maps do it too."""
+    total = estimates[0].copy()
+    for more in estimates[1:]:
+        total += more
+    if len(estimates) > 1:
+        total *= np.float32(1 / len(estimates))
+    return total
 
 
 def _digest(card: Mapping[str, Any], weights: bytes) -> str:
@@ -155,7 +207,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     """
     folder = Path(folder)
     _refuse_other_content(folder)
-    weights, card = bundle._weights(), bundle.card
+    weights, card = pack(bundle.members, bundle.baseline), bundle.card
     digest = _digest(card, weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -200,6 +252,7 @@ def load_bundle(folder: Path) -> Bundle:
         interval = IntervalTable.from_json(card["interval"]) if card["interval"] else None
         envelope = Envelope.from_json(card["envelope"]) if card["envelope"] else None
         kind, facts, fingerprint = card["kind"], card["facts"], card["fingerprint"]
+        alone = card.get("network_interval")
     except KeyError as error:
         raise InputError(f"{folder / CARD}: key {error} is missing") from None
     if catalogue.fingerprint != fingerprint:
@@ -207,8 +260,40 @@ def load_bundle(folder: Path) -> Bundle:
             f"{folder / CARD}: the catalogue has the fingerprint {catalogue.fingerprint}, "
             f"the card says {fingerprint}"
         )
-    network, baseline = _read_model(kind, catalogue, weights, folder / WEIGHTS)
-    return Bundle(kind, catalogue, scaler, network, baseline, interval, envelope, facts, digest)
+    members, target, readout = _shape(kind, card, folder)
+    networks, baseline = unpack(
+        weights, catalogue, kind, members, card.get("trees"), readout, str(folder / WEIGHTS)
+    )
+    return Bundle(
+        kind,
+        catalogue,
+        scaler,
+        networks[0] if networks else None,
+        baseline,
+        interval,
+        envelope,
+        facts,
+        digest,
+        networks[1:],
+        target,
+        readout,
+        IntervalTable.from_json(alone) if alone else None,
+    )
+
+
+def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Target, Readout]:
+    """Number of networks, what they give and what they read out; cards of older bundles do not say."""
+    if kind not in (*NETWORKS, *BASELINES):
+        known = ", ".join((*NETWORKS, *BASELINES))
+        raise InputError(f"{folder}: model kind {kind} is not known; known are {known}")
+    members = card.get("members", int(kind in NETWORKS))
+    target, readout = card.get("target", "identity"), card.get("readout", "mean")
+    if (members > 0) != (kind in NETWORKS) or target not in TARGETS or readout not in ("mean", "last"):
+        raise InputError(
+            f"{folder / CARD}: {members} networks of {kind} with target {target} and readout {readout} "
+            "are not known"
+        )
+    return members, target, readout
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -223,64 +308,3 @@ def _read_card(folder: Path) -> dict[str, Any]:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise InputError(f"{path}: bundle format {found!r}; this version reads format {FORMAT}")
     return card
-
-
-def _read_model(
-    kind: str, catalogue: Catalogue, weights: bytes, path: Path
-) -> tuple[nn.Module | None, Baseline | None]:
-    try:
-        arrays = load_arrays(weights)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from None
-    if kind in BASELINES:
-        return None, load_baseline(kind, arrays)
-    if kind not in NETWORKS:
-        known = ", ".join((*NETWORKS, *BASELINES))
-        raise InputError(f"{path.parent}: model kind {kind} is not known; known are {known}")
-    return network_from_arrays(kind, catalogue, arrays, str(path)), None
-
-
-def network_from_arrays(
-    kind: str, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], where: str
-) -> nn.Module:
-    """A network in evaluation mode with these weights.
-
-    Parameters
-    ----------
-    kind : str
-        One of `NETWORKS`.
-    catalogue : Catalogue
-        Gives the widths.
-    arrays : mapping of str to ndarray
-        State dict by name.
-    where : str
-        What to call the weights in errors.
-
-    Raises
-    ------
-    InputError
-        A name is missing, unknown or of another shape, or a value is not finite; the message names it.
-    """
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(kind, catalogue)
-    expected = network.state_dict()
-    for name, found in _differences(expected, arrays):
-        raise InputError(f"{where}: {name}: {found} ({kind} of {len(catalogue.snapshot)} snapshot features)")
-    state = {name: torch.from_numpy(np.array(arrays[name])).to(expected[name].dtype) for name in expected}
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
-
-
-def _differences(
-    expected: Mapping[str, torch.Tensor], arrays: Mapping[str, NDArray[Any]]
-) -> Iterator[tuple[str, str]]:
-    for name, tensor in expected.items():
-        if name not in arrays:
-            yield name, f"missing, expected with shape {tuple(tensor.shape)}"
-        elif arrays[name].shape != tuple(tensor.shape):
-            yield name, f"has shape {arrays[name].shape}, expected {tuple(tensor.shape)}"
-        elif not np.isfinite(arrays[name]).all():
-            yield name, "holds values that are not finite"
-    for name in arrays:
-        if name not in expected:
-            yield name, "unknown to this network"

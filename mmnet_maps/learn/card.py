@@ -18,6 +18,7 @@ def card_text(bundle: Bundle) -> str:
 def _lines(bundle: Bundle) -> Iterator[str]:
     catalogue, facts = bundle.catalogue, bundle.facts
     yield f"model: {bundle.kind}, recipe {facts.get('recipe', 'unknown')}, digest {bundle.digest[:12]}"
+    yield from _models(bundle)
     yield f"catalogue: {catalogue.fingerprint}, encoding {catalogue.encoding}"
     yield f"snapshot ({len(catalogue.snapshot)}): {' '.join(catalogue.snapshot)}"
     lags = " ".join(map(str, catalogue.lags))
@@ -36,6 +37,15 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield "range of the training inputs: " + ("unknown" if bundle.envelope is None else "known")
     origin = {**facts.get("provenance", {}), **facts.get("imported", {})}
     yield "provenance: " + ", ".join(f"{name} {value}" for name, value in origin.items() if value)
+
+
+def _models(bundle: Bundle) -> Iterator[str]:
+    if len(bundle.members) > 1:
+        yield f"ensemble: the mean of {len(bundle.members)} networks"
+    if bundle.trees:
+        yield f"blend: the mean of the networks and {bundle.trees} trees; maps are made of the networks alone"
+    if bundle.target != "identity":
+        yield f"the networks give the {bundle.target} of soil moisture; estimates are turned back"
 
 
 def _training(training: dict[str, Any] | None) -> Iterator[str]:

@@ -77,7 +77,8 @@ class _Job:
 
 
 def _job(fold: Fold, out: Path, config: ExperimentConfig, catalogue: Catalogue, digest: str) -> _Job:
-    settings = config.model_dump(mode="json", exclude={"workers", "target"})
+    unused = {"workers", "target"} | ({"modern"} if config.recipe == "published" else set())
+    settings = config.model_dump(mode="json", exclude=unused)
     meaning = json.dumps([settings, catalogue.fingerprint, digest, fold.name], sort_keys=True)
     key = hashlib.sha256(meaning.encode()).hexdigest()
     return _Job(fold, out / fold.name, key, config, catalogue, digest)
@@ -135,7 +136,8 @@ def _settled(config: ExperimentConfig) -> ExperimentConfig:
     if config.experiment not in EXPERIMENTS:
         raise InputError(f"experiment {config.experiment} is not known; known are {', '.join(EXPERIMENTS)}")
     how = config.validation or DEFAULT_VALIDATION[config.experiment]
-    return config.model_copy(update={"validation": how})
+    modern = config.modern.settled(config.experiment == "on-site")
+    return config.model_copy(update={"validation": how, "modern": modern})
 
 
 def _say_what_is_left_out(frame: pd.DataFrame, folds: list[Fold]) -> None:

@@ -18,7 +18,8 @@ from torch import nn
 
 from mmnet_maps.catalogue import Catalogue, Encoding, published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.bundle import Bundle, network_from_arrays
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.bundle_weights import network_from_arrays
 from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.prepare.features import Scaler
 

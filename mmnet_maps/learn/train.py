@@ -1,4 +1,4 @@
-"""Training as published: Adam, early stopping on held-back rows, the best weights kept.
+"""Training: the published way here (Adam, early stopping, the best weights kept), the modern one in `modern`.
 
 Rows live as tensors; a batch is one `index_select`. The penalty of the published loss,
 (MSE + c * sum of squares of the 2-D parameters / rows) / 2, has the gradient c * w / rows, which is what
@@ -11,78 +11,33 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from mmnet_maps import __version__
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.config import Config
 from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.intervals import NOMINAL, Envelope, IntervalTable
-from mmnet_maps.learn.model_input import fit_scaler, model_arrays
-from mmnet_maps.learn.models.baselines import BASELINES, BaselineConfig, fit_baseline
+from mmnet_maps.learn.intervals import Envelope, IntervalTable
+from mmnet_maps.learn.model_input import ModelInput, fit_scaler, flat_matrix, model_arrays
+from mmnet_maps.learn.models.baselines import BASELINES, Baseline, fit_baseline
 from mmnet_maps.learn.models.networks import build_network
-from mmnet_maps.learn.rows import TrainingRows, Validation, hold_back
+from mmnet_maps.learn.modern import Task, train_modern
+from mmnet_maps.learn.rows import TrainingRows, hold_back
+from mmnet_maps.learn.settings import TrainConfig
+from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.progress import say, steps
 
 __all__ = ["Batches", "Fitted", "TrainConfig", "fit", "make_optimizer", "threads", "train_epoch"]
 
 _EVALUATION_BATCH = 4096
-
-
-class TrainConfig(Config):
-    """Settings of one training.
-
-    Attributes
-    ----------
-    recipe : {"published"}
-        Which set of choices the rest completes.
-    epochs, patience : int
-        Most epochs; epochs without a better validation loss after which it stops.
-    every : int
-        Train on one day in so many of each station; 1 takes them all, as published.
-    batch : int
-        Rows a step; the last short batch is dropped.
-    learning_rate, weight_penalty, dropout : float
-        Of Adam; c of the loss; p of the noise layers.
-    validation : {"random_rows", "stations", "blocks"}, optional
-        What is held back for early stopping and intervals; None for the default of the experiment.
-    validation_share, block_days : float, int
-        Share held back; length of a block.
-    coverage : float
-        Nominal coverage of the intervals.
-    seed : int
-    threads : int
-        Threads of a training; another number may give other rounding. Two gain a third on an idle machine and
-        lose far more on a busy one, where every small step waits for the slower of them.
-    baseline : BaselineConfig
-        Settings of ridge, forest and XGBoost.
-    """
-
-    recipe: Literal["published"] = "published"
-    epochs: int = Field(100, ge=1)
-    patience: int = Field(10, ge=1)
-    every: int = Field(1, ge=1)
-    batch: int = Field(512, ge=2)
-    learning_rate: float = Field(0.01, gt=0)
-    weight_penalty: float = Field(1e-4, ge=0)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    validation: Validation | None = None
-    validation_share: float = Field(0.1, gt=0, lt=1)
-    block_days: int = Field(60, ge=1)
-    coverage: float = Field(NOMINAL, gt=0, lt=1)
-    seed: int = 1
-    threads: int = Field(1, ge=1)
-    baseline: BaselineConfig = BaselineConfig()
 
 
 @dataclass(frozen=True)
@@ -123,7 +78,7 @@ class Fitted:
     bundle : Bundle
         With intervals calibrated on the validation rows; not saved yet.
     log : DataFrame
-        A row an epoch: epoch, train_loss, validation_loss, best; empty for a baseline.
+        A row an epoch of the first network: epoch, train_loss, validation_loss, best; empty for a baseline.
     """
 
     bundle: Bundle
@@ -194,27 +149,62 @@ def fit(
         "validation_rows": int(held.sum()),
         "config": config.model_dump(mode="json", include=set(TrainConfig.model_fields)),
     }
-    log = pd.DataFrame()
-    if kind in BASELINES:
-        target = rows.target.astype(np.float64)
-        watched = arrays[0][held], target[held]
-        model = fit_baseline(kind, arrays[0][~held], target[~held], watched, config.baseline, config.seed)
-        bundle = Bundle(kind, catalogue, scaler, baseline=model)
-    else:
-        network, log = _train_network(kind, Batches.of(arrays, rows.target), held, catalogue, config, name)
-        best = log[log["best"]].iloc[-1]
-        learned |= {"epochs": len(log), "best_epoch": int(best["epoch"])}
-        learned["best_validation_loss"] = float(best["validation_loss"])
-        bundle = Bundle(kind, catalogue, scaler, network=network)
-    validation = rows.take(held)
+    task = Task(arrays, rows.target, rows.station, held)
     with threads(config.threads):
-        predicted = bundle.predict(validation.inputs)
-    interval = IntervalTable.calibrate(validation.target, predicted, validation.station, config.coverage)
+        bundle, log = _train_all(kind, task, catalogue, scaler, config, name)
+        validation = rows.take(held)
+        interval = _interval(bundle, validation, config)
+        alone = _interval(bundle.networks_alone(), validation, config) if bundle.trees else None
+    if kind not in BASELINES:
+        best = log[log["best"]].iloc[-1]
+        facts_of_epochs = {"epochs": len(log), "best_epoch": int(best["epoch"])}
+        learned |= {**facts_of_epochs, "best_validation_loss": float(best["validation_loss"])}
     card = {"recipe": config.recipe, "training": learned, "provenance": _provenance(), **(facts or {})}
-    done = Bundle(
-        kind, catalogue, scaler, bundle.network, bundle.baseline, interval, Envelope.fit(rows.inputs), card
-    )
+    envelope = Envelope.fit(rows.inputs)
+    done = replace(bundle, interval=interval, network_interval=alone, envelope=envelope, facts=card)
     return Fitted(done, log)
+
+
+def _interval(bundle: Bundle, validation: TrainingRows, config: TrainConfig) -> IntervalTable | None:
+    predicted = bundle.predict(validation.inputs)
+    return IntervalTable.calibrate(validation.target, predicted, validation.station, config.coverage)
+
+
+def _train_all(
+    kind: str, task: Task, catalogue: Catalogue, scaler: Scaler, config: TrainConfig, name: str
+) -> tuple[Bundle, pd.DataFrame]:
+    """Networks, trees or both, and the log of the first network."""
+    if kind in BASELINES:
+        if config.blend or config.members > 1:
+            raise InputError(f"{name}: blend= and members= are settings of networks, the model is {kind}")
+        model = _fit_baseline(kind, task, config)
+        return Bundle(kind, catalogue, scaler, baseline=model), pd.DataFrame()
+    networks, logs = [], []
+    for member in range(config.members):
+        # Apart far enough that the members of one seed are not those of the next.
+        seeded = config.model_copy(update={"seed": config.seed + 1000 * member})
+        called = name if config.members == 1 else f"{name}, member {member + 1} of {config.members}"
+        if config.recipe == "modern":
+            network, log = train_modern(kind, task, catalogue, config.modern, seeded.seed, called)
+        else:
+            network, log = _train_network(kind, task, catalogue, seeded, called)
+        networks.append(network)
+        logs.append(log)
+    trees = _fit_baseline("xgboost", task, config) if config.blend else None
+    bundle = Bundle(kind, catalogue, scaler, networks[0], trees, others=tuple(networks[1:]))
+    if config.recipe == "modern":
+        settled = config.modern.settled(known=False)
+        assert settled.readout is not None
+        bundle = replace(bundle, target=settled.target, readout=settled.readout)
+    return bundle, logs[0]
+
+
+def _fit_baseline(kind: str, task: Task, config: TrainConfig) -> Baseline:
+    first, *rest = task.arrays
+    columns = flat_matrix(ModelInput(first, rest[0])) if rest else first
+    target, held = task.moisture.astype(np.float64), task.held
+    watched = columns[held], target[held]
+    return fit_baseline(kind, columns[~held], target[~held], watched, config.baseline, config.seed)
 
 
 def _provenance() -> dict[str, str]:
@@ -222,21 +212,17 @@ def _provenance() -> dict[str, str]:
 
 
 def _train_network(
-    kind: str,
-    batches: Batches,
-    held: NDArray[np.bool_],
-    catalogue: Catalogue,
-    config: TrainConfig,
-    name: str,
+    kind: str, task: Task, catalogue: Catalogue, config: TrainConfig, name: str
 ) -> tuple[nn.Module, pd.DataFrame]:
-    train = batches.take(torch.from_numpy(np.flatnonzero(~held)))
-    watched = batches.take(torch.from_numpy(np.flatnonzero(held)))
+    batches = Batches.of(task.arrays, task.moisture)
+    train = batches.take(torch.from_numpy(np.flatnonzero(~task.held)))
+    watched = batches.take(torch.from_numpy(np.flatnonzero(task.held)))
     if len(train) < config.batch:
         raise InputError(
             f"{len(train)} rows to train on ({len(watched)} more are held back for validation) "
             f"are fewer than one batch of {config.batch}; set batch="
         )
-    with threads(config.threads), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(kind, catalogue, config.dropout)
         log = _run_epochs(network, train, watched, config, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,20 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.training_pass import encoder_layer, noise_factor, rectify
 
-__all__ = ["MLP", "NETWORKS", "GaussianDropout", "MMNet", "Transformer", "build_network", "position_code"]
+__all__ = [
+    "MLP",
+    "NETWORKS",
+    "GaussianDropout",
+    "MMNet",
+    "Readout",
+    "Transformer",
+    "build_network",
+    "position_code",
+    "reset_to_defaults",
+]
+
+#: What the temporal encoder gives on: the mean over the steps of the series, or its last step.
+Readout = Literal["mean", "last"]
 
 #: Width of the embedding of a snapshot, of a day and of a series.
 WIDTH = 128
@@ -112,9 +126,10 @@ class _PositionCode(nn.Module):
 class _Temporal(nn.Module):
     """What MMNet and the Transformer share: a series of days becomes one vector a row."""
 
-    def __init__(self, width: int, steps: int, dropout: float) -> None:
+    def __init__(self, width: int, steps: int, dropout: float, readout: Readout) -> None:
         super().__init__()
         widths = (width, 32, 64, WIDTH)
+        self.readout = readout
         self.dropout = dropout
         self.encoder_d = nn.Sequential(*(_DayBlock(a, b, dropout) for a, b in itertools.pairwise(widths)))
         self.inlayernorm = nn.LayerNorm(WIDTH)
@@ -129,7 +144,8 @@ class _Temporal(nn.Module):
         rows, steps, width = days.shape
         flat = self.encoder_d(days.reshape(rows * steps, width))
         coded = self.position_enc(self.inlayernorm(flat).view(rows, steps, WIDTH))
-        return self._attend(coded).mean(dim=1)
+        encoded = self._attend(coded)
+        return encoded[:, -1] if self.readout == "last" else encoded.mean(dim=1)
 
     def _attend(self, coded: Tensor) -> Tensor:
         if not self.training:
@@ -159,12 +175,19 @@ class MMNet(_Temporal):
         Days of the series (11).
     dropout : float
         p of every noise layer.
+    readout : {"mean", "last"}
+        What of the encoded series goes on: the mean over its steps, or the last one.
     """
 
     def __init__(
-        self, snapshot_width: int = 28, series_width: int = 8, steps: int = 11, dropout: float = 0.2
+        self,
+        snapshot_width: int = 28,
+        series_width: int = 8,
+        steps: int = 11,
+        dropout: float = 0.2,
+        readout: Readout = "mean",
     ) -> None:
-        super().__init__(series_width, steps, dropout)
+        super().__init__(series_width, steps, dropout, readout)
         self.encoder_s = _Blocks((snapshot_width, 32, 64, WIDTH), dropout)
         self.fusion = _Blocks((2 * WIDTH, WIDTH), dropout)
         self.decoder = _head(dropout)
@@ -194,9 +217,14 @@ class Transformer(_Temporal):
     """Baseline: the snapshot is repeated before the series values of each day."""
 
     def __init__(
-        self, snapshot_width: int = 28, series_width: int = 8, steps: int = 11, dropout: float = 0.2
+        self,
+        snapshot_width: int = 28,
+        series_width: int = 8,
+        steps: int = 11,
+        dropout: float = 0.2,
+        readout: Readout = "mean",
     ) -> None:
-        super().__init__(snapshot_width + series_width, steps, dropout)
+        super().__init__(snapshot_width + series_width, steps, dropout, readout)
         self.decoder = _head(dropout)
         self.apply(_initialise)
 
@@ -232,24 +260,36 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def reset_to_defaults(network: nn.Module) -> nn.Module:
+    """Initialise the linear layers and BatchNorms as torch does by default instead of as published."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            module.reset_parameters()
+    return network
+
+
 #: The networks by the name that the command line uses.
 NETWORKS = ("mmnet", "transformer", "mlp")
 
 
-def build_network(kind: str, catalogue: Catalogue, dropout: float = 0.2) -> nn.Module:
+def build_network(
+    kind: str, catalogue: Catalogue, dropout: float = 0.2, readout: Readout = "mean"
+) -> nn.Module:
     """A freshly initialised network of that kind, as wide as the catalogue.
+
+    `readout` is that of MMNet and the Transformer; the MLP has no series to read out.
 
     Raises
     ------
     InputError
         There is no network of that name.
     """
-    widths = (len(catalogue.snapshot), len(catalogue.series), len(catalogue.lags), dropout)
+    widths = len(catalogue.snapshot), len(catalogue.series), len(catalogue.lags)
     match kind:
         case "mmnet":
-            return MMNet(*widths)
+            return MMNet(*widths, dropout, readout)
         case "transformer":
-            return Transformer(*widths)
+            return Transformer(*widths, dropout, readout)
         case "mlp":
             return MLP(len(catalogue.mlp_features), dropout)
     raise InputError(f"there is no network {kind}; known are {', '.join(NETWORKS)}")
