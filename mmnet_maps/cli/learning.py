@@ -1,13 +1,14 @@
-"""Commands that train, score and show models."""
+"""Commands that train, import and show models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.cli.score_lines import score_lines
 
 __all__ = ["register"]
 
@@ -17,7 +18,6 @@ bundle_app = typer.Typer(name="bundle", help="Trained models as folders.", no_ar
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(train)
-    app.command()(evaluate)
     app.add_typer(bundle_app)
 
 
@@ -46,28 +46,7 @@ def train(
     chosen = ExperimentConfig.load(config, [*(settings or []), *overrides])
     frame, catalogue = read_table(table)
     summary = run_experiment(frame, catalogue, chosen, out)
-    show({"run": str(out), **summary}, as_json, f"{out}: {_score_lines(summary)}")
-
-
-def evaluate(
-    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Table with ID, Date, y_test, y_pred.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Write the scores to this JSON file too.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Score any table of predictions."""
-    import json
-
-    from mmnet_maps.errors import InputError
-    from mmnet_maps.learn.evaluate import evaluate_table, read_predictions
-
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {out.parent} does not exist")
-    summary = evaluate_table(read_predictions(csv), str(csv))
-    if out is not None:
-        half = out.with_name(f".{out.name}.part")
-        half.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        half.replace(out)
-    show(summary, as_json, _score_lines(summary))
+    show({"run": str(out), **summary}, as_json, f"{out}: {score_lines(summary)}")
 
 
 @bundle_app.command("import")
@@ -101,24 +80,3 @@ def show_bundle(
 
     found = load_bundle(bundle)
     show({**found.card, "digest": found.digest}, as_json, card_text(found))
-
-
-def _score_lines(summary: dict[str, Any]) -> str:
-    """Overall scores and the medians over stations, a line each; then the baselines."""
-    lines = [_line(f"all {summary['overall']['n']} rows", summary["overall"])]
-    stations = summary["stations"]
-    lines.append(_line(f"median of {stations['count']} stations", stations["median"]))
-    for name, found in summary.get("folds", {}).items():
-        lines.append(_line(f"fold {name}", found))
-    for name, found in summary.get("baselines", {}).items():
-        lines.append(_line(f"{name} itself, median of stations", found["stations"]["median"]))
-    return "\n".join(lines)
-
-
-def _line(title: str, found: dict[str, Any]) -> str:
-    shown = (f"{name} {_number(found[name])}" for name in ("corr", "rmse", "bias", "ubrmse"))
-    return f"{title}: " + ", ".join(shown)
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

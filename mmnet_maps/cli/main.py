@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mmnet_maps.cli import cube, demo, earthengine, learning, predicting, products, stations
+from mmnet_maps.cli import cube, demo, earthengine, learning, predicting, products, stations, studying
 
 app = typer.Typer(
     name="mmnet-maps",
@@ -13,5 +13,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, stations, learning, cube, earthengine, predicting, products):
+for module in (demo, stations, learning, studying, cube, earthengine, predicting, products):
     module.register(app)

@@ -19,7 +19,7 @@ from mmnet_maps.progress import steps
 from mmnet_maps.show.figures import scatter_figure, series_figure, share_figure
 from mmnet_maps.show.maps import quicklook_figure
 from mmnet_maps.show.page import SCORE_NAMES, facts, figure, note, section, table
-from mmnet_maps.show.run_report import read_scores
+from mmnet_maps.show.run_folder import read_scores
 
 __all__ = ["Summary", "product_body", "summarise"]
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmnet_maps.errors import InputError
 from mmnet_maps.learn.evaluate import station_scores
 from mmnet_maps.show.figures import box_figure, scatter_figure
 from mmnet_maps.show.page import SCORE_NAMES, figure, note, preformatted, section, table
+from mmnet_maps.show.run_folder import read_folds, read_scores
 
-__all__ = ["read_scores", "run_body"]
+__all__ = ["run_body"]
 
-_PREDICTIONS = "y_test_pred.csv"
-
-
-def read_scores(path: Path) -> dict[str, Any]:
-    """A ``scores.json``; `InputError` if it is not one."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable scores: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict) or "overall" not in data:
-        raise InputError(f"{path}: no overall scores; expected what `train`, `evaluate` or `validate` wrote")
-    return data
+#: Scores that are shown by group.
+_GROUP = ("corr", "rmse", "bias", "ubrmse")
 
 
 def run_body(run: Path) -> Iterator[str]:
@@ -40,10 +29,12 @@ def run_body(run: Path) -> Iterator[str]:
     """
     found = read_scores(run / "scores.json")
     yield section("Scores", [table(*_score_rows(found))])
-    stations = found.get("stations")
-    if isinstance(stations, Mapping):
-        yield section("Stations", _stations(stations))
-    folds = {place.parent.name: _predictions(place) for place in sorted(run.glob(f"*/{_PREDICTIONS}"))}
+    if isinstance(found.get("stations"), Mapping):
+        yield section("Stations", _stations(found))
+    for kind, groups in found.get("groups", {}).items():
+        if groups:
+            yield section(f"By {kind.replace('_', ' ')}", [table(*_group_rows(groups))])
+    folds = read_folds(run)
     if folds:
         rows = pd.concat(folds.values())
         drawn = scatter_figure(
@@ -68,24 +59,38 @@ def _score_rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[object]]
     return ["test rows", *(SCORE_NAMES[key] for key in keys)], rows
 
 
-def _stations(stations: Mapping[str, Any]) -> list[str]:
+def _stations(found: Mapping[str, Any]) -> list[str]:
+    """Means and medians over stations, the interval of the medians, and the medians of the anomalies."""
+    stations = found["stations"]
     keys = [key for key in SCORE_NAMES if key in stations.get("mean", {})]
-    rows = [
+    rows: list[list[object]] = [
         [what, *(stations[what].get(key) for key in keys)] for what in ("mean", "median") if what in stations
     ]
-    count = stations.get("count")
-    return [note(f"{count} stations"), table(["over stations", *(SCORE_NAMES[key] for key in keys)], rows)]
+    notes = [note(f"{stations.get('count')} stations")]
+    drawn = found.get("intervals")
+    if drawn:
+        ends = [drawn["median"].get(key) for key in keys]
+        rows.append(["median, from", *(end and end[0] for end in ends)])
+        rows.append(["median, to", *(end and end[1] for end in ends)])
+        draws = f"{drawn['resamples']:,} draws of {drawn['stations']} stations"
+        notes.append(note(f"From and to: {drawn['level']:.0%} interval, {draws}."))
+    away = found.get("anomalies")
+    if away and away["stations"]["count"]:
+        rows.append(["median, anomalies", *(away["stations"]["median"].get(key) for key in keys)])
+        count = away["stations"]["count"]
+        notes.append(note(f"Anomalies: the seasonal cycle of each station removed, {count} stations."))
+    return [table(["over stations", *(SCORE_NAMES[key] for key in keys)], rows), *notes]
 
 
-def _predictions(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype={"ID": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
-    missing = [name for name in ("ID", "y_test", "y_pred") if name not in frame.columns]
-    if missing:
-        raise InputError(f"{path}: columns {', '.join(missing)} are missing")
-    return frame
+def _group_rows(groups: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Medians over the stations of each group, with their number and that of the rows."""
+    rows: list[list[object]] = []
+    for name, entry in groups.items():
+        stations = entry["stations"]
+        rows.append(
+            [name, stations["count"], entry["overall"]["n"], *(stations["median"].get(k) for k in _GROUP)]
+        )
+    return ["median of stations", "stations", "n", *(SCORE_NAMES[key] for key in _GROUP)], rows
 
 
 def _boxes(folds: Mapping[str, pd.DataFrame]) -> Iterator[str]:

@@ -1,0 +1,57 @@
+"""The input numbers of a model, by the variable and the day that they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmnet_maps.catalogue import FEATURE_INPUTS, Catalogue
+
+__all__ = ["Column", "columns_of", "membership", "variables_of"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One input number of a model.
+
+    Attributes
+    ----------
+    variable : str
+        What it is counted under: the one-hot land cover under ``LC``, sine and cosine under their angle.
+    part : {"snapshot", "series"}
+    lag : int
+        Days back; 0 in the snapshot.
+    """
+
+    variable: str
+    part: Literal["snapshot", "series"]
+    lag: int = 0
+
+
+def columns_of(kind: str, catalogue: Catalogue) -> tuple[Column, ...]:
+    """The inputs of a model kind, in the order of `model_arrays` laid side by side."""
+    if kind == "mlp":
+        names = catalogue.mlp_features
+        return tuple(Column(_joined(n), "series" if n in catalogue.series else "snapshot") for n in names)
+    snapshot = (Column(_joined(name), "snapshot") for name in catalogue.snapshot)
+    series = (Column(name, "series", lag) for name in catalogue.series for lag in catalogue.lags)
+    return (*snapshot, *series)
+
+
+def _joined(feature: str) -> str:
+    together = feature.startswith("LC_") or feature.endswith(("_sin", "_cos"))
+    return FEATURE_INPUTS[feature][0] if together and feature in FEATURE_INPUTS else feature
+
+
+def variables_of(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The variables, each once, in the order of their first column; their lag says nothing."""
+    return tuple(Column(*key) for key in dict.fromkeys((c.variable, c.part) for c in columns))
+
+
+def membership(columns: tuple[Column, ...]) -> NDArray[np.float64]:
+    """1 where a column belongs to a variable, shape (columns, variables)."""
+    variables = [(v.variable, v.part) for v in variables_of(columns)]
+    return np.array([[float((c.variable, c.part) == v) for v in variables] for c in columns])

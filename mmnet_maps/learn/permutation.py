@@ -1,0 +1,105 @@
+"""What shuffling an input costs: permutation importance (Breiman 2001), for models of any kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.columns import Column, membership, variables_of
+from mmnet_maps.learn.model_input import ModelInput, flat_matrix
+from mmnet_maps.progress import steps
+
+__all__ = ["permutation_importance"]
+
+_REPEATS = 3
+
+
+def permutation_importance(
+    bundle: Bundle, frame: pd.DataFrame, inputs: ModelInput, columns: tuple[Column, ...], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """By how much the RMSE grows when a variable, or one day of it, is shuffled between rows.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    frame : DataFrame, n rows
+        VWC_5 of the rows.
+    inputs : ModelInput, n rows
+        Complete.
+    columns : tuple of Column
+        Of the snapshot and the flattened series.
+    seed : int
+        Every shuffling is repeated three times, and the mean taken.
+
+    Returns
+    -------
+    importance, lags : DataFrame
+        As in `explain.Explanation`; the noise is the standard error over the repeats, the share that of the
+        positive part, the direction unknown.
+
+    Raises
+    ------
+    InputError
+        There is no VWC_5 to compare with.
+    """
+    if "VWC_5" not in frame.columns or not frame["VWC_5"].notna().any():
+        raise InputError(
+            f"the importance of the inputs of a {bundle.kind} is measured against VWC_5: it is not there"
+        )
+    truth = frame["VWC_5"].to_numpy(np.float64, na_value=np.nan)
+    inputs, truth = inputs.rows(np.isfinite(truth)), truth[np.isfinite(truth)]
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(len(truth)) for _ in range(_REPEATS)]
+    flat, least = flat_matrix(inputs), _rmse(bundle, inputs, truth)
+
+    def cost(which: NDArray[np.bool_]) -> tuple[float, float]:
+        found = []
+        for order in orders:
+            shuffled = flat.copy()
+            shuffled[:, which] = flat[order][:, which]
+            found.append(_rmse(bundle, _unflat(shuffled, inputs), truth) - least)
+        return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(_REPEATS))
+
+    member, variables = membership(columns) > 0, variables_of(columns)
+    days = [k for k, column in enumerate(columns) if column.part == "series"]
+    of_variable = [member[:, k] for k in range(len(variables))]
+    of_day = [np.arange(len(columns)) == k for k in days]
+    costs = []
+    with steps("inputs shuffled", len(variables) + len(days)) as advance:
+        for which in (*of_variable, *of_day):
+            costs.append(cost(which))
+            advance()
+    values = np.array(costs)
+    whole, single = values[: len(variables)], values[len(variables) :]
+    positive = np.maximum(whole[:, 0], 0)
+    importance = pd.DataFrame(
+        {
+            "variable": [v.variable for v in variables],
+            "part": [v.part for v in variables],
+            "importance": whole[:, 0],
+            "noise": whole[:, 1],
+            "share": positive / max(float(positive.sum()), 1e-300),
+            "direction": np.nan,
+        }
+    ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    lags = pd.DataFrame(
+        {
+            "variable": [columns[k].variable for k in days],
+            "lag": [columns[k].lag for k in days],
+            "importance": single[:, 0],
+            "noise": single[:, 1],
+        }
+    )
+    return importance, lags
+
+
+def _rmse(bundle: Bundle, inputs: ModelInput, truth: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean((bundle.predict(inputs) - truth) ** 2)))
+
+
+def _unflat(flat: NDArray[np.float32], like: ModelInput) -> ModelInput:
+    p = like.snapshot.shape[1]
+    return ModelInput(flat[:, :p], flat[:, p:].reshape(like.series.shape))
