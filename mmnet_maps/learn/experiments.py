@@ -23,6 +23,7 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import CARD, Bundle, save_bundle
 from mmnet_maps.learn.evaluate import evaluate_table, scores
+from mmnet_maps.learn.groups import join_groups
 from mmnet_maps.learn.intervals import IntervalTable
 from mmnet_maps.learn.model_input import from_table
 from mmnet_maps.learn.models.baselines import BASELINES
@@ -255,7 +256,7 @@ def _record(job: _Job, bundle: Bundle) -> None:
 
 
 def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: list[Fold]) -> dict[str, Any]:
-    summary = evaluate_table(pd.concat(tables.values()), "the held-out rows")
+    summary = evaluate_table(join_groups(pd.concat(tables.values()), frame), "the held-out rows")
     summary["folds"] = {}
     for name, table in tables.items():
         found = scores(table["y_test"].to_numpy(), table["y_pred"].to_numpy(), table["ID"].to_numpy())
