@@ -112,7 +112,8 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         engine, catalogue = Engine(bundle), bundle.catalogue
         days = np.arange(18_800, 18_800 + _DAYS, dtype=np.int64)
         tile = made_up_tile(catalogue, size, size, days)
-        block = _Block(engine, bundle)
+        repeats = max(1, size * size * _DAYS // engine.block)
+        block = _Block(engine, bundle, repeats)
         one, other = torch.rand(_SQUARE, _SQUARE), torch.rand(_SQUARE, _SQUARE)
         product = torch.empty_like(one)
         cases: dict[str, Callable[[], object]] = {
@@ -123,12 +124,12 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         }
         half = None
         if bundle.kind != "transformer" and has_bfloat16():
-            half = _Block(Engine(bundle, "bfloat16"), bundle)
+            half = _Block(Engine(bundle, "bfloat16"), bundle, repeats)
             cases["bfloat16"] = half.engine_days
         found = interleaved(cases, rounds)
         difference = float(np.abs(block.plain() - block.estimate()).max())
         error = None if half is None else np.abs(half.estimate() - block.estimate())
-    published, rate = _BATCH / found["published"], _Block.repeats * engine.block / found["engine"]
+    published, rate = _BATCH / found["published"], repeats * engine.block / found["engine"]
     peak, reached = 2e-9 * _SQUARE**3 / found["matmul"], 2e-9 * engine.pixels.multiply_adds * rate
     mapped = int(tile.inside.sum()) * _DAYS / found["tile"]
     return EngineRates(
@@ -141,7 +142,7 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         roofline_fraction=reached / peak,
         tile_pixel_days_per_s=mapped,
         tile_fraction=mapped / rate,
-        bfloat16_pixels_per_s=None if half is None else _Block.repeats * engine.block / found["bfloat16"],
+        bfloat16_pixels_per_s=None if half is None else repeats * engine.block / found["bfloat16"],
         bfloat16_ratio=None if half is None else found["engine"] / found["bfloat16"],
         bfloat16_rms=None if error is None else float(np.sqrt((error**2).mean())),
         bfloat16_p999=None if error is None else float(np.quantile(error, 0.999)),
@@ -152,9 +153,9 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
 class _Block:
     """One block of made-up pixels for the plain forward pass and for the engine."""
 
-    repeats = 16
-
-    def __init__(self, engine: Engine, bundle: Bundle) -> None:
+    def __init__(self, engine: Engine, bundle: Bundle, repeats: int) -> None:
+        # As many as in the tile: of two cases of different length a busy machine favours the shorter.
+        self.repeats = repeats
         catalogue = bundle.catalogue
         self.engine, self.bundle = engine, bundle
         base = made_up_inputs(catalogue, engine.block, seed=1)

@@ -208,21 +208,26 @@ class Engine:
         elif self.bundle.kind == "transformer":
             table[target] = _padded(self._coarse, days)[rows].flatten(1)
         else:
-            assert self._day_encoder is not None
-            assert self._attention is not None
-            encoder, attention = self._day_encoder, self._attention
-            embedded = torch.empty(len(days), attention.width)
-            projected = torch.empty(len(days), 3 * attention.width)
-            for start, stop in in_batches(len(days), DAY_BATCH):
-                part = _pad(days[start:stop], DAY_BATCH)
-                found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
-                embedded[start:stop] = found[: stop - start]
-                projected[start:stop] = attention.project_days(found)[: stop - start]
-            for start, stop in in_batches(len(rows), WINDOW_BATCH):
-                chosen = _pad(rows[start:stop], WINDOW_BATCH)
-                past = attention(embedded[chosen], projected[chosen])
-                bias_rows = torch.addmm(self._coarse.bias, past, self._coarse.weight)
-                table[target[start:stop]] = bias_rows[: stop - start]
+            self._encode_windows(days, rows, target, table)
+
+    def _encode_windows(self, days: Tensor, rows: Tensor, target: Tensor, table: Tensor) -> None:
+        """MMNet's temporal encoder and its half of the fusion layer, in batches of fixed size."""
+        encoder, attention = self._day_encoder, self._attention
+        assert encoder is not None
+        assert attention is not None
+        embedded = torch.empty(len(days), attention.width)
+        projected = torch.empty(len(days), 3 * attention.width)
+        for start, stop in in_batches(len(days), DAY_BATCH):
+            part = _pad(days[start:stop], DAY_BATCH)
+            found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
+            embedded[start:stop] = found[: stop - start]
+            projected[start:stop] = attention.project_days(found)[: stop - start]
+        shape = (WINDOW_BATCH, attention.steps, -1)
+        for start, stop in in_batches(len(rows), WINDOW_BATCH):
+            chosen = _pad(rows[start:stop], WINDOW_BATCH).flatten()
+            own, seen = (x.index_select(0, chosen).view(shape) for x in (embedded, projected))
+            past = torch.addmm(self._coarse.bias, attention(own, seen), self._coarse.weight)
+            table.index_copy_(0, target[start:stop], past[: stop - start])
 
     @torch.inference_mode()
     def predict(self, workspace: Workspace, table: Tensor, count: int | None = None) -> Array:

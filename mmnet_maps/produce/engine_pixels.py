@@ -155,7 +155,7 @@ class WindowPass:
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
         for start in range(0, count, _WINDOWS):
             own = slice(start, start + _WINDOWS)
-            daily = table[buffers.series[own]].view(_WINDOWS, steps, -1)
+            daily = table.index_select(0, buffers.series[own]).view(_WINDOWS, steps, -1)
             days = self.encoder.after_first((daily + place[own, None]).view(_WINDOWS * steps, -1))
             projected = self.attention.project_days(days)
             past[own] = self.attention(days.view(_WINDOWS, steps, width), projected.view(_WINDOWS, steps, -1))

@@ -21,7 +21,7 @@ from mmnet_maps.produce.folding import Dense, fold, plain
 __all__ = ["DAY_BATCH", "WINDOW_BATCH", "Attention", "DayEncoder", "in_batches"]
 
 #: Rows of days, and of windows, computed at once.
-DAY_BATCH, WINDOW_BATCH = 1024, 64
+DAY_BATCH, WINDOW_BATCH = 256, 64
 
 
 def in_batches(count: int, size: int) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,7 +91,8 @@ class CoarseGroup:
         for row, variable in enumerate(variables):
             layer = inputs.layers[variable.name]
             decoded = layer.packing.decode(layer.stored)
-            decoded[screened] = np.nan
+            if screened is not None:
+                decoded[screened] = np.nan
             filled = gap_fill(layer.days, decoded, days, variable.fill, variable.max_gap)
             self.values[:, row] = filled.values
             if variable.max_age is not None:
@@ -116,11 +118,15 @@ class _CoarseBlock:
 
 
 class LineGroup:
-    """Variables of a source with a cell a pixel: a line in time for each pixel and variable."""
+    """Variables of a source with a cell a pixel: a line in time for each pixel and variable.
+
+    One block is open at a time: all of them use the same memory for their scenes.
+    """
 
     def __init__(self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]) -> None:
         self.names = tuple(v.name for v in variables)
         self._inputs, self._days, self._first = inputs, days, variables[0]
+        self._scenes: NDArray[Any] | None = None
         layer = inputs.layers[self.names[0]]
         self._source, self._rows = layer.source, slice(0, layer.days.size)
         self._variables = tuple(variables)
@@ -137,13 +143,19 @@ class LineGroup:
         if cells[-1] - cells[0] == len(cells) - 1 and (np.diff(cells) == 1).all():
             chosen = slice(int(cells[0]), int(cells[-1]) + 1)
         layers = [self._inputs.layers[name] for name in self.names]
-        stored = np.stack([layer.stored[self._rows, chosen] for layer in layers])
+        shape = (len(layers), self._rows.stop - self._rows.start, len(cells))
+        if self._scenes is None or self._scenes.shape != shape:
+            self._scenes = np.empty(shape, dtype=layers[0].stored.dtype)
+        for scene, layer in zip(self._scenes, layers, strict=True):
+            scene[...] = layer.stored[self._rows, chosen]
         observed, packing, variable = layers[0].days[self._rows], layers[0].packing, self._first
-        screened = _outliers(stored, packing, self._variables)
-        if screened.any():
-            stored[:, screened] = packing.encode(np.array([np.nan]))[0]
+        screened = _outliers(self._scenes, packing, self._variables)
+        if screened is not None:
+            self._scenes[:, screened] = packing.encode(np.array([np.nan]))[0]
         first = int(self._days[0])
-        fill = LineFill(observed, stored, packing, first, variable.fill, variable.max_gap, variable.max_age)
+        fill = LineFill(
+            observed, self._scenes, packing, first, variable.fill, variable.max_gap, variable.max_age
+        )
         return _LineBlock(fill, self._days, age_flag(self._source))
 
 
@@ -159,7 +171,9 @@ class _LineBlock:
             quality |= old.astype(np.uint16) * self.flag
 
 
-def _outliers(stored: NDArray[Any], packing: Packing, variables: Sequence[Variable]) -> NDArray[np.bool_]:
+def _outliers(
+    stored: NDArray[Any], packing: Packing, variables: Sequence[Variable]
+) -> NDArray[np.bool_] | None:
     """Observations with a reflectance outside its range: all bands of that pixel and day are unusable.
 
     The same rule as for stations (`prepare.station_days.screen_reflectance`).
@@ -173,15 +187,40 @@ def _outliers(stored: NDArray[Any], packing: Packing, variables: Sequence[Variab
 
     Returns
     -------
-    ndarray of bool, shape (s, n)
+    ndarray of bool, shape (s, n), or None
+        None where there is none.
     """
-    bad = np.zeros(stored.shape[1:], dtype=np.bool_)
+    bad: NDArray[np.bool_] | None = None
     for band, variable in zip(stored, variables, strict=True):
         if is_reflectance(variable):
-            with np.errstate(invalid="ignore"):
-                values = packing.decode(band)
-                bad |= (values < variable.valid_range[0]) | (values > variable.valid_range[1])
-    return bad
+            own = _outside(band, packing, variable.valid_range)
+            bad = own if bad is None else np.logical_or(bad, own, out=bad)
+    return bad if bad is not None and bad.any() else None
+
+
+def _outside(stored: NDArray[Any], packing: Packing, limits: tuple[float, float]) -> NDArray[np.bool_]:
+    """Where a decoded value leaves its range; integers are compared as they are stored."""
+    if stored.dtype.kind == "f" or packing.scale <= 0 or packing.missing is None:
+        values = packing.decode(stored)
+        outside: NDArray[np.bool_] = (values < limits[0]) | (values > limits[1])
+        return outside
+    low, high = _stored_limits(packing, limits)
+    outside = (stored < low) | (stored > high)
+    outside &= stored != stored.dtype.type(packing.missing)
+    return outside
+
+
+@lru_cache
+def _stored_limits(packing: Packing, limits: tuple[float, float]) -> tuple[int, int]:
+    """Smallest and largest stored integer whose decoded value lies within the limits."""
+    kind, bare = np.iinfo(packing.dtype), packing.model_copy(update={"missing": None})
+    found = []
+    for limit in limits:
+        guess = round((limit - packing.offset) / packing.scale)
+        near = np.clip(np.arange(guess - 2, guess + 3), kind.min, kind.max).astype(packing.dtype)
+        values = bare.decode(near)
+        found.append(near[(values >= limits[0]) & (values <= limits[1])])
+    return int(found[0].min(initial=kind.max)), int(found[1].max(initial=kind.min))
 
 
 def dynamic_groups(
