@@ -144,7 +144,7 @@ def _joined(predictions: pd.DataFrame, table: Path) -> pd.DataFrame:
     from mmnet_maps.learn.groups import join_groups
     from mmnet_maps.prepare.table_io import read_table
 
-    return join_groups(predictions, read_table(table)[0], str(table))
+    return join_groups(predictions, read_table(table)[0])
 
 
 def _paired(

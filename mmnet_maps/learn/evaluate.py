@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.anomalies import anomaly_scores
 from mmnet_maps.learn.bootstrap import intervals
-from mmnet_maps.learn.groups import group_labels, group_scores
+from mmnet_maps.learn.groups import days_of, group_labels, group_scores
 from mmnet_maps.learn.scoring import (
     METRICS,
     error_parts,
@@ -68,7 +66,9 @@ def evaluate_table(
     """
     check_predictions(frame, where)
     observed, predicted = (frame[n].to_numpy(np.float64, na_value=np.nan) for n in ("y_test", "y_pred"))
-    station, day = station_codes(frame["ID"].to_numpy())[0], _days(frame["Date"], where)
+    if not (np.isfinite(observed) & np.isfinite(predicted)).any():
+        raise InputError(f"{where}: none of its {len(frame)} rows has both y_test and y_pred")
+    station, day = station_codes(frame["ID"].to_numpy())[0], days_of(frame["Date"], where)
     groups = {
         kind: group_scores(observed, predicted, station, label, resamples, seed)
         for kind, label in group_labels(frame, day).items()
@@ -83,7 +83,7 @@ def evaluate_table(
 
 
 def check_predictions(frame: pd.DataFrame, where: str) -> None:
-    """Raise `InputError` unless the table has ID, Date and numbers to compare in y_test and y_pred."""
+    """Raise `InputError` unless the table has ID and Date, and numbers in y_test and y_pred."""
     missing = [name for name in _COLUMNS if name not in frame.columns]
     if missing:
         raise InputError(
@@ -92,8 +92,6 @@ def check_predictions(frame: pd.DataFrame, where: str) -> None:
     for name in ("y_test", "y_pred"):
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise InputError(f"{where}: column {name} holds {frame[name].dtype}, expected numbers")
-    if not np.isfinite(frame[["y_test", "y_pred"]].to_numpy(np.float64, na_value=np.nan)).all(axis=1).any():
-        raise InputError(f"{where}: none of its {len(frame)} rows has both y_test and y_pred")
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -110,20 +108,3 @@ def read_predictions(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype={"ID": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
-
-
-def _days(dates: pd.Series[Any], where: str) -> NDArray[np.int64]:
-    """Days since 1970-01-01 of YYYYMMDD numbers or of texts, YYYYMMDD or ISO."""
-    if pd.api.types.is_numeric_dtype(dates):
-        number = dates.to_numpy(np.float64, na_value=np.nan)
-        whole = np.isfinite(number) & (number == np.floor(number))
-        day = np.where(whole, from_yyyymmdd(np.where(whole, number, 0).astype(np.int64)), NO_DAY)
-    else:
-        stamps = pd.to_datetime(dates, errors="coerce", format="ISO8601").to_numpy("datetime64[D]")
-        day = np.where(np.isnat(stamps), NO_DAY, stamps.astype(np.int64))
-    if (day == NO_DAY).any():
-        row = int(np.flatnonzero(day == NO_DAY)[0])
-        raise InputError(
-            f"{where}: Date {dates.iloc[row]} in row {row + 1} is no date, expected YYYYMMDD or YYYY-MM-DD"
-        )
-    return day.astype(np.int64)

@@ -9,11 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES
+from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bootstrap import intervals
 from mmnet_maps.learn.scoring import scores
 
-__all__ = ["group_labels", "group_scores", "join_groups"]
+__all__ = ["days_of", "group_labels", "group_scores", "join_groups"]
 
 #: Columns of a station table that group its rows; a one-hot land cover counts as ``LC``.
 _COLUMNS = ("LC", "Climate")
@@ -21,7 +22,36 @@ _COLUMNS = ("LC", "Climate")
 _SEASONS = np.array([*["winter"] * 2, *["spring"] * 3, *["summer"] * 3, *["autumn"] * 3, "winter"])
 
 
-def join_groups(predictions: pd.DataFrame, table: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
+def days_of(dates: pd.Series[Any], where: str) -> NDArray[np.int64]:
+    """Days since 1970-01-01 of YYYYMMDD numbers or of texts, YYYYMMDD or ISO.
+
+    Parameters
+    ----------
+    dates : Series, shape (n,)
+    where : str
+        What to call the table in errors.
+
+    Raises
+    ------
+    InputError
+        A value is no date; the message names the row.
+    """
+    if pd.api.types.is_numeric_dtype(dates):
+        number = dates.to_numpy(np.float64, na_value=np.nan)
+        whole = np.isfinite(number) & (number == np.floor(number))
+        day = np.where(whole, from_yyyymmdd(np.where(whole, number, 0).astype(np.int64)), NO_DAY)
+    else:
+        stamps = pd.to_datetime(dates, errors="coerce", format="ISO8601").to_numpy("datetime64[D]")
+        day = np.where(np.isnat(stamps), NO_DAY, stamps.astype(np.int64))
+    if (day == NO_DAY).any():
+        row = int(np.flatnonzero(day == NO_DAY)[0])
+        raise InputError(
+            f"{where}: Date {dates.iloc[row]} in row {row + 1} is no date, expected YYYYMMDD or YYYY-MM-DD"
+        )
+    return day.astype(np.int64)
+
+
+def join_groups(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Add the grouping columns of a station table to predictions, by ID and Date.
 
     Parameters
@@ -30,30 +60,25 @@ def join_groups(predictions: pd.DataFrame, table: pd.DataFrame, where: str = "th
         ID, Date (YYYYMMDD).
     table : DataFrame
         Station table; of LC (or LC one-hot) and Climate, those that it has are taken.
-    where : str
-        What to call the table in errors.
 
     Returns
     -------
     DataFrame
         The predictions with LC as class names and Climate; missing for rows that the table does not hold.
-
-    Raises
-    ------
-    InputError
-        The table has a station-day twice.
     """
-    found = {"LC": _land_cover(table), "Climate": table["Climate"] if "Climate" in table.columns else None}
-    columns = {name: np.asarray(values) for name, values in found.items() if values is not None}
+    held = {"LC": _land_cover(table), "Climate": table["Climate"] if "Climate" in table.columns else None}
+    columns = {name: np.asarray(values) for name, values in held.items() if values is not None}
     if not columns:
         return predictions
-    keys = pd.DataFrame({"ID": table["ID"].astype(str).to_numpy(), "Date": table["Date"].to_numpy()})
-    if keys.duplicated().any():
-        row = keys[keys.duplicated()].iloc[0]
-        raise InputError(f"{where}: station {row['ID']} has the day {row['Date']} more than once")
-    right = keys.assign(**columns)
-    left = predictions.drop(columns=[name for name in columns if name in predictions.columns])
-    return left.assign(ID=left["ID"].astype(str)).merge(right, on=["ID", "Date"], how="left")
+    keys = _keys(table, "the station table")
+    # Of a station-day that stands twice in the table the first row counts: the place is the same.
+    right = keys.assign(**columns).drop_duplicates(["ID", "day"])
+    found = _keys(predictions, "the prediction table").merge(right, on=["ID", "day"], how="left")
+    return predictions.assign(**{name: found[name].to_numpy() for name in columns})
+
+
+def _keys(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    return pd.DataFrame({"ID": frame["ID"].astype(str).to_numpy(), "day": days_of(frame["Date"], where)})
 
 
 def group_labels(frame: pd.DataFrame, day: NDArray[np.int64]) -> dict[str, pd.Series[Any]]:

@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from mmnet_maps.dates import to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.evaluate import check_predictions, read_predictions
+from mmnet_maps.learn.groups import days_of
 
 __all__ = ["Run", "read_folds", "read_runs", "read_scores"]
 
@@ -28,7 +30,7 @@ class Run:
     name : str
         What it is called in figures: its model, or its folder where that is needed to tell runs apart.
     predictions : DataFrame
-        ID, Date, y_test, y_pred of all folds, and the column ``fold``.
+        ID, Date (YYYYMMDD), y_test, y_pred of all folds, and the column ``fold``.
     """
 
     name: str
@@ -84,7 +86,8 @@ def _predictions(run: Path) -> pd.DataFrame:
         raise InputError(
             f"{run}: no */{_PREDICTIONS} there, expected the folder that `mmnet-maps train` wrote"
         )
-    return pd.concat([frame.assign(fold=name) for name, frame in folds.items()], ignore_index=True)
+    table = pd.concat([frame.assign(fold=name) for name, frame in folds.items()], ignore_index=True)
+    return table.assign(Date=to_yyyymmdd(days_of(table["Date"], str(run))))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES
-from mmnet_maps.errors import InputError
 from mmnet_maps.learn.evaluate import evaluate_table
 from mmnet_maps.learn.groups import group_labels, join_groups
 from mmnet_maps.learn.scoring import scores
@@ -77,7 +75,16 @@ def test_a_table_without_groups_adds_nothing() -> None:
     pd.testing.assert_frame_equal(join_groups(plain, plain[["ID", "Date"]]), plain)
 
 
-def test_a_station_day_twice_in_the_table_is_refused() -> None:
+def test_a_station_day_twice_in_the_table_doubles_no_prediction() -> None:
     table = _table()
-    with pytest.raises(InputError, match=r"t\.parquet: station . has the day 2020.* more than once"):
-        join_groups(_predictions(), pd.concat([table, table.head(1)]), "t.parquet")
+    pd.testing.assert_frame_equal(
+        join_groups(_predictions(), pd.concat([table, table.head(9)])), join_groups(_predictions(), table)
+    )
+
+
+def test_dates_as_text_find_their_row_of_the_table() -> None:
+    table = _table()
+    texts = _predictions().assign(
+        Date=lambda t: pd.to_datetime(t["Date"].astype(str)).dt.strftime("%Y-%m-%d")
+    )
+    pd.testing.assert_series_equal(join_groups(texts, table)["LC"], join_groups(_predictions(), table)["LC"])

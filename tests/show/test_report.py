@@ -73,6 +73,7 @@ def test_the_report_of_a_run_holds_its_scores_and_loads_nothing(tmp_path: Path) 
     text = (tmp_path / "r.html").read_text()
     page, found = _Page(text), json.loads((run / "scores.json").read_text())
     assert f"{found['overall']['ubrmse']:.4f}" in page.text and "SMAP itself" in page.text
+    assert "By season" in page.text and "winter" in page.text and "95% interval" in page.text
     assert len(page.images) == 3
     assert all((image["src"] or "").startswith("data:image/png;base64,") for image in page.images)
     assert not {"script", "link", "iframe", "b"} & {tag for tag, _ in page.tags}
