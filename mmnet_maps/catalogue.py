@@ -174,6 +174,14 @@ class Catalogue(Config):
         """How many days before the first predicted day the weather must reach."""
         return self.window_days + (MEMORY if any(s in SOIL_STATE_INPUTS for s in self.series) else 0)
 
+    def reach(self, name: str) -> int:
+        """How many days before a predicted day the observations of a variable are looked at."""
+        state = [s for s in self.series if s in SOIL_STATE_INPUTS]
+        used = {n for s in state for n in SOIL_STATE_INPUTS[s]} | set(_SNOW if state else ())
+        if name not in self.series_inputs:
+            return 0
+        return self.history_days if name in used else self.window_days
+
     def without(self, names: Iterable[str]) -> Catalogue:
         """Leave variables out, and with them every feature that needs one of them."""
         gone = set(names)

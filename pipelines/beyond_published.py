@@ -57,20 +57,24 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/beyond_published.yaml"))
     parser.add_argument("--files", type=Path, required=True, help="zip or folder of USCRN daily01 files")
     parser.add_argument("--out", type=Path, default=Path("out/beyond"))
+    parser.add_argument("--only", nargs="*", metavar="MODEL", help="train these, e.g. one process each")
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     config = BeyondConfig.load(asked.config, asked.set)
     asked.out.mkdir(parents=True, exist_ok=True)
     if not asked.table_only:
-        train_all(config, asked.files, asked.out)
+        train_all(config, asked.files, asked.out, asked.only or list(config.models))
     text = markdown(config, asked.out)
     (asked.out / "beyond_published.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def train_all(config: BeyondConfig, files: Path, out: Path) -> None:
-    """Make the station tables and run every model, seed by seed."""
+def train_all(config: BeyondConfig, files: Path, out: Path, only: list[str]) -> None:
+    """Make the station tables and run the models, seed by seed."""
+    unknown = [name for name in only if name not in config.models]
+    if unknown:
+        raise InputError(f"--only {unknown[0]}: no such model; known are {', '.join(config.models)}")
     for table in sorted({f"{entry.table}.parquet" for entry in config.models.values()}):
         state = table.startswith("state")
         if not (out / table).is_file():
@@ -78,7 +82,8 @@ def train_all(config: BeyondConfig, files: Path, out: Path) -> None:
             from_uscrn(files=files, out=out / table, soil_state=state, normals_until=normals)
     for seed in config.seeds:
         for experiment in config.experiments:
-            for name, entry in config.models.items():
+            for name in only:
+                entry = config.models[name]
                 frame, catalogue = read_table(out / f"{entry.table}.parquet")
                 chosen = entry.training.model_copy(update={"seed": seed, "experiment": experiment})
                 folder = run_folder(out, experiment, name, seed)

@@ -93,7 +93,7 @@ def _check_covered(
     if low is None and high is None:
         return
     if variable.fill == "none":
-        reach = first - (catalogue.window_days if variable.kind == "series" else 0)
+        reach = first - catalogue.reach(variable.name)
         if days[0] > reach or days[-1] < stop - 1:
             raise InputError(
                 f"{where}: {variable.name} is held from {held}; predicting {asked} needs "
@@ -118,10 +118,10 @@ def needed_days(
 ) -> tuple[int | None, int | None]:
     """Days (from, to exclusive) whose observations reach a prediction of ``first`` to ``stop``.
 
-    None is no limit. A series reaches back by its longest lag. A filled value rests on observations within
-    `max_gap` days.
+    None is no limit. A series reaches back by its longest lag, what soil-state channels are made of by half a
+    year more. A filled value rests on observations within `max_gap` days.
     """
-    low = first - (catalogue.window_days if variable.kind == "series" else 0)
+    low = first - catalogue.reach(variable.name)
     if variable.fill == "none":
         return low, stop
     back = None if variable.max_gap is None else low - variable.max_gap

@@ -321,6 +321,6 @@ def _absent(engine: Engine, inputs: TileInputs, name: str) -> np.uint16:
     """The bit of a pixel outside the grid of a variable's source."""
     if name == "LC":
         return LAND_COVER_MISSING
-    if name in engine.catalogue.series:
+    if name in engine.catalogue.series_inputs:
         return SERIES_MISSING
     return missing_flag(inputs.layers[name].source)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.catalogue import SOIL_STATE_INPUTS, Catalogue
 from mmnet_maps.prepare.features import window
 from mmnet_maps.prepare.gap_fill import gap_fill
+from mmnet_maps.prepare.soil_state import derive_series
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.tile_layers import Cells, cells_of
@@ -64,7 +65,7 @@ def series_parts(
     """
     if not pixels.size:
         return
-    sources = list(dict.fromkeys(inputs.layers[name].source for name in engine.catalogue.series))
+    sources = list(dict.fromkeys(inputs.layers[name].source for name in engine.catalogue.series_inputs))
     cells = {source: cells_of(inputs, source, pixels) for source in sources}
     key = np.zeros(len(pixels), dtype=np.int64)
     for own in cells.values():
@@ -87,23 +88,58 @@ def _fill(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Values of every calendar day from the first window's start on, and which of them are gap filled.
 
+    A soil-state channel of a day counts as filled if a variable that it is made of is.
+
     Returns
     -------
     values : ndarray of float32, shape (days, places, v)
     filled : ndarray of bool, same shape
     """
-    calendar = np.arange(days[0] - catalogue.window_days, days[-1] + 1, dtype=np.int64)
+    window_days = catalogue.window_days
+    before = days[0] - window_days
     count = len(next(iter(places.values()))) if places else 1
-    values = np.empty((len(calendar), count, len(catalogue.series)), dtype=np.float32)
-    filled = np.zeros(values.shape, dtype=np.bool_)
-    for place, name in enumerate(catalogue.series):
-        layer, variable = inputs.layers[name], catalogue[name]
-        own, back = np.unique(places[layer.source], return_inverse=True)
-        decoded = layer.packing.decode(layer.stored[:, own])
-        result = gap_fill(layer.days, decoded, calendar, variable.fill, variable.max_gap)
-        values[:, :, place] = result.values[:, back]
-        filled[:, :, place] = (result.age > 0)[:, back]
+    shape = (int(days[-1] + 1 - before), count, len(catalogue.series))
+    values, filled = np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
+    for names in _together(catalogue):
+        own, back = _distinct([inputs.layers[n].source for n in _made_of(catalogue, names)], places)
+        weather, marks = {}, {}
+        for name in _made_of(catalogue, names):
+            reach = catalogue.history_days if names[0] in SOIL_STATE_INPUTS else window_days
+            calendar = np.arange(days[0] - reach, days[-1] + 1, dtype=np.int64)
+            layer, variable = inputs.layers[name], catalogue[name]
+            cells, again = np.unique(own[layer.source], return_inverse=True)
+            decoded = layer.packing.decode(layer.stored[:, cells])
+            result = gap_fill(layer.days, decoded, calendar, variable.fill, variable.max_gap)
+            weather[name] = result.values[:, again]
+            marks[name] = (result.age > 0)[len(calendar) - shape[0] :, again]
+        part = derive_series(catalogue.model_copy(update={"series": names}), weather)
+        for name in names:
+            place = catalogue.series.index(name)
+            values[:, :, place] = part[name][:, back]
+            made_of = SOIL_STATE_INPUTS.get(name, (name,))
+            filled[:, :, place] = np.logical_or.reduce([marks[n] for n in made_of])[:, back]
     return values, filled
+
+
+def _together(catalogue: Catalogue) -> list[tuple[str, ...]]:
+    """Channels that are computed at once: those of the soil's state, and each of the others alone."""
+    state = tuple(name for name in catalogue.series if name in SOIL_STATE_INPUTS)
+    alone: list[tuple[str, ...]] = [(name,) for name in catalogue.series if name not in state]
+    return [*alone, state] if state else alone
+
+
+def _made_of(catalogue: Catalogue, names: tuple[str, ...]) -> tuple[str, ...]:
+    return catalogue.model_copy(update={"series": names}).series_inputs
+
+
+def _distinct(sources: list[str], places: dict[str, Cells]) -> tuple[dict[str, Cells], NDArray[np.int64]]:
+    """Cells of every distinct combination of some sources, by source; and the combination of each place."""
+    names = list(dict.fromkeys(sources))
+    if len(names) == 1:
+        own, back = np.unique(places[names[0]], return_inverse=True)
+        return {names[0]: own}, back
+    cells, back = np.unique(np.stack([places[n] for n in names]), axis=1, return_inverse=True)
+    return dict(zip(names, cells, strict=True)), back.reshape(-1)
 
 
 def _quality(engine: Engine, values: Array, filled: NDArray[np.bool_], count: int) -> NDArray[np.uint16]:

@@ -114,3 +114,12 @@ def test_the_window_of_a_tile_holds_every_cell_that_it_touches(cube: Any) -> Non
         assert rows.stop >= cells.rows.stop
         assert cols.start <= cells.cols.start
         assert cols.stop >= cells.cols.stop
+
+
+def test_soil_state_reaches_half_a_year_further_back_in_the_weather_it_is_made_of(cube: Any) -> None:
+    catalogue = CATALOGUE.with_soil_state()
+    assert reading.needed_days(catalogue["pr"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 270
+    assert reading.needed_days(catalogue["sph"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 90
+    assert reading.needed_days(catalogue["SMAP"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 10
+    with pytest.raises(InputError, match=r"is held from 2020-01-21 to 2020-04-09.*needs 2019-06-05"):
+        reading.check_cube(cube, catalogue, FIRST, FIRST + 1, "here")
