@@ -51,7 +51,12 @@ def test_a_run_folder_holds_what_the_interface_says(
         np.testing.assert_array_equal(table["y_pred"].to_numpy(np.float32), again)
         assert summary["folds"][name]["n"] == len(table)
         tables.append(table)
-    assert evaluate_table(pd.concat(tables)) == {k: summary[k] for k in ("overall", "stations")}
+    expected = evaluate_table(pd.concat(tables))
+    groups = summary["groups"]
+    assert {**expected, "groups": groups["season"]} == {
+        **{k: summary[k] for k in expected}, "groups": expected["groups"]["season"],
+    }  # fmt: skip
+    assert set(groups) == {"season", "land_cover"}
 
 
 def test_smap_itself_is_a_baseline(make_table: TableMaker, catalogue: Catalogue, tmp_path: Path) -> None:
