@@ -16,6 +16,8 @@ __all__ = ["Buffers", "DensePass", "PixelPass", "WindowPass"]
 
 #: Pixels of one product: its widest results stay in a level-2 cache of 1 MiB; and windows encoded at once.
 STEP, _WINDOWS = 1024, 32
+#: Numbers in a line of the cache.
+_LINE = 16
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class DensePass:
 
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
-        inputs = torch.zeros(self.layers[0].shape[0], block)
+        # Rows a power of two apart would fall on the same lines of the cache.
+        inputs = torch.zeros(self.layers[0].shape[0], block + _LINE)[:, :block]
         results = tuple(torch.zeros(self.step, layer.shape[1]) for layer in self.layers)
         return Buffers(inputs, torch.zeros(block, dtype=torch.int64), torch.zeros(block), results)
 

@@ -7,6 +7,7 @@ first two layers, whose inputs have few digits to lose, and the last stay in flo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -82,9 +83,6 @@ class MixedPass(DensePass):
         for start in range(0, self.step, STEP):
             own = slice(start, start + STEP)
             half[own] = self._run(values[own], series[own], results, table, range(_EXACT))
-        # The ReLUs below turn NaN into 0: what is missing is kept here and added again at the end.
-        missing = values.sum(dim=1).mul_(0)
-        missing += torch.index_select(table[:, 0].float() * 0, 0, series)
         found = half
         for place in range(_EXACT, len(self.layers) - 1):
             if place == self.entry:
@@ -96,7 +94,12 @@ class MixedPass(DensePass):
                 found = _product(found, self._packed[place], self._biases[place], "relu", [], "")
         last = results[len(self.layers) - 1]
         torch.addmm(self.layers[-1].bias, found.float(), self.layers[-1].weight, out=last)
-        return last[:, 0].add_(missing)
+        # The ReLUs turned NaN into 0: what is missing is made missing again, where there is any.
+        if not math.isfinite(values.sum()):
+            last[:, 0] += values.sum(dim=1) * 0
+        if not math.isfinite(table[:, 0].sum()):
+            last[:, 0] += torch.index_select(table[:, 0].float() * 0, 0, series)
+        return last[:, 0]
 
 
 def _product(*operands: Any) -> Tensor:
