@@ -10,6 +10,7 @@ beside it: every product has the same shape, short blocks are padded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.prepare.features import window
+from mmnet_maps.produce.engine_members import MembersPass
 from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention, DayEncoder, in_batches
 from mmnet_maps.produce.folding import Dense, blocks
@@ -53,13 +55,30 @@ class Workspace:
         self.series: NDArray[np.int64] = self.tensors.series.numpy()
 
 
+@dataclass(frozen=True)
+class _SeriesSide:
+    """The part of one network that sees the series.
+
+    Attributes
+    ----------
+    coarse : Dense
+        Layer that makes the row of the series table.
+    encoder, attention : DayEncoder, Attention, optional
+        None for the MLP.
+    """
+
+    coarse: Dense
+    encoder: DayEncoder | None = None
+    attention: Attention | None = None
+
+
 class Engine:
     """A bundle, ready to map.
 
     Parameters
     ----------
     bundle : Bundle
-        Of MMNet, the Transformer or the MLP.
+        Of MMNet, the Transformer or the MLP, one network or several.
     precision : {"float32", "bfloat16"}
         Of the pixel pass.
     device : str
@@ -82,12 +101,17 @@ class Engine:
     Raises
     ------
     InputError
-        The bundle holds no network, or the precision or device is not there.
+        The bundle holds no network or trees beside it, or the precision or device is not there.
     """
 
     def __init__(self, bundle: Bundle, precision: str = "float32", device: str = "cpu") -> None:
         if bundle.network is None:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need mmnet, transformer or mlp")
+        if bundle.trees:
+            raise InputError(
+                f"the bundle blends {bundle.kind} with {bundle.trees} trees, which maps leave out: write its "
+                "networks alone with `mmnet-maps bundle networks`"
+            )
         if device != "cpu":
             raise InputError(f"device {device} is not supported; expected cpu")
         if precision not in PRECISIONS:
@@ -99,7 +123,11 @@ class Engine:
         self.device = torch.device(device)
         self.block = BLOCK
         self._set_features()
-        self._set_layers(bundle.network.eval())
+        split = [self._split(network.eval()) for network in bundle.members]
+        self._sides = [side for side, _ in split]
+        self.pixels: PixelPass = split[0][1]
+        if len(split) > 1 or bundle.target != "identity":
+            self.pixels = MembersPass([own for _, own in split], self._row_width, bundle.target)
 
     def _set_features(self) -> None:
         catalogue, scaler = self.catalogue, self.bundle.scaler
@@ -121,32 +149,27 @@ class Engine:
             self._series_mean = scaler.series_mean.astype(np.float32)
             self._series_std = scaler.series_std.astype(np.float32)
 
-    def _set_layers(self, network: Any) -> None:
-        steps = len(self.catalogue.lags)
-        self._day_encoder = self._attention = None
+    def _split(self, network: Any) -> tuple[_SeriesSide, PixelPass]:
+        """A network as its series' side and its pixel pass."""
         if self.bundle.kind == "mlp":
             first, *rest = [*blocks(network.encoder), *blocks(network.decoder)]
-            self._coarse = first.rows(self._series_columns)
             layers = [Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)), *rest]
-            self.pixels: PixelPass = self._dense(layers, 0)
-            return
-        self._day_encoder = DayEncoder(network, self.device)
-        self._attention = Attention(network, steps, self.device)
+            return _SeriesSide(first.rows(self._series_columns)), self._dense(layers, 0)
+        encoder = DayEncoder(network, self.device)
+        attention = Attention(network, len(self.catalogue.lags), self.device)
         if self.bundle.kind == "mmnet":
             first, *rest = blocks(network.encoder_s)
             (fusion,) = blocks(network.fusion)
             width = rest[-1].shape[1]
             own = Dense(fusion.weight[:width].contiguous(), torch.zeros_like(fusion.bias))
-            self._coarse = fusion.rows(slice(width, None))
             layers = [first.rows(self._columns), *rest, own, *blocks(network.decoder)]
-            self.pixels = self._dense(layers, 1 + len(rest))
-        else:
-            first = self._day_encoder.first
-            width = len(self.features)
-            self._coarse = first.rows(slice(width, None))
-            place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
-            head = blocks(network.decoder)
-            self.pixels = WindowPass(place, self._day_encoder, self._attention, head)
+            side = _SeriesSide(fusion.rows(slice(width, None)), encoder, attention)
+            return side, self._dense(layers, 1 + len(rest))
+        first = encoder.first
+        place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
+        head = blocks(network.decoder)
+        side = _SeriesSide(first.rows(slice(len(self.features), None)), encoder, attention)
+        return side, WindowPass(place, encoder, attention, head)
 
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
         if self.precision == "float32":
@@ -155,8 +178,13 @@ class Engine:
 
     @property
     def series_width(self) -> int:
-        """Numbers in a row of the series table."""
-        return self._coarse.shape[1] * (len(self.catalogue.lags) if self.bundle.kind == "transformer" else 1)
+        """Numbers in a row of the series table: those of every network side by side."""
+        return self._row_width * len(self._sides)
+
+    @property
+    def _row_width(self) -> int:
+        steps = len(self.catalogue.lags) if self.bundle.kind == "transformer" else 1
+        return self._sides[0].coarse.shape[1] * steps
 
     def workspace(self) -> Workspace:
         """Buffers for `predict`, one a thread."""
@@ -196,38 +224,24 @@ class Engine:
             rows = (first + day[:, None] - np.asarray(lags)[None, :]) * places + place[:, None]
             used, rows = np.unique(rows, return_inverse=True)
             dense = torch.from_numpy(scaled[used])
-            self._encode(dense, torch.from_numpy(rows.reshape(len(wanted), -1)), wanted, table)
+            windows = torch.from_numpy(rows.reshape(len(wanted), -1))
+            for number, side in enumerate(self._sides):
+                own = table.narrow(1, number * self._row_width, self._row_width)
+                self._encode(side, dense, windows, wanted, own)
         return table.view(count, places, -1).to(self.pixels.table_dtype)
 
-    def _encode(self, days: Tensor, rows: Tensor, wanted: NDArray[np.int64], table: Tensor) -> None:
+    def _encode(
+        self, side: _SeriesSide, days: Tensor, rows: Tensor, wanted: NDArray[np.int64], table: Tensor
+    ) -> None:
         """Fill rows `wanted` of the table from scaled days, shape (n, v), and the rows of each window."""
         target = torch.from_numpy(wanted)
         if self.bundle.kind == "mlp":
             own = rows[:, self.catalogue.lags.index(0)]
-            table[target] = _padded(self._coarse, days)[own]
+            table[target] = _padded(side.coarse, days)[own]
         elif self.bundle.kind == "transformer":
-            table[target] = _padded(self._coarse, days)[rows].flatten(1)
+            table[target] = _padded(side.coarse, days)[rows].flatten(1)
         else:
-            self._encode_windows(days, rows, target, table)
-
-    def _encode_windows(self, days: Tensor, rows: Tensor, target: Tensor, table: Tensor) -> None:
-        """MMNet's temporal encoder and its half of the fusion layer, in batches of fixed size."""
-        encoder, attention = self._day_encoder, self._attention
-        assert encoder is not None
-        assert attention is not None
-        embedded = torch.empty(len(days), attention.width)
-        projected = torch.empty(len(days), 3 * attention.width)
-        for start, stop in in_batches(len(days), DAY_BATCH):
-            part = _pad(days[start:stop], DAY_BATCH)
-            found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
-            embedded[start:stop] = found[: stop - start]
-            projected[start:stop] = attention.project_days(found)[: stop - start]
-        shape = (WINDOW_BATCH, attention.steps, -1)
-        for start, stop in in_batches(len(rows), WINDOW_BATCH):
-            chosen = _pad(rows[start:stop], WINDOW_BATCH).flatten()
-            own, seen = (x.index_select(0, chosen).view(shape) for x in (embedded, projected))
-            past = torch.addmm(self._coarse.bias, attention(own, seen), self._coarse.weight)
-            table.index_copy_(0, target[start:stop], past[: stop - start])
+            _encode_windows(side, days, rows, target, table)
 
     @torch.inference_mode()
     def predict(self, workspace: Workspace, table: Tensor, count: int | None = None) -> Array:
@@ -249,6 +263,26 @@ class Engine:
             `count` it holds anything.
         """
         return self.pixels(workspace.tensors, table, self.block if count is None else count).numpy()
+
+
+def _encode_windows(side: _SeriesSide, days: Tensor, rows: Tensor, target: Tensor, table: Tensor) -> None:
+    """MMNet's temporal encoder and its half of the fusion layer, in batches of fixed size."""
+    encoder, attention = side.encoder, side.attention
+    assert encoder is not None
+    assert attention is not None
+    embedded = torch.empty(len(days), attention.width)
+    projected = torch.empty(len(days), 3 * attention.width)
+    for start, stop in in_batches(len(days), DAY_BATCH):
+        part = _pad(days[start:stop], DAY_BATCH)
+        found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
+        embedded[start:stop] = found[: stop - start]
+        projected[start:stop] = attention.project_days(found)[: stop - start]
+    shape = (WINDOW_BATCH, attention.steps, -1)
+    for start, stop in in_batches(len(rows), WINDOW_BATCH):
+        chosen = _pad(rows[start:stop], WINDOW_BATCH).flatten()
+        own, seen = (x.index_select(0, chosen).view(shape) for x in (embedded, projected))
+        past = torch.addmm(side.coarse.bias, attention(own, seen), side.coarse.weight)
+        table.index_copy_(0, target[start:stop], past[: stop - start])
 
 
 def _cadence(catalogue: Catalogue, feature: str) -> int:

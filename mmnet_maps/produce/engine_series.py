@@ -65,7 +65,7 @@ class DayEncoder:
 
 
 class Attention:
-    """Position code, transformer layer, final LayerNorm and mean over days.
+    """Position code, transformer layer, final LayerNorm, and mean over the days or the last of them.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ class Attention:
         layer: nn.TransformerEncoderLayer = encoder.layers[0]
         attention = layer.self_attn
         self.steps, self.heads = steps, attention.num_heads
+        self.last_step = network.readout == "last"
         self.width = attention.embed_dim
         weight, bias = attention.in_proj_weight.detach().double(), attention.in_proj_bias.detach().double()
         position = network.position_enc.pe[:steps].detach().double()  # type: ignore[union-attr,index]
@@ -120,7 +121,8 @@ class Attention:
         found = self.first_norm(torch.addmm(self.out.bias, mixed, self.out.weight).add_(flat))
         hidden = torch.addmm(self.wide.bias, found, self.wide.weight).relu_()
         found = self.second_norm(torch.addmm(self.narrow.bias, hidden, self.narrow.weight).add_(found))
-        return self.last_norm(found).view(n, self.steps, self.width).mean(dim=1)
+        encoded = self.last_norm(found).view(n, self.steps, self.width)
+        return encoded[:, -1] if self.last_step else encoded.mean(dim=1)
 
     def _mix(self, projected: Tensor) -> Tensor:
         """Attention of every head: (n, steps, 384) to (n x steps, 128)."""
