@@ -137,7 +137,8 @@ def _distinct(sources: list[str], places: dict[str, Cells]) -> tuple[dict[str, C
     names = list(dict.fromkeys(sources))
     if len(names) == 1:
         own, back = np.unique(places[names[0]], return_inverse=True)
-        return {names[0]: own.astype(np.int64)}, back
+        found: NDArray[np.int64] = np.asarray(own, dtype=np.int64)
+        return {names[0]: found}, back
     cells, back = np.unique(np.stack([places[n] for n in names]), axis=1, return_inverse=True)
     return dict(zip(names, cells, strict=True)), back.reshape(-1)
 
