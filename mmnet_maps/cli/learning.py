@@ -80,3 +80,17 @@ def show_bundle(
 
     found = load_bundle(bundle)
     show({**found.card, "digest": found.digest}, as_json, card_text(found))
+
+
+@bundle_app.command("networks")
+def networks_of_bundle(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder of a blend.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Leave the trees of a blend out: what is left makes maps."""
+    from mmnet_maps.learn.bundle import load_bundle, save_bundle
+
+    left = save_bundle(load_bundle(bundle).networks_alone(), out)
+    summary = {"bundle": str(out), "kind": left.kind, "networks": len(left.members), "digest": left.digest}
+    show(summary, as_json, f"{out}: {len(left.members)} x {left.kind}, digest {left.digest[:12]}")

@@ -39,6 +39,8 @@ __all__ = ["ExperimentConfig", "run_experiment"]
 _DONE, _PREDICTED, _LOG = "fold.json", "y_test_pred.csv", "trainlog.csv"
 _FILES_ALL = (f"bundle/{CARD}", _LOG)
 _FILES = (*_FILES_ALL, _PREDICTED)
+#: Column of a blend's predictions that its networks give without its trees.
+_NETWORKS_ALONE = "y_networks"
 
 
 class ExperimentConfig(TrainConfig):
@@ -217,9 +219,10 @@ def _run_fold(job: _Job, frame: pd.DataFrame) -> None:
     fitted = _train(job, frame)
     bundle = save_bundle(fitted.bundle, job.folder / "bundle")
     tested = frame[job.fold.test]
-    table = tested[["ID", "Date"]].assign(
-        y_test=tested["VWC_5"], y_pred=bundle.predict(from_table(tested, job.catalogue))
-    )
+    inputs = from_table(tested, job.catalogue)
+    table = tested[["ID", "Date"]].assign(y_test=tested["VWC_5"], y_pred=bundle.predict(inputs))
+    if bundle.trees:
+        table[_NETWORKS_ALONE] = bundle.networks_alone().predict(inputs)
     _write_csv(job.folder / _PREDICTED, table)
     _record(job, bundle)
 
@@ -229,13 +232,16 @@ def _fit_all(job: _Job, frame: pd.DataFrame, held_out: pd.DataFrame) -> None:
     if _finished(job, _FILES_ALL):
         return
     fitted = _train(job, frame)
-    interval = IntervalTable.calibrate(
-        held_out["y_test"].to_numpy(np.float64),
-        held_out["y_pred"].to_numpy(np.float64),
-        held_out["ID"].to_numpy(),
-        job.config.coverage,
-    )
-    _record(job, save_bundle(replace(fitted.bundle, interval=interval), job.folder / "bundle"))
+    bundle = replace(fitted.bundle, interval=_held_out_interval(held_out, "y_pred", job.config.coverage))
+    if bundle.trees:
+        alone = _held_out_interval(held_out, _NETWORKS_ALONE, job.config.coverage)
+        bundle = replace(bundle, network_interval=alone)
+    _record(job, save_bundle(bundle, job.folder / "bundle"))
+
+
+def _held_out_interval(held_out: pd.DataFrame, column: str, coverage: float) -> IntervalTable | None:
+    observed, predicted = (held_out[name].to_numpy(np.float64) for name in ("y_test", column))
+    return IntervalTable.calibrate(observed, predicted, held_out["ID"].to_numpy(), coverage)
 
 
 def _train(job: _Job, frame: pd.DataFrame) -> Fitted:

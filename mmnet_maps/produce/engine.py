@@ -110,7 +110,7 @@ class Engine:
         if bundle.trees:
             raise InputError(
                 f"the bundle blends {bundle.kind} with {bundle.trees} trees, which maps leave out: write its "
-                "networks alone with `mmnet-maps bundle networks`"
+                "networks alone with mmnet-maps bundle networks BUNDLE --out NEW"
             )
         if device != "cpu":
             raise InputError(f"device {device} is not supported; expected cpu")

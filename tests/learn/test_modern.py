@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.cli import app
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
+from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.learn.model_input import flat_matrix, model_arrays
 from mmnet_maps.learn.models.target import estimated, learned
 from mmnet_maps.learn.modern import StationBatches, station_loss
@@ -200,3 +204,64 @@ def test_noise_blurs_place_and_normals_alone(catalogue: Catalogue) -> None:
     noise = _place_noise("mmnet", catalogue, ModernConfig(place_noise=0.3))
     noisy = [name for name, value in zip(catalogue.snapshot, noise.tolist(), strict=True) if value > 0]
     assert noisy == ["Latitude", "Longitude"]
+
+
+def _study(frame: pd.DataFrame, catalogue: Catalogue, experiment: str, out: Path) -> Path:
+    config = ExperimentConfig.from_mapping(
+        {
+            "model": "mlp",
+            "experiment": experiment,
+            "recipe": "modern",
+            "blend": True,
+            "members": 2,
+            "folds": 2,
+            "train_years": 1,
+            "modern": {"epochs": 2, "stations": 4, "days": 8},
+            "baseline": {"rounds": 5},
+        }
+    )
+    run_experiment(frame, catalogue, config, out)
+    return out
+
+
+@pytest.mark.parametrize(("experiment", "fold"), [("off-site", "fold-1"), ("on-site", "2020")])
+def test_nothing_of_the_tested_rows_reaches_training(
+    experiment: str, fold: str, make_table: TableMaker, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    frame = make_table(stations=8, days=12)
+    first = _study(frame, catalogue, experiment, tmp_path / "first")
+    tested = pd.read_csv(first / fold / "y_test_pred.csv", dtype={"ID": str})
+    keys = pd.MultiIndex.from_frame(tested[["ID", "Date"]])
+    rows = pd.MultiIndex.from_frame(frame[["ID", "Date"]]).isin(keys)
+    assert 0 < rows.sum() < len(frame)
+    changed = frame.copy()
+    numbers = [n for n in changed.columns[changed.dtypes == np.float32] if not n.startswith("LC_")]
+    changed.loc[rows, numbers] = changed.loc[rows, numbers] * 3 + 1
+    changed.loc[rows, "VWC_5"] = 1 - changed.loc[rows, "VWC_5"]
+    second = _study(changed, catalogue, experiment, tmp_path / "second")
+    weights = [(run / fold / "bundle" / "weights.safetensors").read_bytes() for run in (first, second)]
+    assert weights[0] == weights[1]
+    scalers = [load_bundle(run / fold / "bundle").scaler for run in (first, second)]
+    np.testing.assert_array_equal(scalers[0].snapshot_mean, scalers[1].snapshot_mean)
+    after = pd.read_csv(second / fold / "y_test_pred.csv")
+    assert (after["y_test"] != tested["y_test"]).all()
+
+
+def test_the_model_for_maps_of_a_blend_has_intervals_for_its_networks_too(
+    make_table: TableMaker, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    out = _study(make_table(stations=6, days=12), catalogue, "all", tmp_path / "run")
+    tables = pd.concat(pd.read_csv(p) for p in sorted(out.glob("fold-*/y_test_pred.csv")))
+    assert list(tables.columns) == ["ID", "Date", "y_test", "y_pred", "y_networks"]
+    whole = out / "all" / "bundle"
+    blend = load_bundle(whole)
+    assert blend.interval is not None and blend.network_interval is not None
+    assert blend.interval.rows == blend.network_interval.rows == len(tables)
+    ran = CliRunner().invoke(app, ["bundle", "networks", str(whole), "--out", str(tmp_path / "maps")])
+    assert ran.exit_code == 0, ran.output
+    left = load_bundle(tmp_path / "maps")
+    assert left.trees is None and left.interval is not None
+    assert left.interval.to_json() == blend.network_interval.to_json()
+    shown = CliRunner().invoke(app, ["bundle", "show", str(whole)])
+    assert "blend: the mean of the networks and xgboost trees" in shown.output
+    assert "ensemble: the mean of 2 networks" in shown.output
