@@ -1,0 +1,81 @@
+"""The comparison of recipes: rows that all models share, the blend, what is missing, and early targets."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmnet_maps.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    spec = importlib.util.spec_from_file_location("beyond", ROOT / "pipelines" / "beyond_published.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["beyond"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def config(pipeline: Any) -> Any:
+    return pipeline.BeyondConfig.load(ROOT / "configs" / "beyond_published.yaml", ["seeds=[1]"])
+
+
+def table(error: float, days: int = 40, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    dates = pd.date_range("2020-01-01", periods=days).strftime("%Y%m%d").astype(int)
+    truth = np.random.default_rng(7).uniform(0.1, 0.4, (6, 60))[:, :days].ravel()
+    frame = pd.DataFrame({"ID": np.repeat(list("abcdef"), days), "Date": np.tile(dates, 6)})
+    return frame.assign(y_test=truth, y_pred=truth + rng.normal(0, error, len(truth)))
+
+
+def write_run(pipeline: Any, out: Path, name: str, frame: pd.DataFrame) -> None:
+    folder = pipeline.run_folder(out, "off-site", name, 1)
+    for fold, ids in (("fold-1", "abc"), ("fold-2", "def")):
+        (folder / fold).mkdir(parents=True)
+        part = frame[frame["ID"].isin(list(ids))]
+        part.to_csv(folder / fold / "y_test_pred.csv", index=False)
+    (folder / "scores.json").write_text("{}")
+
+
+def test_models_are_scored_on_the_rows_that_all_of_them_predict(
+    pipeline: Any, config: Any, tmp_path: Path
+) -> None:
+    write_run(pipeline, tmp_path, "modern", table(0.02, seed=1))
+    write_run(pipeline, tmp_path, "xgboost", table(0.02, seed=2))
+    write_run(pipeline, tmp_path, "published", table(0.05, days=30, seed=3))
+    text = pipeline.markdown(config, tmp_path)
+    assert "180 station-days of 6 stations." in text  # six stations with thirty days
+    assert "Not run: xgboost-plain." in text
+    assert "## on-site, seed 1\n\nNot run." in text
+    cells = {
+        line.split("|")[1].strip(): line.split("|") for line in text.splitlines() if line.startswith("|")
+    }
+    ubrmse = {name: float(cells[name][3]) for name in ("published", "modern", "xgboost", "blend")}
+    assert ubrmse["blend"] < min(ubrmse["modern"], ubrmse["xgboost"]) < ubrmse["published"]
+    assert "-6" in cells["modern less published"][4]  # an error of 0.02 is 60 % less than one of 0.05
+
+
+def test_the_blend_is_the_mean_of_its_two_models(pipeline: Any, config: Any, tmp_path: Path) -> None:
+    first, second = table(0.02, seed=1), table(0.02, seed=2)
+    lines = pipeline.section(config, "t", {"modern": first, "xgboost": second})
+    mean = first.assign(y_pred=(first["y_pred"] + second["y_pred"]) / 2)
+    blend = next(line for line in lines if line.startswith("| blend |"))
+    assert blend == "| blend | " + " | ".join(pipeline.shown(mean)) + " |"
+
+
+def test_normals_of_a_tested_year_are_refused(pipeline: Any, config: Any) -> None:
+    with pytest.raises(InputError, match="normals_until=2018: on-site is tested on 2018 too"):
+        pipeline.refuse_early_targets(config, "on-site", {"folds": {"2018": {}, "2019": {}}})
+    pipeline.refuse_early_targets(config, "on-site", {"folds": {"2019": {}}})
+    pipeline.refuse_early_targets(config, "off-site", {"folds": {"fold-1": {}}})
