@@ -111,36 +111,41 @@ def encode(name: str, value: NDArray[np.floating] | float) -> Array:
     return coded.astype(np.float32)
 
 
-def _ratio(top: Array, bottom: Array, out: Array) -> None:
-    np.divide(top, bottom, out=out)
+def _normalised(one: Array, other: Array, out: Array) -> None:
+    """(one - other) / (one + other)."""
+    np.subtract(one, other, out=out)
+    out /= one + other
 
 
 def _ndvi(v: Values, out: Array) -> None:
-    _ratio(v["NIR"] - v["Red"], v["NIR"] + v["Red"], out)
+    _normalised(v["NIR"], v["Red"], out)
 
 
 def _evi(v: Values, out: Array) -> None:
-    nir, red, blue = v["NIR"], v["Red"], v["Blue"]
-    bottom = nir + np.float32(6) * red
-    bottom -= np.float32(7.5) * blue
+    bottom = np.float32(6) * v["Red"]
+    bottom += v["NIR"]
+    bottom -= np.float32(7.5) * v["Blue"]
     bottom += np.float32(1)
-    _ratio(np.float32(2.5) * (nir - red), bottom, out)
+    np.subtract(v["NIR"], v["Red"], out=out)
+    out *= np.float32(2.5)
+    out /= bottom
 
 
 def _ndwi(v: Values, out: Array) -> None:
-    _ratio(v["Green"] - v["NIR"], v["Green"] + v["NIR"], out)
+    _normalised(v["Green"], v["NIR"], out)
 
 
 def _lswi(v: Values, out: Array) -> None:
-    _ratio(v["NIR"] - v["SWIR1"], v["NIR"] + v["SWIR1"], out)
+    _normalised(v["NIR"], v["SWIR1"], out)
 
 
 def _nsdsi(v: Values, out: Array) -> None:
-    _ratio(v["SWIR1"] - v["SWIR2"], v["SWIR1"], out)
+    np.subtract(v["SWIR1"], v["SWIR2"], out=out)
+    out /= v["SWIR1"]
 
 
 def _cr(v: Values, out: Array) -> None:
-    _ratio(v["VV"], v["VH"], out)
+    np.divide(v["VV"], v["VH"], out=out)
 
 
 def _dpsvim(v: Values, out: Array) -> None:
@@ -150,11 +155,13 @@ def _dpsvim(v: Values, out: Array) -> None:
 
 
 def _pol(v: Values, out: Array) -> None:
-    _ratio(v["VV"] + v["VH"], v["VV"] - v["VH"], out)
+    np.add(v["VV"], v["VH"], out=out)
+    out /= v["VV"] - v["VH"]
 
 
 def _rvim(v: Values, out: Array) -> None:
-    _ratio(np.float32(4) * v["VH"], v["VV"] + v["VH"], out)
+    np.multiply(v["VH"], np.float32(4), out=out)
+    out /= v["VV"] + v["VH"]
 
 
 def _vvvh(v: Values, out: Array) -> None:

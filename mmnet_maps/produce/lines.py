@@ -56,7 +56,8 @@ class LineFill:
         max_age: int | None = None,
     ) -> None:
         bands, self._count, n = stored.shape
-        self._origin, self._packing = int(first_day), packing
+        # What is taken is valid, or replaced where there is none: it need not be compared with "missing".
+        self._origin, self._packing = int(first_day), packing.model_copy(update={"missing": None})
         days = (observed_days - self._origin).astype(np.int32)
         # A row that is not there, -1 or the count, finds the last entry.
         self._days_before, self._days_after = np.append(days, -_FAR), np.append(days, np.int32(_FAR))
