@@ -15,9 +15,7 @@ __all__ = ["register"]
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the demo.")] = Path("out/demo"),
     full: Annotated[bool, typer.Option("--full", help="A larger region, more days and stations.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="YAML with the settings.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML with the settings.")] = None,
     override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the settings.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -215,7 +215,11 @@ def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> pd.Dat
     """Give the columns of the catalogue the type that they have when computed, whatever the file stored."""
     columns = dict(frame.items())
     variables = {v.name for v in catalogue.variables}
-    ours = {*variables, *model_columns(catalogue), *(c for c in columns if _LAGGED.sub("", c) in variables)}
+    ours = {
+        *variables,
+        *model_columns(catalogue),
+        *(c for c in columns if _LAGGED.sub("", str(c)) in variables),
+    }
     for name in [c for c in columns if c in ours and c not in _EXACT]:
         if columns[name].isna().all():
             columns[name] = pd.Series(np.full(len(frame), np.nan, dtype=np.float32))

@@ -54,7 +54,7 @@ class SimulationConfig(Config):
 
     seed: int = Field(1, ge=0)
     climates: tuple[str, ...] = tuple(CLIMATES)
-    stations_per_climate: int = Field(10, ge=1)
+    stations_per_climate: int = Field(20, ge=1)
     landscapes_per_climate: int = Field(2, ge=1)
     station_pixels: int = Field(160, ge=32)
     station_first_day: date = date(2018, 1, 1)
