@@ -48,7 +48,7 @@ class DemoTraining(ExperimentConfig):
     experiment: Experiment = "all"
     recipe: Literal["published", "modern"] = "modern"
     modern: ModernConfig = ModernConfig(
-        epochs=12, stations=16, days=16, dropout=0.05, place_noise=0.1, target="identity"
+        epochs=14, stations=32, days=4, dropout=0.02, place_noise=0.3, learning_rate=5e-3, target="identity"
     )
     every: int = 5
     folds: int = 2
