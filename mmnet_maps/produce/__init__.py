@@ -1,1 +1,1 @@
-"""TODO."""
+"""A bundle and a cube become daily maps, and files of them."""
