@@ -89,8 +89,9 @@ class Asset(Config):
         Further bands that station tables carry, under their own names.
     terrain : bool
         The image is an elevation; slope, aspect and hillshade are computed from it.
-    year, from_year : int, optional
-        For yearly sources: the edition, and the first year that it is used for.
+    year : int, optional
+        For yearly sources: the edition. It serves the years that it is nearest to, of two equally near the
+        later, as `mmnet_maps.prepare.features.nearest_release` has it.
     """
 
     id: str
@@ -101,7 +102,6 @@ class Asset(Config):
     also: tuple[str, ...] = ()
     terrain: bool = False
     year: int | None = None
-    from_year: int | None = None
 
     @field_validator("bands", mode="before")
     @classmethod
@@ -147,8 +147,11 @@ class AssetSource(Config):
         for name in self.variables:
             if name in self.packings and self.packings[name].missing is None:
                 raise ValueError(f"packing of {name} has no missing value; masked pixels need one")
-        if self.times == "yearly" and any(a.year is None or a.from_year is None for a in self.assets):
-            raise ValueError("every asset of a yearly source needs year and from_year")
+        if self.times == "yearly" and any(asset.year is None for asset in self.assets):
+            raise ValueError("every asset of a yearly source needs a year")
+        years = [asset.year for asset in self.assets]
+        if self.times == "yearly" and len(set(years)) < len(years):
+            raise ValueError(f"two assets of a yearly source have the same year; found {years}")
         return self
 
     @property
@@ -266,11 +269,11 @@ ASSETS: dict[str, AssetSource] = {
         times="yearly",
         assets=tuple(
             # The release of 2021 holds that year alone; the earlier editions are in the release of 2019.
-            Asset(id=f"{release}/{year}", bands=_bands("LC"), year=year, from_year=since)
-            for release, year, since in (
-                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2016, 0),
-                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2019, 2018),
-                (_COLLECTION["LC"], 2021, 2020),
+            Asset(id=f"{release}/{year}", bands=_bands("LC"), year=year)
+            for release, year in (
+                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2016),
+                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2019),
+                (_COLLECTION["LC"], 2021),
             )
         ),
         reducer="mode",

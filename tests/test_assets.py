@@ -45,7 +45,8 @@ def test_a_source_reads_back_from_its_own_yaml_form() -> None:
     ("change", "says"),
     [
         ({"packings": {"LC": Packing(dtype="float32").model_dump()}}, "no missing value"),
-        ({"assets": [{"id": "A", "bands": {"LC": "b"}}]}, "year and from_year"),
+        ({"assets": [{"id": "A", "bands": {"LC": "b"}}]}, "needs a year"),
+        ({"assets": [{"id": i, "bands": {"LC": "b"}, "year": 2016} for i in "AB"]}, "the same year"),
         ({"scales": 3}, "unknown key scales"),
     ],
 )

@@ -182,8 +182,7 @@ class EarthEngineReader:
             return ee.Image.cat([expressions.static_image(asset) for asset in source.assets])
         day = _EPOCH + dt.timedelta(days=int(self.days[step]))
         if source.times == "yearly":
-            ordered = sorted(source.assets, key=lambda asset: asset.from_year or 0)
-            return expressions.static_image(ordered[step])
+            return expressions.static_image(sorted(source.assets, key=lambda asset: asset.year or 0)[step])
         return expressions.day_image(source, day, _region(self.grid), names)
 
     def _called(self, piece: _Piece) -> str:
@@ -232,10 +231,8 @@ def _times(
     if source.times == "static":
         return {}
     if source.times == "yearly":
-        ordered = sorted(source.assets, key=lambda asset: asset.from_year or 0)
-        # The oldest edition also stands for the years before it.
-        years = [min(ordered[0].year or start.year, start.year), *(a.from_year or 0 for a in ordered[1:])]
-        return {(dt.date(year, 1, 1) - _EPOCH).days: () for year in years}
+        # By the year of the edition: a map takes the nearest.
+        return {(dt.date(asset.year or 0, 1, 1) - _EPOCH).days: () for asset in source.assets}
     region = _region(native.grid)
     found: dict[int, set[int]] = {}
     for asset in source.assets:

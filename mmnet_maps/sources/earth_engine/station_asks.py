@@ -113,12 +113,13 @@ def _asks(
 
 def editions(source: AssetSource, start: dt.date, end: dt.date) -> list[Asset]:
     """Editions of a yearly source that the years from start to end need, oldest first."""
-    ordered = sorted(source.assets, key=lambda asset: asset.from_year or 0)
+    known = {asset.year or 0: asset for asset in source.assets}
+    # The nearest, of two equally near the later: the same rule as when tables are built and maps are made.
     used = {
-        max(sum((asset.from_year or 0) <= year for asset in ordered) - 1, 0)
+        min(known, key=lambda edition: (abs(edition - year), -edition))
         for year in range(start.year, end.year + 1)
     }
-    return [ordered[i] for i in sorted(used)]
+    return [known[edition] for edition in sorted(used)]
 
 
 def _groups(count: int, size: int) -> Iterator[range]:

@@ -110,12 +110,7 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     fetcher = _Fetcher(session, job)
     with steps("Earth Engine stations", len(asks)) as advance:
         found = session.together([partial(fetcher.fetch, ask) for ask in asks], advance)
-    rows = {}
-    for file in dict.fromkeys(ask.file for ask in asks):
-        mine = [(ask, paths) for ask, paths in zip(asks, found, strict=True) if ask.file == file]
-        rows[file] = _write_file(
-            job, file, LAYOUTS[mine[0][0].layout], [p for _, paths in mine for p in paths]
-        )
+    rows = write_files(job, asks, found)
     shutil.rmtree(job.parts)
     return {
         "files": rows,

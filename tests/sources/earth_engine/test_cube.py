@@ -59,7 +59,7 @@ def test_days_and_grids_are_those_of_the_assets(readers: dict[str, EarthEngineRe
     assert readers["hls"].days.tolist() == every[1::3]
     assert readers["sentinel1"].days.tolist() == every[::4], "scenes of other modes do not count"
     assert readers["landcover"].days.tolist() == [
-        (dt.date(y, 1, 1) - dt.date(1970, 1, 1)).days for y in (2016, 2018, 2020)
+        (dt.date(y, 1, 1) - dt.date(1970, 1, 1)).days for y in (2016, 2019, 2021)
     ]
     assert readers["terrain"].days.size == 0 and readers["terrain"].cadence == "static"
     for name, reader in readers.items():
@@ -264,7 +264,7 @@ def write_local(world: World, folder: Path) -> dict[str, dict[str, object]]:
         tif(path, scene, {"LST": stored("LST", lst)}, 0)
     for asset in ASSETS["landcover"].assets:
         codes = world[asset.id].bands["landcover"]
-        path = folder / "landcover" / f"LC_{asset.from_year or 2016}.tif"
+        path = folder / "landcover" / f"LC_{asset.year}.tif"
         tif(path, world[asset.id], {"LC": stored("LC", codes)}, 0)
     for day in days_of():
         fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(f"{day:%Y%m%d}")]

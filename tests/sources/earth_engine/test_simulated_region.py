@@ -16,9 +16,11 @@ from ee_world import to
 
 from mmnet_maps.cli.cube import build_from_config
 from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig, build_from_earth_engine
+from mmnet_maps.dates import year_of
 from mmnet_maps.grid import Grid
 from mmnet_maps.prepare.cube import Cube, open_cube
 from mmnet_maps.prepare.cube_config import CubeConfig
+from mmnet_maps.prepare.features import nearest_release
 from mmnet_maps.prepare.station_table import build_station_table
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
@@ -126,14 +128,14 @@ def test_fetched_terrain_is_that_of_the_files_to_half_a_stored_step(both: Both) 
         assert np.isnan(two).sum() == 2 * sum(two.shape[1:]) - 4
 
 
-def test_fetched_land_cover_is_that_of_the_files_edition_by_edition(both: Both) -> None:
+def test_fetched_land_cover_is_that_of_the_files_and_serves_the_published_years(both: Both) -> None:
     files, assets = both.local.sources["landcover"], both.remote.sources["landcover"]
-    # Files are dated by their edition, assets by the first year that they stand for.
-    assert np.array_equal(files.days.astype("datetime64[D]").astype(str), ["2019-01-01", "2021-01-01"])
-    since = ["2016-01-01", "2018-01-01", "2020-01-01"]
-    assert np.array_equal(assets.days.astype("datetime64[D]").astype(str), since)
+    released = [2016, 2019, 2021]
+    assert year_of(files.days).tolist() == released[1:] and year_of(assets.days).tolist() == released
     one, two = decoded(both, "LC")
     np.testing.assert_array_equal(one, two[1:])
+    serving = nearest_release(year_of(assets.days).tolist(), np.arange(2016, 2023))
+    assert [released[i] for i in serving] == [2016, 2016, 2019, 2019, 2021, 2021, 2021]
 
 
 def test_fetched_tables_hold_the_numbers_of_the_region_s_own_exports(both: Both) -> None:
