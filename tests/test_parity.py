@@ -88,9 +88,9 @@ class Recorder(Engine):
         super().__init__(bundle)
         self.seen: list[NDArray[np.float32]] = []
 
-    def predict(self, workspace: Any, table: Any) -> Any:
+    def predict(self, workspace: Any, *how: Any) -> Any:
         self.seen.append(workspace.inputs.copy())
-        return super().predict(workspace, table)
+        return super().predict(workspace, *how)
 
 
 def the_map_path(
