@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import ee
 import pandas as pd
 import pytest
 
@@ -25,6 +26,8 @@ def _loopback_only() -> Iterator[None]:
     # The client asks a web page for a list of deprecated assets.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ee.deprecation._FetchDataCatalogStac", dict)
+        # The list of functions is the same at every sign-in: it is fetched and decoded for the first alone.
+        patch.setattr("ee.data.getAlgorithms", cache(ee.data.getAlgorithms))
         yield
 
 
@@ -44,7 +47,8 @@ def key_pem() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    # Small: every sign-in checks it, and nobody's secret hangs on it.
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
 from ee_region import END, START, days_of, sign_in_at
 from ee_standin import Fault, StandIn
 from ee_world import World, proj_crs, to
@@ -19,20 +20,30 @@ from scipy import ndimage
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.earth_engine.cube import EarthEngineReader, open_readers
-from mmnet_maps.sources.earth_engine.grids import native_grid
+from mmnet_maps.sources.earth_engine.grids import NativeGrid, native_grid
 from mmnet_maps.sources.earth_engine.session import Session, open_session
 
 X, Y = to("EPSG:4326", "EPSG:32612").transform(-113.0, 37.2)
 TARGET = Grid.from_bounds("EPSG:32612", (X - 900, Y - 900, X + 900, Y + 900), 30.0)
 
 
-@pytest.fixture
-def readers(
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def fetched(
     world: World, key_pem: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, EarthEngineReader]]:
+) -> dict[str, tuple[EarthEngineReader, Arrays]]:
+    """Every source, and all that it gives (radar and terrain are read where a cube is built)."""
     folder = tmp_path_factory.mktemp("cube")
     with StandIn(world) as server, open_session(sign_in_at(folder, key_pem, server)) as session:
-        yield {r.name: r for r in open_readers(session, TARGET, START, END)}
+        readers = open_readers(session, TARGET, START, END)
+        return {r.name: (r, {} if r.name in ("sentinel1", "terrain") else whole(r)) for r in readers}
+
+
+@pytest.fixture(scope="module")
+def readers(fetched: dict[str, tuple[EarthEngineReader, Arrays]]) -> dict[str, EarthEngineReader]:
+    return {name: reader for name, (reader, _) in fetched.items()}
 
 
 def whole(reader: EarthEngineReader) -> dict[str, np.ndarray]:
@@ -75,10 +86,9 @@ def test_days_and_grids_are_those_of_the_assets(readers: dict[str, EarthEngineRe
 
 
 def test_weather_and_soil_moisture_are_the_source_s_values(
-    readers: dict[str, EarthEngineReader], world: World
+    fetched: dict[str, tuple[EarthEngineReader, Arrays]], world: World
 ) -> None:
-    reader = readers["gridmet"]
-    got = whole(reader)
+    reader, got = fetched["gridmet"]
     for step, day in enumerate(days_of()):
         scene = next(s for s in world["IDAHO_EPSCOR/GRIDMET"] if s.index == f"{day:%Y%m%d}")
         for name in ("pr", "sph", "vpd"):
@@ -86,8 +96,7 @@ def test_weather_and_soil_moisture_are_the_source_s_values(
             found = reader.variables[name].decode(got[name][step])
             np.testing.assert_allclose(found, expected, atol=reader.variables[name].scale / 2, equal_nan=True)
     assert (got["vpd"][2] == 65535).all(), "a masked day is missing, never zero"
-    reader = readers["smap"]
-    got = whole(reader)
+    reader, got = fetched["smap"]
     for step, day in enumerate(days_of()):
         fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(f"{day:%Y%m%d}")]
         expected = np.mean([nearest(s, "sm_surface", reader.grid) for s in fields], axis=0)
@@ -95,9 +104,10 @@ def test_weather_and_soil_moisture_are_the_source_s_values(
         np.testing.assert_allclose(found, expected, atol=0.51e-4, equal_nan=True)
 
 
-def test_scenes_are_masked_and_joined_by_day(readers: dict[str, EarthEngineReader], world: World) -> None:
-    reader = readers["hls"]
-    got = whole(reader)
+def test_scenes_are_masked_and_joined_by_day(
+    fetched: dict[str, tuple[EarthEngineReader, Arrays]], world: World
+) -> None:
+    reader, got = fetched["hls"]
     epoch = dt.date(1970, 1, 1)
     missing = 0
     for step, day in enumerate(reader.days):
@@ -118,21 +128,22 @@ def test_scenes_are_masked_and_joined_by_day(readers: dict[str, EarthEngineReade
     assert missing > 100
 
 
-def test_surface_temperature_land_cover_and_soil(readers: dict[str, EarthEngineReader], world: World) -> None:
-    reader = readers["modis"]
-    got = whole(reader)["LST"]
+def test_surface_temperature_land_cover_and_soil(
+    fetched: dict[str, tuple[EarthEngineReader, Arrays]], world: World
+) -> None:
+    reader, every = fetched["modis"]
+    got = every["LST"]
     for step, scene in enumerate(world["MODIS/061/MOD11A1"]):
         good = np.isin(nearest(scene, "QC_Day", reader.grid), (0, 1, 65))
         expected = np.where(good, nearest(scene, "LST_Day_1km", reader.grid), 0)
         np.testing.assert_array_equal(got[step], np.nan_to_num(expected))
-    reader = readers["landcover"]
-    got = whole(reader)["LC"]
+    reader, every = fetched["landcover"]
+    got = every["LC"]
     for step, asset in enumerate(ASSETS["landcover"].assets):
         np.testing.assert_array_equal(
             got[step], np.nan_to_num(nearest(world[asset.id], "landcover", reader.grid))
         )
-    reader = readers["soil"]
-    got = whole(reader)
+    reader, got = fetched["soil"]
     for asset in ASSETS["soil"].assets:
         (name,) = asset.bands
         found = reader.variables[name].decode(got[name][0])
@@ -154,10 +165,26 @@ def test_requests_keep_to_the_limits_and_windows_join(standin: StandIn, config_f
         np.testing.assert_array_equal(found[1][variable], values)
 
 
-def test_a_window_of_some_days_is_part_of_the_whole(readers: dict[str, EarthEngineReader]) -> None:
-    reader = readers["gridmet"]
-    every = whole(reader)
-    part = reader.read(2, 5, slice(1, 4), slice(2, 6))
+def test_no_request_is_wider_than_the_server_takes(
+    signed_in: Session, standin: StandIn, world: World
+) -> None:
+    cover = world[ASSETS["landcover"].assets[0].id]
+    wide = Grid(cover.crs, tuple(cover.transform @ Affine.translation(-20_000, 50))[:6], 1, 40_000)
+    native = NativeGrid(wide, {"crsCode": cover.crs})
+    reader = EarthEngineReader(signed_in, "landcover", ASSETS["landcover"], native, {0: (), 1: (), 2: ()})
+    got = reader.read(0, 1, slice(0, 1), slice(0, 40_000))["LC"]
+    np.testing.assert_array_equal(got[0], np.nan_to_num(nearest(cover, "landcover", wide)))
+    sizes = [json.loads(raw)["grid"]["dimensions"]["width"] for kind, raw in standin.seen if kind == "pixels"]
+    assert sum(sizes) == 40_000 and max(sizes) <= 32_768
+
+
+def test_a_window_of_some_days_is_part_of_the_whole(
+    fetched: dict[str, tuple[EarthEngineReader, Arrays]], standin: StandIn, config_for
+) -> None:
+    every = fetched["gridmet"][1]
+    with open_session(config_for(standin, without=[n for n in ASSETS if n != "gridmet"])) as session:
+        (reader,) = open_readers(session, TARGET, START, END)
+        part = reader.read(2, 5, slice(1, 4), slice(2, 6))
     for name, values in part.items():
         np.testing.assert_array_equal(values, every[name][2:5, 1:4, 2:6])
 
@@ -166,15 +193,40 @@ def test_too_much_for_the_server_is_asked_for_in_halves(standin: StandIn, config
     def memory(what: str, number: int) -> Fault | None:
         return Fault(400, "User memory limit exceeded.") if what == "pixels" and number < 3 else None
 
-    with open_session(config_for(standin, without=["sentinel1"])) as session:
-        readers = {r.name: r for r in open_readers(session, TARGET, START, END)}
-        plain = whole(readers["gridmet"])
+    with open_session(config_for(standin, without=[n for n in ASSETS if n != "gridmet"])) as session:
+        (reader,) = open_readers(session, TARGET, START, END)
+        plain = whole(reader)
         standin.seen.clear()
         standin.faults = memory
-        again = whole(readers["gridmet"])
+        again = whole(reader)
     for name in plain:
         np.testing.assert_array_equal(plain[name], again[name])
     assert standin.count("pixels") > 3
+
+
+def test_pixels_after_passing_failures_are_the_same(
+    fetched: dict[str, tuple[EarthEngineReader, Arrays]], standin: StandIn, config_for
+) -> None:
+    faults = [Fault(429, "Too many requests"), Fault(500, "internal error"), Fault(503, "unavailable")]
+    faults += [Fault(kind="reset"), Fault(kind="short"), Fault(kind="broken")]
+    names, failed = ("gridmet", "landcover"), []
+
+    def every_third(what: str, number: int) -> Fault | None:
+        if what == "pixels" and number % 3 == 0:
+            failed.append(number)
+            return faults[len(failed) % len(faults)]
+        return None
+
+    standin.faults = every_third
+    settings = config_for(standin, request_mib=0.001, without=[n for n in ASSETS if n not in names])
+    with open_session(settings) as session:
+        for reader in open_readers(session, TARGET, START, END):
+            for variable, values in whole(reader).items():
+                np.testing.assert_array_equal(values, fetched[reader.name][1][variable])
+    assert len(failed) >= len(faults)
+    # Nothing that was answered is asked for again, and every failure costs one request more.
+    assert set(standin.answered.values()) == {1}
+    assert len(standin.seen) == len(standin.answered) + len(failed)
 
 
 def test_a_grid_without_a_code_is_asked_for_by_its_wkt(world: World, config_for) -> None:
