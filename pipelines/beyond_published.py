@@ -59,13 +59,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/beyond"))
     parser.add_argument("--only", nargs="*", metavar="MODEL", help="train these, e.g. one process each")
     parser.add_argument("--table-only", action="store_true", help="train nothing")
+    parser.add_argument("--partial", action="store_true", help="use finished folds of unfinished runs")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     config = BeyondConfig.load(asked.config, asked.set)
     asked.out.mkdir(parents=True, exist_ok=True)
     if not asked.table_only:
         train_all(config, asked.files, asked.out, asked.only or list(config.models))
-    text = markdown(config, asked.out)
+    text = markdown(config, asked.out, asked.partial)
     (asked.out / "beyond_published.md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -105,21 +106,22 @@ def refuse_early_targets(config: BeyondConfig, experiment: str, found: dict[str,
         )
 
 
-def predictions(out: Path, experiment: str, name: str, seed: int) -> pd.DataFrame | None:
-    """What a run predicted on held-out rows; None if it is not finished."""
+def predictions(out: Path, experiment: str, name: str, seed: int, partial: bool) -> pd.DataFrame | None:
+    """What a run predicted on held-out rows; None if it is not finished or, if partial, no fold of it is."""
     folder = run_folder(out, experiment, name, seed)
-    if not (folder / "scores.json").is_file():
+    folds = sorted(path.parent for path in folder.glob("*/fold.json"))
+    if not folds or not (partial or (folder / "scores.json").is_file()):
         return None
-    parts = [pd.read_csv(p, dtype={"ID": str}) for p in sorted(folder.glob("*/y_test_pred.csv"))]
+    parts = [pd.read_csv(fold / "y_test_pred.csv", dtype={"ID": str}) for fold in folds]
     return pd.concat(parts, ignore_index=True).dropna()
 
 
-def markdown(config: BeyondConfig, out: Path) -> str:
+def markdown(config: BeyondConfig, out: Path, partial: bool = False) -> str:
     """The table of every experiment and seed."""
     lines = []
     for experiment in config.experiments:
         for seed in config.seeds:
-            tables = {n: predictions(out, experiment, n, seed) for n in config.models}
+            tables = {n: predictions(out, experiment, n, seed, partial) for n in config.models}
             lines += section(config, f"{experiment}, seed {seed}", tables)
     return "\n".join(lines) + "\n"
 

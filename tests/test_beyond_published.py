@@ -45,6 +45,7 @@ def write_run(pipeline: Any, out: Path, name: str, frame: pd.DataFrame) -> None:
         (folder / fold).mkdir(parents=True)
         part = frame[frame["ID"].isin(list(ids))]
         part.to_csv(folder / fold / "y_test_pred.csv", index=False)
+        (folder / fold / "fold.json").write_text("{}")
     (folder / "scores.json").write_text("{}")
 
 
@@ -64,6 +65,18 @@ def test_models_are_scored_on_the_rows_that_all_of_them_predict(
     ubrmse = {name: float(cells[name][3]) for name in ("published", "modern", "xgboost", "blend")}
     assert ubrmse["blend"] < min(ubrmse["modern"], ubrmse["xgboost"]) < ubrmse["published"]
     assert "-6" in cells["modern less published"][4]  # an error of 0.02 is 60 % less than one of 0.05
+
+
+def test_an_unfinished_run_counts_only_when_asked_and_by_its_finished_folds(
+    pipeline: Any, config: Any, tmp_path: Path
+) -> None:
+    write_run(pipeline, tmp_path, "modern", table(0.02))
+    folder = pipeline.run_folder(tmp_path, "off-site", "modern", 1)
+    (folder / "scores.json").unlink()
+    (folder / "fold-2" / "fold.json").unlink()
+    assert pipeline.predictions(tmp_path, "off-site", "modern", 1, partial=False) is None
+    found = pipeline.predictions(tmp_path, "off-site", "modern", 1, partial=True)
+    assert set(found["ID"]) == set("abc")
 
 
 def test_the_blend_is_the_mean_of_its_two_models(pipeline: Any, config: Any, tmp_path: Path) -> None:
