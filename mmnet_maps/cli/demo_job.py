@@ -48,9 +48,9 @@ class DemoTraining(ExperimentConfig):
     experiment: Experiment = "all"
     recipe: Literal["published", "modern"] = "modern"
     modern: ModernConfig = ModernConfig(
-        epochs=14, stations=32, days=4, dropout=0.02, place_noise=0.3, learning_rate=5e-3, target="identity"
+        epochs=12, stations=32, days=4, dropout=0.02, place_noise=0.3, learning_rate=5e-3, target="identity"
     )
-    every: int = 5
+    every: int = 6
     folds: int = 2
     workers: int = 2
 
