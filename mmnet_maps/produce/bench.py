@@ -7,8 +7,7 @@ turn by turn: only their ratios mean anything on a machine that others use too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,27 +16,17 @@ from numpy.typing import NDArray
 
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, model_arrays
+from mmnet_maps.learn.train import threads
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine import Engine, Workspace
 from mmnet_maps.produce.made_up import made_up_inputs, made_up_tile
 from mmnet_maps.produce.precision import has_bfloat16
 from mmnet_maps.produce.tile import predict_tile
 
-__all__ = ["EngineRates", "interleaved", "measure_engine", "threads"]
+__all__ = ["EngineRates", "interleaved", "measure_engine"]
 
 #: The published batch, the side of the square product that measures the machine, and the days of a tile.
 _BATCH, _SQUARE, _DAYS = 512, 2048, 16
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Use that many torch threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -17,14 +17,15 @@ from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
-from mmnet_maps.produce.bench import interleaved, measure_engine, threads
+from mmnet_maps.learn.train import threads
+from mmnet_maps.prepare.cube import open_cube
+from mmnet_maps.produce.bench import interleaved, measure_engine
 from mmnet_maps.produce.engine import BLOCK, Engine
 from mmnet_maps.produce.made_up import made_up_bundle
 from mmnet_maps.produce.made_up_cube import made_up_cube
 from mmnet_maps.produce.naive import naive_maps
 from mmnet_maps.produce.predict import Request, predict_product
 from mmnet_maps.produce.product import open_product
-from mmnet_maps.produce.reading import open_for_reading
 from mmnet_maps.produce.trust import SOIL_MOISTURE
 from mmnet_maps.produce.units import Unit, iso
 from mmnet_maps.produce.work import peak_mib
@@ -125,7 +126,7 @@ def measure_end_to_end(
         The two paths disagree.
     """
     with _bench_cube(bundle, height, width) as place, threads(1):
-        saved, cube = load_bundle(place / "bundle"), open_for_reading(place / "cube")
+        saved, cube = load_bundle(place / "bundle"), open_cube(place / "cube")
         part = Unit(Tile(0, 0, min(naive_side, height), min(naive_side, width)), _FIRST, _FIRST + _DAYS)
         run = count()
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.produce.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.product import Product, create_product, open_product
-from mmnet_maps.produce.reading import check_cube, open_for_reading
+from mmnet_maps.produce.reading import check_cube
 from mmnet_maps.produce.survey import Planned, Survey
 from mmnet_maps.produce.trust import FLAGS
 from mmnet_maps.produce.units import Layout, day_number, iso
@@ -126,7 +127,7 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
-    bundle, cube = load_bundle(request.bundle), open_for_reading(request.cube)
+    bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     about = {
         "bundle": bundle.digest,
         "catalogue": bundle.catalogue.fingerprint,

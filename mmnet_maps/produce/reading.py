@@ -12,12 +12,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-import zarrs  # noqa: F401  (registers the pipeline)
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
@@ -25,7 +22,7 @@ from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.cube import Cube, CubeSource, open_cube
+from mmnet_maps.prepare.cube import Cube, CubeSource
 from mmnet_maps.prepare.features import nearest_release
 from mmnet_maps.produce.tile_inputs import Layer, TileInputs
 from mmnet_maps.produce.units import Unit, iso
@@ -36,7 +33,6 @@ __all__ = [
     "ahead",
     "check_cube",
     "inside",
-    "open_for_reading",
     "required_sources",
     "source_digests",
     "sub_tiles",
@@ -50,15 +46,6 @@ Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
 #: coarse cells which two neighbours share are a small part of the work.
 SUB_TILE = 256
-
-
-def open_for_reading(path: Path) -> Cube:
-    """Open a cube to be decoded by the Rust pipeline, which takes a third of the time of Zarr's own.
-
-    The setting is in force while the cube is opened; its arrays keep what they were opened with.
-    """
-    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-        return open_cube(path)
 
 
 def check_cube(cube: Cube, catalogue: Catalogue, first: int, stop: int, where: str) -> None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.bundle import load_bundle
-from mmnet_maps.prepare.cube import Cube
+from mmnet_maps.prepare.cube import Cube, open_cube
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.ledger import Entry
 from mmnet_maps.produce.product import LAYERS, Product, open_product
-from mmnet_maps.produce.reading import SUB_TILE, ahead, open_for_reading, tile_inputs
+from mmnet_maps.produce.reading import SUB_TILE, ahead, tile_inputs
 from mmnet_maps.produce.tile import predict_tile
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.units import Unit
@@ -90,7 +90,7 @@ def open_bench(job: Job) -> Bench:
     """Open what the units of a job need; kept until a unit of another job comes."""
     bundle = load_bundle(job.bundle)
     engine = Engine(bundle, precision=job.precision, device=job.device)
-    return Bench(open_for_reading(job.cube), bundle.catalogue, engine, open_product(job.product))
+    return Bench(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
 
 
 @contextmanager

@@ -21,7 +21,8 @@ import numpy as np
 
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.learn.bundle import save_bundle
-from mmnet_maps.produce.bench import interleaved, threads
+from mmnet_maps.learn.train import threads
+from mmnet_maps.produce.bench import interleaved
 from mmnet_maps.produce.bench_end_to_end import measure_end_to_end
 from mmnet_maps.produce.made_up import made_up_bundle, made_up_inputs
 from mmnet_maps.produce.made_up_cube import made_up_cube

@@ -11,6 +11,7 @@ import pytest
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, cell_lookup
+from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.produce import reading
 from mmnet_maps.produce.units import Unit
 
@@ -20,9 +21,7 @@ FIRST = 18322
 
 @pytest.fixture(scope="module")
 def cube(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return reading.open_for_reading(
-        make_world(scene_crs="EPSG:32611").cube(tmp_path_factory.mktemp("cube") / "cube")
-    )
+    return open_cube(make_world(scene_crs="EPSG:32611").cube(tmp_path_factory.mktemp("cube") / "cube"))
 
 
 def test_every_pixel_gets_the_value_of_the_cell_that_holds_it(cube: Any) -> None:
@@ -94,7 +93,7 @@ def test_a_missing_variable_and_another_unit_are_refused_by_name(
 ) -> None:
     world = make_world()
     del world.readers["soil"]
-    other = reading.open_for_reading(world.cube(tmp_path / "cube"))
+    other = open_cube(world.cube(tmp_path / "cube"))
     with pytest.raises(InputError, match="no clay, which the bundle needs"):
         reading.check_cube(other, CATALOGUE, FIRST, FIRST + 1, "here")
     kelvin = CATALOGUE["LST"].model_copy(update={"unit": "K"})
