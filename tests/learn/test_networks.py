@@ -13,7 +13,7 @@ from torch import nn
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.networks import MLP, GaussianDropout, MMNet, Transformer, build_network
-from mmnet_maps.learn.models.training_pass import keep_factor, rectify
+from mmnet_maps.learn.models.training_pass import keep_factor, last_step, rectify
 
 
 def test_the_published_checkpoint_gives_the_published_outputs(shared: Path) -> None:
@@ -61,6 +61,35 @@ def test_the_training_pass_equals_the_stock_layers_forward_and_backward() -> Non
     expected = torch.autograd.grad((stock * weight).sum(), parameters)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=5e-5)
+
+
+def test_the_last_step_alone_equals_the_last_of_all_steps_forward_and_backward() -> None:
+    torch.manual_seed(0)
+    network = MMNet(dropout=0.0, readout="last").eval()
+    days = torch.randn(7, 11, 128, requires_grad=True)
+    weight = torch.randn(7, 128)
+    parameters = [days, *network.transformerencoder.parameters()]
+    ours, stock = network._last(days), network.transformerencoder(days)[:, -1]
+    torch.testing.assert_close(ours, stock, rtol=1e-4, atol=5e-6)
+    found = torch.autograd.grad((ours * weight).sum(), parameters)
+    expected = torch.autograd.grad((stock * weight).sum(), parameters)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=5e-5)
+
+
+def test_the_last_step_in_training_has_the_mean_of_many_draws_of_dropout_in_its_attention() -> None:
+    torch.manual_seed(1)
+    layer = _plain_layer(MMNet())
+    # Without the feed-forward layer and the norms the layer is linear in what dropout multiplies.
+    for norm in (layer.norm1, layer.norm2):
+        norm.forward = lambda values: values  # type: ignore[method-assign]
+    torch.nn.init.zeros_(layer.linear2.weight)
+    days = torch.randn(1, 11, 128).expand(20_000, -1, -1)
+    with torch.no_grad():
+        found, expected = last_step(layer, days, 0.2), last_step(layer, days[:1], 0.0)
+    error = found.std(dim=0) / math.sqrt(len(found))
+    assert error.min() > 1e-5
+    assert ((found.mean(dim=0) - expected[0]).abs() < 5 * error).all()
 
 
 def test_attention_dropout_matches_plain_attention_with_the_same_mask() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.models.training_pass import encoder_layer, noise_factor, rectify
+from mmnet_maps.learn.models.training_pass import encoder_layer, last_step, noise_factor, rectify
 
 __all__ = [
     "MLP",
@@ -144,18 +144,26 @@ class _Temporal(nn.Module):
         rows, steps, width = days.shape
         flat = self.encoder_d(days.reshape(rows * steps, width))
         coded = self.position_enc(self.inlayernorm(flat).view(rows, steps, WIDTH))
-        encoded = self._attend(coded)
-        return encoded[:, -1] if self.readout == "last" else encoded.mean(dim=1)
+        return self._last(coded) if self.readout == "last" else self._attend(coded).mean(dim=1)
 
     def _attend(self, coded: Tensor) -> Tensor:
         if not self.training:
             encoded: Tensor = self.transformerencoder(coded)
             return encoded
+        layer, norm = self._layers()
+        normed: Tensor = norm(encoder_layer(layer, coded, self.dropout))
+        return normed
+
+    def _last(self, coded: Tensor) -> Tensor:
+        layer, norm = self._layers()
+        normed: Tensor = norm(last_step(layer, coded, self.dropout if self.training else 0.0))
+        return normed
+
+    def _layers(self) -> tuple[nn.TransformerEncoderLayer, nn.LayerNorm]:
         layer, norm = self.transformerencoder.layers[0], self.transformerencoder.norm
         assert isinstance(layer, nn.TransformerEncoderLayer)
         assert isinstance(norm, nn.LayerNorm)
-        normed: Tensor = norm(encoder_layer(layer, coded, self.dropout))
-        return normed
+        return layer, norm
 
 
 def _head(dropout: float, first: int = WIDTH) -> _Blocks:

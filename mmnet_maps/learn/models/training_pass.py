@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["encoder_layer", "keep_factor", "noise_factor", "rectify"]
+__all__ = ["encoder_layer", "keep_factor", "last_step", "noise_factor", "rectify"]
 
 
 def noise_factor(like: Tensor, deviation: float) -> Tensor:
@@ -63,13 +63,52 @@ def encoder_layer(layer: nn.TransformerEncoderLayer, days: Tensor, p: float) -> 
     projected = F.linear(flat, attention.in_proj_weight, attention.in_proj_bias)
     factor = keep_factor((steps, steps, rows * attention.num_heads), p)
     context = _Attention.apply(projected, factor, rows, attention.num_heads)  # type: ignore[no-untyped-call]
-    branch = attention.out_proj(context)
-    flat = layer.norm1(branch.mul_(keep_factor(tuple(branch.shape), p)).add_(flat))
-    hidden = layer.linear1(flat)
-    branch = layer.linear2(rectify(hidden, keep_factor(tuple(hidden.shape), p)))
-    flat = layer.norm2(branch.mul_(keep_factor(tuple(branch.shape), p)).add_(flat))
+    flat = _after_attention(layer, context, flat, p)
     result: Tensor = flat.view(rows, steps, width)
     return result
+
+
+def last_step(layer: nn.TransformerEncoderLayer, days: Tensor, p: float) -> Tensor:
+    """What `encoder_layer` gives for the last step of each series, without computing the others.
+
+    One query meets all keys; the rest of the layer, most of its work, sees a row a series instead of a row a
+    day.
+
+    Parameters
+    ----------
+    layer, days, p
+        As `encoder_layer`; with p = 0 it is the layer in evaluation.
+
+    Returns
+    -------
+    Tensor, shape (n, width)
+    """
+    rows, steps, width = days.shape
+    attention = layer.self_attn
+    weight, bias, last = attention.in_proj_weight, attention.in_proj_bias, days[:, -1]
+    size = width // attention.num_heads
+    query = F.linear(last, weight[:width], bias[:width]).view(rows, 1, attention.num_heads, size)
+    both = F.linear(days.reshape(rows * steps, width), weight[width:], bias[width:])
+    key, value = both.view(rows, steps, 2, attention.num_heads, size).unbind(2)
+    shares = torch.softmax((key * query).sum(3) * size**-0.5, dim=1)
+    if p > 0:
+        shares = shares * keep_factor(tuple(shares.shape), p)
+    context = (value * shares[..., None]).sum(1).view(rows, width)
+    return _after_attention(layer, context, last, p)
+
+
+def _after_attention(layer: nn.TransformerEncoderLayer, context: Tensor, flat: Tensor, p: float) -> Tensor:
+    """Residual branches, norms and the feed-forward layer of some steps, shape (steps, width)."""
+    branch = layer.self_attn.out_proj(context)
+    flat = layer.norm1(_dropped(branch, p).add_(flat))
+    hidden = layer.linear1(flat)
+    hidden = rectify(hidden, keep_factor(tuple(hidden.shape), p)) if p > 0 else torch.relu(hidden)
+    result: Tensor = layer.norm2(_dropped(layer.linear2(hidden), p).add_(flat))
+    return result
+
+
+def _dropped(branch: Tensor, p: float) -> Tensor:
+    return branch.mul_(keep_factor(tuple(branch.shape), p)) if p > 0 else branch
 
 
 class _Attention(torch.autograd.Function):
