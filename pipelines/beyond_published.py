@@ -35,10 +35,10 @@ SHOWN = (
 
 
 class Entry(Config):
-    """A model, the table that it is trained on, and its settings."""
+    """A model, the table that it is trained on, and its settings by experiment."""
 
     table: Literal["plain", "state"]
-    training: ExperimentConfig
+    training: dict[Experiment, ExperimentConfig]
 
 
 class BeyondConfig(Config):
@@ -86,7 +86,8 @@ def train_all(config: BeyondConfig, files: Path, out: Path, only: list[str]) -> 
             for name in only:
                 entry = config.models[name]
                 frame, catalogue = read_table(out / f"{entry.table}.parquet")
-                chosen = entry.training.model_copy(update={"seed": seed, "experiment": experiment})
+                settings = entry.training[experiment]
+                chosen = settings.model_copy(update={"seed": seed, "experiment": experiment})
                 folder = run_folder(out, experiment, name, seed)
                 found = run_experiment(frame, catalogue, chosen, folder)
                 refuse_early_targets(config, experiment, found)
