@@ -92,7 +92,8 @@ def paired_difference(
     dict
         ``stations``, ``n`` (rows), and by metric: ``first`` and ``second`` (medians over stations),
         ``difference`` (first minus second), its ``interval``, and ``share_better``, the share of stations at
-        which the first is better. Biases are compared by size, without their sign.
+        which the first is better. Biases are compared by size, without their sign. ``overall`` holds the same
+        of all rows taken together (without ``share_better``) for the metrics of `POOLED`.
 
     Raises
     ------
@@ -118,6 +119,7 @@ def paired_difference(
         for chosen in (_draws(len(a), resamples, seed) if len(a) >= 2 else ())
     ]
     ends = _ends(parts, METRICS, level)
+    overall = _pooled_difference(both, list(_draws(len(each[0]), resamples, seed)), level)
     middle = [_over_stations(v, np.arange(len(a))[None])[1][0] for v in (a, b)]
     found: dict[str, Any] = {"stations": len(a), "n": len(both), "level": level, "resamples": resamples}
     for k, name in enumerate(METRICS):
@@ -130,7 +132,32 @@ def paired_difference(
             "interval": ends[name],
             "share_better": float(better.sum() / known) if known else None,
         }
-    return found
+    return found | {"overall": overall}
+
+
+def _pooled_difference(both: pd.DataFrame, draws: list[NDArray[np.int64]], level: float) -> dict[str, Any]:
+    """Scores of all rows of both models, their difference, and its interval over drawn stations."""
+    station, observed = both["ID"].to_numpy(), both["y_test"].to_numpy(np.float64)
+
+    def scored(name: str) -> tuple[Values, list[Values]]:
+        sums, centre = _sums(observed, both[name].to_numpy(np.float64), station)
+        drawn = [_pooled(_times(chosen) @ sums, centre) for chosen in draws if len(sums) >= 2]
+        every = [_pooled(sums.sum(axis=0)[None], centre), *drawn]
+        for values in every:
+            values[:, POOLED.index("bias")] = np.abs(values[:, POOLED.index("bias")])
+        return every[0][0], drawn
+
+    (a, drawn_a), (b, drawn_b) = scored("y_pred"), scored("y_pred_2")
+    ends = _ends([x - y for x, y in zip(drawn_a, drawn_b, strict=True)], POOLED, level)
+    return {
+        name: {
+            "first": plain(a[k]),
+            "second": plain(b[k]),
+            "difference": plain(a[k] - b[k]),
+            "interval": ends[name],
+        }
+        for k, name in enumerate(POOLED)
+    }
 
 
 def _paired_rows(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:

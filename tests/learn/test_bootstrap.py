@@ -105,6 +105,25 @@ def test_paired_differences_cancel_what_both_models_share() -> None:
     assert same["corr"]["difference"] == 0 and same["corr"]["interval"] == [0.0, 0.0]
 
 
+def test_differences_of_all_rows_equal_those_of_the_scores_and_hold_against_a_plain_bootstrap() -> None:
+    better, worse = _table(noise=0.02), _table(noise=0.02)
+    worse["y_pred"] += np.random.default_rng(1).normal(0.01, 0.05, len(worse))
+    found = paired_difference(better, worse, resamples=400)["overall"]
+    first, second = (overall_scores(*_arrays(table)[:2]) for table in (better, worse))
+    for name in ("corr", "rmse", "ubrmse", "kge"):
+        assert found[name]["difference"] == pytest.approx(first[name] - second[name], abs=1e-12)
+    assert found["bias"]["difference"] == pytest.approx(abs(first["bias"]) - abs(second["bias"]), abs=1e-12)
+    random, drawn = np.random.default_rng(9), []
+    groups = [(better[better["ID"] == name], worse[worse["ID"] == name]) for name in better["ID"].unique()]
+    for _ in range(400):
+        chosen = [groups[k] for k in random.integers(0, len(groups), len(groups))]
+        tables = [pd.concat(part) for part in zip(*chosen, strict=True)]
+        scored = [overall_scores(*_arrays(table)[:2])["rmse"] for table in tables]
+        drawn.append(scored[0] - scored[1])
+    ends = np.quantile(drawn, (0.025, 0.975))
+    assert found["rmse"]["interval"] == pytest.approx(ends, abs=0.15 * abs(found["rmse"]["difference"]))
+
+
 def test_only_rows_that_both_predict_are_compared() -> None:
     first, second = _table(), _table(noise=0.02)
     second.loc[second.index % 3 == 0, "y_pred"] = np.nan
