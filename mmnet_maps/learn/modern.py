@@ -151,7 +151,6 @@ def train_modern(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         assert config.dropout is not None
-        assert config.readout is not None
         network = reset_to_defaults(build_network(kind, catalogue, config.dropout, config.readout))
         arrays = tuple(torch.from_numpy(a[training]) for a in task.arrays)
         target = torch.from_numpy((wanted[training] - level) / spread)
@@ -191,7 +190,8 @@ def _epochs(
     config: ModernConfig,
 ) -> Iterator[tuple[float, nn.Module]]:
     """Train; after every epoch the mean loss and a copy of the network with the averaged weights."""
-    optimizer = _optimizer(network, config)
+    assert config.learning_rate is not None
+    optimizer = _optimizer(network, config.learning_rate, config.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.epochs * len(batches)
     )
@@ -215,12 +215,12 @@ def _epochs(
         yield float(total) / len(batches), averaged
 
 
-def _optimizer(network: nn.Module, config: ModernConfig) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
     """AdamW; biases and norms do not decay."""
     wide = [p for p in network.parameters() if p.dim() >= 2]
     rest = [p for p in network.parameters() if p.dim() < 2]
     groups: list[dict[str, Any]] = [{"params": wide}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
 
 
 def _copy(network: nn.Module) -> nn.Module:

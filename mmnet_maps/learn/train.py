@@ -193,9 +193,7 @@ def _train_all(
     trees = _fit_baseline("xgboost", task, config) if config.blend else None
     bundle = Bundle(kind, catalogue, scaler, networks[0], trees, others=tuple(networks[1:]))
     if config.recipe == "modern":
-        settled = config.modern.settled(known=False)
-        assert settled.readout is not None
-        bundle = replace(bundle, target=settled.target, readout=settled.readout)
+        bundle = replace(bundle, target=config.modern.target, readout=config.modern.readout)
     return bundle, logs[0]
 
 
