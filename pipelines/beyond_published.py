@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from mmnet_maps.cli.stations import from_uscrn
@@ -118,32 +119,80 @@ def predictions(out: Path, experiment: str, name: str, seed: int, partial: bool)
 
 
 def markdown(config: BeyondConfig, out: Path, partial: bool = False) -> str:
-    """The table of every experiment and seed."""
+    """The table of every experiment: over all seeds, then seed by seed."""
     lines = []
     for experiment in config.experiments:
+        seeds = {}
         for seed in config.seeds:
             tables = {n: predictions(out, experiment, n, seed, partial) for n in config.models}
-            lines += section(config, f"{experiment}, seed {seed}", tables)
+            seeds[seed] = with_blend(config, {n: t for n, t in tables.items() if t is not None})
+        if len(seeds) > 1:
+            lines += over_seeds(config, experiment, list(seeds.values()))
+        for seed, common in seeds.items():
+            lines += section(config, f"{experiment}, seed {seed}", common)
     return "\n".join(lines) + "\n"
 
 
-def section(config: BeyondConfig, title: str, tables: dict[str, pd.DataFrame | None]) -> list[str]:
-    """Scores of the models that are finished, on the rows that all of them predict."""
-    missing = [name for name, table in tables.items() if table is None]
-    finished = {name: table for name, table in tables.items() if table is not None}
-    if not finished:
-        return [f"## {title}", "", "Not run.", ""]
-    common = on_common_rows(finished)
+def with_blend(config: BeyondConfig, finished: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Finished models on the rows that all of them predict, and the blend where its two models are there."""
+    common = on_common_rows(finished) if finished else {}
     if set(config.blend) <= set(common):
         first, second = (common[name] for name in config.blend)
         common["blend"] = first.assign(y_pred=(first["y_pred"] + second["y_pred"]) / 2)
+    return common
+
+
+def over_seeds(config: BeyondConfig, experiment: str, seeds: list[dict[str, pd.DataFrame]]) -> list[str]:
+    """Mean, lowest and highest of every score over the seeds that have the model."""
+    lines = [f"## {experiment}, {len(seeds)} seeds: mean (lowest to highest)", "", *header(SHOWN)]
+    for name in (*config.models, "blend"):
+        found = np.array([shown(common[name]) for common in seeds if name in common])
+        cells = [spread(column, ".4f") for column in found.T]
+        lines += [f"| {name} ({len(found)}) | " + " | ".join(cells) + " |"] if cells else []
+    lines += ["", *header(SHOWN, "difference, paired by station")]
+    for a, b in pairs(config):
+        both = [common for common in seeds if {a, b} <= set(common)]
+        found = np.array([[cell["difference"] for cell in differences(common, a, b)] for common in both])
+        cells = [spread(column, "+.4f") for column in found.T]
+        lines += [f"| {a} less {b} ({len(found)}) | " + " | ".join(cells) + " |"] if cells else []
+    return [*lines, ""]
+
+
+def spread(values: Any, form: str) -> str:
+    """Mean, lowest and highest as text."""
+    return f"{values.mean():{form}} ({values.min():{form}} to {values.max():{form}})"
+
+
+def header(columns: Any, first: str = "model") -> list[str]:
+    """Head of a table in Markdown."""
+    titles = [first, *(title for *_, title in columns)]
+    return ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+
+
+def section(config: BeyondConfig, title: str, common: dict[str, pd.DataFrame]) -> list[str]:
+    """Scores of the models that are finished, and their differences with 95 % bootstrap intervals."""
+    if not common:
+        return [f"## {title}", "", "Not run.", ""]
+    missing = [name for name in config.models if name not in common]
     some = next(iter(common.values()))
     lines = [f"## {title}", "", f"{len(some)} station-days of {some['ID'].nunique()} stations.", ""]
     if missing:
         lines += [f"Not run: {', '.join(missing)}.", ""]
-    lines += ["| model | " + " | ".join(t for *_, t in SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(shown(table)) + " |" for name, table in common.items()]
-    return [*lines, "", *differences(config, common), ""]
+    lines += header(SHOWN)
+    for name, table in common.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in shown(table)) + " |")
+    compared = [(a, b) for a, b in pairs(config) if {a, b} <= set(common)]
+    if compared:
+        lines += ["", *header(SHOWN, "difference, paired by station")]
+    for a, b in compared:
+        cells = [interval_text(cell) for cell in differences(common, a, b)]
+        lines.append(f"| {a} less {b} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def pairs(config: BeyondConfig) -> list[tuple[str, str]]:
+    """What is held against what."""
+    return [(a, b) for b in config.against for a in (config.blend[0], "blend")]
 
 
 def on_common_rows(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -156,31 +205,25 @@ def on_common_rows(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {name: table.loc[index].reset_index() for name, table in indexed.items()}
 
 
-def shown(table: pd.DataFrame) -> list[str]:
-    """The scores of a table as text."""
+def shown(table: pd.DataFrame) -> list[float]:
+    """The scores of `SHOWN`."""
     found = scores(table["y_test"].to_numpy(), table["y_pred"].to_numpy(), table["ID"].to_numpy())
     parts = {"overall": found["overall"], "median": found["stations"]["median"]}
-    return [f"{parts[where][name]:.4f}" for where, name, _ in SHOWN]
+    return [float(parts[where][name]) for where, name, _ in SHOWN]
 
 
-def differences(config: BeyondConfig, common: dict[str, pd.DataFrame]) -> list[str]:
-    """Differences of medians over stations, paired by station, with their 95 % bootstrap intervals."""
-    pairs = [(a, b) for b in config.against for a in ("modern", "blend") if {a, b} <= set(common)]
-    if not pairs:
-        return []
-    lines = ["| difference, paired by station | R | ubRMSE | ubRMSE, relative |", "|---|---|---|---|"]
-    for a, b in pairs:
-        found = paired_difference(common[a], common[b], names=(a, b))
-        cells = [interval_text(found[name]) for name in ("corr", "ubrmse")]
-        share = found["ubrmse"]["difference"] / found["ubrmse"]["second"]
-        lines.append(f"| {a} less {b} | {cells[0]} | {cells[1]} | {share:+.0%} |")
-    return lines
+def differences(common: dict[str, pd.DataFrame], a: str, b: str) -> list[dict[str, Any]]:
+    """The differences of `SHOWN`, each with its interval."""
+    found = paired_difference(common[a], common[b], names=(a, b))
+    parts = {"overall": found["overall"], "median": found}
+    return [parts[where][name] for where, name, _ in SHOWN]
 
 
 def interval_text(found: dict[str, Any]) -> str:
-    """A difference and the ends of its interval."""
+    """A difference, as a share too, and the ends of its interval."""
     low, high = found["interval"]
-    return f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+    share = found["difference"] / found["second"]
+    return f"{found['difference']:+.4f}, {share:+.1%} ({low:+.4f} to {high:+.4f})"
 
 
 if __name__ == "__main__":

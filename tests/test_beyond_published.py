@@ -64,7 +64,7 @@ def test_models_are_scored_on_the_rows_that_all_of_them_predict(
     }
     ubrmse = {name: float(cells[name][3]) for name in ("published", "modern", "xgboost", "blend")}
     assert ubrmse["blend"] < min(ubrmse["modern"], ubrmse["xgboost"]) < ubrmse["published"]
-    assert "-6" in cells["modern less published"][4]  # an error of 0.02 is 60 % less than one of 0.05
+    assert ", -6" in cells["modern less published"][3]  # an error of 0.02 is 60 % less than one of 0.05
 
 
 def test_an_unfinished_run_counts_only_when_asked_and_by_its_finished_folds(
@@ -81,10 +81,20 @@ def test_an_unfinished_run_counts_only_when_asked_and_by_its_finished_folds(
 
 def test_the_blend_is_the_mean_of_its_two_models(pipeline: Any, config: Any, tmp_path: Path) -> None:
     first, second = table(0.02, seed=1), table(0.02, seed=2)
-    lines = pipeline.section(config, "t", {"modern": first, "xgboost": second})
-    mean = first.assign(y_pred=(first["y_pred"] + second["y_pred"]) / 2)
-    blend = next(line for line in lines if line.startswith("| blend |"))
-    assert blend == "| blend | " + " | ".join(pipeline.shown(mean)) + " |"
+    common = pipeline.with_blend(config, {"modern": first, "xgboost": second})
+    mean = (first["y_pred"] + second["y_pred"]) / 2
+    np.testing.assert_array_equal(common["blend"]["y_pred"], mean)
+    assert "blend" not in pipeline.with_blend(config, {"modern": first})
+
+
+def test_scores_over_seeds_are_their_mean_and_range(pipeline: Any, config: Any, tmp_path: Path) -> None:
+    seeds = [{"modern": table(error, seed=1), "published": table(0.05, seed=2)} for error in (0.02, 0.04)]
+    lines = pipeline.over_seeds(config, "off-site", seeds)
+    cells = {line.split("|")[1].strip(): line.split("|")[2:] for line in lines if line.startswith("|")}
+    rmse = [pipeline.shown(common["modern"])[3] for common in seeds]
+    assert cells["modern (2)"][3].strip() == f"{np.mean(rmse):.4f} ({min(rmse):.4f} to {max(rmse):.4f})"
+    assert "published (2)" in cells and "modern less published (2)" in cells
+    assert not any(name.startswith(("xgboost", "blend")) for name in cells)
 
 
 def test_normals_of_a_tested_year_are_refused(pipeline: Any, config: Any) -> None:
