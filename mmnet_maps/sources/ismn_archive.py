@@ -29,6 +29,8 @@ __all__ = ["IsmnReport", "read_ismn", "refuse_unsafe_zip"]
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COLUMNS = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
+#: What ismn raises at files that it cannot make sense of.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error)
 _NS_PER_HOUR, _NS_PER_DAY = 3_600_000_000_000, 86_400_000_000_000
 
 
@@ -204,8 +206,8 @@ def _root_of(folder: Path) -> Path:
     roots = sorted({path.absolute().parents[2] for path in folder.rglob("*.stm")})
     if len(roots) > 1:
         raise InputError(
-            f"{folder}: holds {len(roots)} archives, {roots[0].name} and {roots[1].name} among them, or files "
-            "that do not lie in NETWORK/STATION/; expected one archive at a time"
+            f"{folder}: holds {len(roots)} archives, {roots[0].name} and {roots[1].name} among them, or "
+            "files that do not lie in NETWORK/STATION/; expected one archive at a time"
         )
     if folder.absolute() != roots[0] and folder.absolute() not in roots[0].parents:
         raise InputError(f"{folder}: is a part of an archive; expected the folder around it, {roots[0]}")
@@ -293,7 +295,7 @@ def _read_sensor(
         values = series["soil_moisture"].to_numpy(dtype=np.float64)
         flags = series["soil_moisture_flag"].astype(str).str.strip()
         stamps = series.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         report.unreadable[str(path)] = " ".join(str(error).split())[:200]
         return None
     good = flags.isin(accepted).to_numpy()
