@@ -18,7 +18,7 @@ from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.variables import VARIABLES, Cadence, Kind, Variable
+from mmnet_maps.variables import NORMAL, VARIABLES, Cadence, Kind, Variable, normal_of
 
 __all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined", "to_date", "to_day"]
 
@@ -223,6 +223,8 @@ def to_day(date: dt.date) -> int:
 def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | None) -> Variable:
     """The catalogue's variable of that name, or the one that the configuration declares.
 
+    ``{name}_normal`` is the climate normal of a daily variable of the catalogue.
+
     Raises
     ------
     InputError
@@ -231,6 +233,8 @@ def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | N
     for variable in VARIABLES:
         if variable.name == name:
             return variable
+        if variable.cadence == "daily" and f"{variable.name}{NORMAL}" == name:
+            return normal_of(variable)
     if config.unit is None or config.kind is None or config.range is None:
         known = ", ".join(v.name for v in VARIABLES)
         raise InputError(

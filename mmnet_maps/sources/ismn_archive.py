@@ -254,7 +254,8 @@ def _open(
         ) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(
-                f"{archive}: ismn finds no sensor in its .stm files, expected as NETWORK/STATION/*.stm ({reason})"
+                f"{archive}: ismn finds no sensor in its .stm files ({reason}); expected "
+                "NETWORK/STATION/*.stm as downloaded"
             ) from None
         chosen = collection.get_dataset_ids("soil_moisture", min_depth=depth[0], max_depth=depth[1])
     files = [PurePosixPath(str(name)) for name in collection.metadata["file_path", "val"]]

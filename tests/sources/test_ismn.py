@@ -106,7 +106,7 @@ def test_a_part_of_an_archive_and_several_archives_are_refused(place: Path, tmp_
         read_ismn(tmp_path, (0.0, 0.3))
     for part in ("one/COSMOS", "one/COSMOS/ARM-1"):
         with pytest.raises(
-            InputError, match="is a part of an archive; expected the folder around it, .*one$"
+            InputError, match=r"is a part of an archive; expected the folder around it, .*one$"
         ):
             read_ismn(tmp_path / part, (0.0, 0.3))
 
