@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,10 @@ class _Job:
 def _job(fold: Fold, out: Path, config: ExperimentConfig, catalogue: Catalogue, digest: str) -> _Job:
     unused = {"workers", "target"} | ({"modern"} if config.recipe == "published" else set())
     settings = config.model_dump(mode="json", exclude=unused)
-    meaning = json.dumps([settings, catalogue.fingerprint, digest, fold.name], sort_keys=True)
+    what: list[Any] = [settings, catalogue.fingerprint, digest, fold.name]
+    if fold.left_out:
+        what.append(hashlib.sha256(fold.train.tobytes()).hexdigest())
+    meaning = json.dumps(what, sort_keys=True)
     key = hashlib.sha256(meaning.encode()).hexdigest()
     return _Job(fold, out / fold.name, key, config, catalogue, digest)
 
@@ -114,7 +118,7 @@ def run_experiment(
     """
     config = _settled(config)
     folds = split(frame, config.experiment, config.target, config.train_years, config.folds)
-    _say_what_is_left_out(frame, folds)
+    _say_what_is_left_out(frame, folds, catalogue, config.experiment)
     digest = _table_digest(frame, catalogue)
     _claim(out, config)
     jobs = [_job(fold, out, config, catalogue, digest) for fold in folds]
@@ -143,7 +147,21 @@ def _settled(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"validation": how, "modern": modern})
 
 
-def _say_what_is_left_out(frame: pd.DataFrame, folds: list[Fold]) -> None:
+def _say_what_is_left_out(
+    frame: pd.DataFrame, folds: list[Fold], catalogue: Catalogue, experiment: Experiment
+) -> None:
+    for fold in folds:
+        if fold.left_out:
+            say(
+                f"{fold.left_out} rows do not train for {fold.name}: their gaps were filled with "
+                "observations of that year (--fill past of the table avoids it)"
+            )
+    filled = any(catalogue[name].fill in ("linear", "hold") for name in catalogue.required)
+    if experiment == "on-site" and filled and "fill_ahead" not in frame.columns:
+        say(
+            "the table has no column fill_ahead: rows before a tested year may rest on observations of it; "
+            "build the table again"
+        )
     used = np.zeros(len(frame), dtype=bool)
     for fold in folds:
         used |= fold.test
@@ -205,6 +223,8 @@ def _run(jobs: list[_Job], frame: pd.DataFrame) -> None:
             processes=True,
             memory_limit=0,
             dashboard_address=None,
+            # What goes wrong in a fold is raised here; a slow goodbye of a worker is no concern of the user.
+            silence_logs=logging.ERROR,
             local_directory=scratch,
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
