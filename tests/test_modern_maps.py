@@ -1,4 +1,4 @@
-"""The modern recipe through the commands: soil state and normals in the table, in the cube, and on a map."""
+"""Models through the commands to a map: the modern recipe with all its inputs, and an imported checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from pyproj import Transformer
@@ -19,7 +20,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, cell_lookup
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.learn.model_input import from_table
-from mmnet_maps.prepare.cube import open_cube
+from mmnet_maps.prepare.cube import Cube, open_cube
 from mmnet_maps.prepare.table_io import read_table
 from mmnet_maps.produce.product import open_product
 from mmnet_maps.sources.simulated import (
@@ -86,6 +87,14 @@ def test_the_table_the_bundle_and_the_cube_hold_the_same_normals(made: Path) -> 
         assert cube.variables[name].long_name == catalogue[name].long_name
 
 
+def pixels_of(frame: pd.DataFrame, cube: Cube) -> tuple[Any, Any]:
+    """Row and column of the pixel that each station stands in."""
+    to_grid = Transformer.from_crs("EPSG:4326", cube.grid.crs, always_xy=True)
+    x, y = to_grid.transform(frame["Longitude"].to_numpy(), frame["Latitude"].to_numpy())
+    rows, cols = (np.floor(v).astype(int) for v in cube.grid.position(x, y))
+    return rows, cols
+
+
 def test_maps_have_the_estimates_of_the_station_path(made: Path) -> None:
     """Validation stations through their raw exports, and the pixel that they stand in."""
     ask = ("--bundle", made / "run/all/bundle", "--cube", made / "cube.zarr", "--out", made / "product.zarr")
@@ -95,9 +104,7 @@ def test_maps_have_the_estimates_of_the_station_path(made: Path) -> None:
     frame = frame[frame["Date"] >= 20200301].reset_index(drop=True)
     expected = load_bundle(made / "run/all/bundle").predict(from_table(frame, catalogue))
     product, cube = open_product(made / "product.zarr"), open_cube(made / "cube.zarr")
-    to_grid = Transformer.from_crs("EPSG:4326", cube.grid.crs, always_xy=True)
-    x, y = to_grid.transform(frame["Longitude"].to_numpy(), frame["Latitude"].to_numpy())
-    rows, cols = (np.floor(v).astype(int) for v in cube.grid.position(x, y))
+    rows, cols = pixels_of(frame, cube)
     normals = cube.sources["gridmet_normals"]
     compared = 0
     for i, (row, col) in enumerate(zip(rows, cols, strict=True)):
@@ -110,6 +117,51 @@ def test_maps_have_the_estimates_of_the_station_path(made: Path) -> None:
         assert mapped[row, col] == pytest.approx(max(0.0, expected[i]), abs=1e-4)
         compared += 1
     assert compared >= 6
+
+
+def test_an_imported_checkpoint_makes_the_maps_of_its_station_path(
+    made: Path, shared: Path, tmp_path: Path
+) -> None:
+    folder = shared / "spec" / "published-example"
+    scalers = ("--static", folder / "static_mean_std.npy", "--dynamic", folder / "dynamic_mean_std.npy")
+    run(
+        "bundle",
+        "import",
+        "--model",
+        "mmnet",
+        "--weights",
+        folder / "model_best.pth",
+        *scalers,
+        "--out",
+        tmp_path / "b",
+    )
+    place = made / "region"
+    given = ("--raw", place / "raw", "--in-situ", place / "in_situ.csv", "--network", place / "network.gpkg")
+    run("stations", "build", *given, "--out", tmp_path / "t.parquet")
+    run(
+        "stations",
+        "predict",
+        "--bundle",
+        tmp_path / "b",
+        "--table",
+        tmp_path / "t.parquet",
+        "--out",
+        tmp_path / "y.csv",
+    )
+    ask = ("--bundle", tmp_path / "b", "--cube", made / "cube.zarr", "--out", tmp_path / "p.zarr")
+    run("predict", *ask, "--start", "2020-03-01", "--end", "2020-03-03")
+    frame, _ = read_table(tmp_path / "t.parquet")
+    expected = pd.read_csv(tmp_path / "y.csv")["y_pred"][frame["Date"] >= 20200301].to_numpy()
+    frame = frame[frame["Date"] >= 20200301].reset_index(drop=True)
+    product, cube = open_product(tmp_path / "p.zarr"), open_cube(made / "cube.zarr")
+    rows, cols = pixels_of(frame, cube)
+    compared = 0
+    for day, row, col, value in zip(frame["Date"], rows, cols, expected, strict=True):
+        held = product.read_day(from_yyyymmdd(np.array([day]))[0])["soil_moisture"]
+        mapped = product.packing["soil_moisture"].decode(held)[row, col]
+        assert mapped == pytest.approx(np.clip(value, 0, 1), abs=1e-4)
+        compared += 0 < value < 1
+    assert compared >= 2
 
 
 def test_exported_days_have_values(made: Path, tmp_path: Path) -> None:
