@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.whole_file import appearing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,12 +203,8 @@ def _refuse_no_folder(out: Path) -> None:
 
 
 def _write_csv(frame: pd.DataFrame, out: Path) -> None:
-    half = out.with_name(f".{out.name}.part")
-    try:
-        frame.to_csv(half, index=False)
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)
+    with appearing(out) as draft:
+        frame.to_csv(draft, index=False)
 
 
 def _write(table: StationTable, out: Path, notes: dict[str, int], as_json: bool) -> None:

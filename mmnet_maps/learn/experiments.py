@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from mmnet_maps.learn.splits import DEFAULT_VALIDATION, EXPERIMENTS, Experiment,
 from mmnet_maps.learn.train import Fitted, TrainConfig, fit
 from mmnet_maps.prepare.table_io import model_columns
 from mmnet_maps.progress import say
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["ExperimentConfig", "run_experiment"]
 
@@ -132,7 +132,7 @@ def run_experiment(
         everything = Fold("all", np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool))
         job = _job(everything, out, config, catalogue, digest)
         _fit_all(job, frame, pd.concat(tables.values()))
-    _write_text(out / "scores.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_whole(out / "scores.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
 
@@ -192,7 +192,7 @@ def _claim(out: Path, config: ExperimentConfig) -> None:
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no run folder")
     out.mkdir(parents=True, exist_ok=True)
-    _write_text(path, config.to_yaml())
+    write_whole(path, config.to_yaml())
 
 
 def _finished(job: _Job, files: Sequence[str]) -> bool:
@@ -278,7 +278,7 @@ def _train(job: _Job, frame: pd.DataFrame) -> Fitted:
 def _record(job: _Job, bundle: Bundle) -> None:
     """Written last: its presence means that the fold is finished."""
     record = {"key": job.key, "bundle": bundle.digest}
-    _write_text(job.folder / _DONE, json.dumps(record, indent=2) + "\n")
+    write_whole(job.folder / _DONE, json.dumps(record, indent=2) + "\n")
 
 
 def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: list[Fold]) -> dict[str, Any]:
@@ -295,10 +295,4 @@ def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: lis
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    _write_text(path, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
+    write_whole(path, table.to_csv(index=False, lineterminator="\n"))
