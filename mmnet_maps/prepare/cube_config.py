@@ -14,9 +14,10 @@ from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from mmnet_maps.config import Config
+from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.source_reader import SourceConfig, to_date, to_day
+from mmnet_maps.source_reader import SourceConfig
 
 __all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target"]
 
