@@ -85,6 +85,11 @@ def test_the_table_the_bundle_and_the_cube_hold_the_same_normals(made: Path) -> 
     for name in NORMALS:
         assert cube.variables[name].unit == catalogue[name].unit
         assert cube.variables[name].long_name == catalogue[name].long_name
+    shown = run("cube", "show", made / "cube.zarr")
+    for name in NORMALS:
+        entry = shown["variables"][name]
+        assert (entry["missing"], entry["out_of_range"], entry["cadence"]) == (0.0, 0, "static")
+    assert not [text for text in shown["warnings"] if "normal" in text]
 
 
 def pixels_of(frame: pd.DataFrame, cube: Cube) -> tuple[Any, Any]:
