@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from mmnet_maps.config import Config
 
-__all__ = ["NORMAL", "VARIABLES", "Cadence", "Fill", "Kind", "Variable", "normal_of"]
+__all__ = ["NORMAL", "VARIABLES", "Cadence", "Fill", "Kind", "Variable", "last_year_of", "normal_of"]
 
 Kind = Literal["constant", "snapshot", "series", "target"]
 Cadence = Literal["static", "yearly", "daily", "irregular"]
@@ -87,6 +88,12 @@ def normal_of(daily: Variable, until: int | None = None) -> Variable:
         valid_range=daily.valid_range,
         resolution=daily.resolution,
     )
+
+
+def last_year_of(normal: Variable) -> int | None:
+    """Last year that a climate normal made by `normal_of` is the mean of, where it is known."""
+    found = re.search(r", mean of the years to (\d+)$", normal.long_name)
+    return int(found[1]) if found and normal.name.endswith(NORMAL) else None
 
 
 def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float = 1.0) -> Variable:

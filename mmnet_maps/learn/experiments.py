@@ -33,6 +33,7 @@ from mmnet_maps.learn.splits import DEFAULT_VALIDATION, EXPERIMENTS, Experiment,
 from mmnet_maps.learn.train import Fitted, TrainConfig, fit
 from mmnet_maps.prepare.table_io import model_columns
 from mmnet_maps.progress import say
+from mmnet_maps.variables import last_year_of
 from mmnet_maps.whole_file import write_whole
 
 __all__ = ["ExperimentConfig", "run_experiment"]
@@ -118,6 +119,8 @@ def run_experiment(
     """
     config = _settled(config)
     folds = split(frame, config.experiment, config.target, config.train_years, config.folds)
+    if config.experiment == "on-site":
+        _refuse_late_normals(catalogue, folds)
     _say_what_is_left_out(frame, folds, catalogue, config.experiment)
     digest = _table_digest(frame, catalogue)
     _claim(out, config)
@@ -145,6 +148,19 @@ def _settled(config: ExperimentConfig) -> ExperimentConfig:
     how = config.validation or DEFAULT_VALIDATION[config.experiment]
     modern = config.modern.settled(config.experiment == "on-site")
     return config.model_copy(update={"validation": how, "modern": modern})
+
+
+def _refuse_late_normals(catalogue: Catalogue, folds: list[Fold]) -> None:
+    """No climate normal may be of the weather of a tested year."""
+    years = [
+        year for name in catalogue.snapshot if name in catalogue and (year := last_year_of(catalogue[name]))
+    ]
+    first = min(int(fold.name) for fold in folds)
+    if years and max(years) >= first:
+        raise InputError(
+            f"on-site tests {first}, and the table's climate normals are of the years to {max(years)}: "
+            f"make the table with --normals-until {first - 1}, or give a later --target"
+        )
 
 
 def _say_what_is_left_out(
@@ -222,7 +238,7 @@ def _run(jobs: list[_Job], frame: pd.DataFrame) -> None:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",  # None stands for a fixed port, which another run may have
             # What goes wrong in a fold is raised here; a slow goodbye of a worker is no concern of the user.
             silence_logs=logging.ERROR,
             local_directory=scratch,
