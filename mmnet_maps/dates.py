@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_DAY", "day_of_year", "from_yyyymmdd", "to_yyyymmdd", "year_of"]
+from mmnet_maps.errors import InputError
+
+__all__ = ["NO_DAY", "day_of_year", "from_yyyymmdd", "to_date", "to_day", "to_yyyymmdd", "year_of"]
 
 Days = NDArray[np.int64]
 
 #: Stands for a number that is not a date.
 NO_DAY = np.int64(np.iinfo(np.int64).min)
+#: Days that a satellite or a weather record can have; a date outside is a misread name.
+_FIRST_DATE, _LAST_DATE = dt.date(1950, 1, 1), dt.date(2100, 12, 31)
+_EPOCH = dt.date(1970, 1, 1)
 
 
 def from_yyyymmdd(dates: NDArray[np.integer]) -> Days:
@@ -64,3 +71,21 @@ def day_of_year(days: NDArray[np.integer]) -> NDArray[np.int64]:
     stamp = np.asarray(days, dtype=np.int64).astype("datetime64[D]")
     since: Days = (stamp - stamp.astype("datetime64[Y]")).astype(np.int64)
     return since + 1
+
+
+def to_date(value: int | str) -> dt.date:
+    """A date from YYYYMMDD or YYYY-MM-DD; `InputError` if it is neither, or outside 1950-2100."""
+    text = str(value).strip()
+    try:
+        found = dt.datetime.strptime(text, "%Y%m%d" if len(text) == 8 else "%Y-%m-%d").date()
+    except ValueError:
+        raise InputError(f"{text} is not a date; expected YYYY-MM-DD or YYYYMMDD") from None
+    to_day(found)
+    return found
+
+
+def to_day(date: dt.date) -> int:
+    """Days since 1970-01-01; `InputError` outside 1950-2100."""
+    if not _FIRST_DATE <= date <= _LAST_DATE:
+        raise InputError(f"{date} is out of range; expected a date from {_FIRST_DATE} to {_LAST_DATE}")
+    return (date - _EPOCH).days

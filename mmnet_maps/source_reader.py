@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from mmnet_maps.config import Config
+from mmnet_maps.dates import to_date
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.variables import VARIABLES, Cadence, Kind, Variable
+from mmnet_maps.variables import NORMAL, VARIABLES, Cadence, Kind, Variable, normal_of
 
-__all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined", "to_date", "to_day"]
-
-#: Days that a satellite or a weather record can have; a date outside is a misread name.
-_FIRST_DATE, _LAST_DATE = dt.date(1950, 1, 1), dt.date(2100, 12, 31)
-_EPOCH = dt.date(1970, 1, 1)
+__all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined"]
 
 
 class SourceReader(Protocol):
@@ -202,26 +199,10 @@ class SourceConfig(Config):
         return to_date(value) if isinstance(value, int | str) else value
 
 
-def to_date(value: int | str) -> dt.date:
-    """A date from YYYYMMDD or YYYY-MM-DD; `InputError` if it is neither, or outside 1950-2100."""
-    text = str(value).strip()
-    try:
-        found = dt.datetime.strptime(text, "%Y%m%d" if len(text) == 8 else "%Y-%m-%d").date()
-    except ValueError:
-        raise InputError(f"{text} is not a date; expected YYYY-MM-DD or YYYYMMDD") from None
-    to_day(found)
-    return found
-
-
-def to_day(date: dt.date) -> int:
-    """Days since 1970-01-01; `InputError` outside 1950-2100."""
-    if not _FIRST_DATE <= date <= _LAST_DATE:
-        raise InputError(f"{date} is out of range; expected a date from {_FIRST_DATE} to {_LAST_DATE}")
-    return (date - _EPOCH).days
-
-
 def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | None) -> Variable:
     """The catalogue's variable of that name, or the one that the configuration declares.
+
+    ``{name}_normal`` is the climate normal of a daily variable of the catalogue.
 
     Raises
     ------
@@ -231,6 +212,8 @@ def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | N
     for variable in VARIABLES:
         if variable.name == name:
             return variable
+        if variable.cadence == "daily" and f"{variable.name}{NORMAL}" == name:
+            return normal_of(variable)
     if config.unit is None or config.kind is None or config.range is None:
         known = ", ".join(v.name for v in VARIABLES)
         raise InputError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from mmnet_maps.config import Config
 
-__all__ = ["VARIABLES", "Cadence", "Fill", "Kind", "Variable"]
+__all__ = ["NORMAL", "VARIABLES", "Cadence", "Fill", "Kind", "Variable", "last_year_of", "normal_of"]
 
 Kind = Literal["constant", "snapshot", "series", "target"]
 Cadence = Literal["static", "yearly", "daily", "irregular"]
@@ -61,6 +62,38 @@ class Variable(Config):
     band: str = ""
     resolution: str = ""
     standard_name: str | None = None
+
+
+#: What the name of a climate normal ends in, after that of the daily variable.
+NORMAL = "_normal"
+
+
+def normal_of(daily: Variable, until: int | None = None) -> Variable:
+    """The climate normal of a daily variable: its mean over years, a constant of the place.
+
+    Parameters
+    ----------
+    daily : Variable
+    until : int, optional
+        Last year that it is the mean of, where that is known.
+    """
+    years = "over years" if until is None else f"of the years to {until}"
+    return Variable(
+        name=f"{daily.name}{NORMAL}",
+        long_name=f"{daily.long_name}, mean {years}",
+        unit=daily.unit,
+        kind="constant",
+        cadence="static",
+        source="normals",
+        valid_range=daily.valid_range,
+        resolution=daily.resolution,
+    )
+
+
+def last_year_of(normal: Variable) -> int | None:
+    """Last year that a climate normal made by `normal_of` is the mean of, where it is known."""
+    found = re.search(r", mean of the years to (\d+)$", normal.long_name)
+    return int(found[1]) if found and normal.name.endswith(NORMAL) else None
 
 
 def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float = 1.0) -> Variable:

@@ -11,6 +11,7 @@ from mmnet_maps.cli.output import Json, show
 
 if TYPE_CHECKING:
     from mmnet_maps.prepare.cube_config import CubeConfig
+    from mmnet_maps.source_reader import SourceReader
 
 __all__ = ["build_from_config", "register"]
 
@@ -65,10 +66,15 @@ def build_from_config(
         Summary of `build_cube`.
     """
     from mmnet_maps.prepare.cube import build_cube
+    from mmnet_maps.prepare.cube_normals import normals_readers
     from mmnet_maps.sources.rasters import open_source
 
     target = config.target(base)
-    readers = [open_source(name, keys, base, target.grid) for name, keys in config.sources.items()]
+    readers: list[SourceReader] = [
+        open_source(name, keys, base, target.grid) for name, keys in config.sources.items()
+    ]
+    if config.normals is not None:
+        readers += normals_readers(config.normals, readers)
     return build_cube(target, readers, out, config.days, workers)
 
 

@@ -38,6 +38,7 @@ from mmnet_maps.sources.simulated import (
     simulate_region,
     simulate_stations,
 )
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["DemoConfig", "demo_text", "run_demo"]
 
@@ -139,7 +140,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
         "report": str(out / "report.html"),
         "catalog": str(out / "maps" / "catalog.json"),
     }
-    _write(out / "summary.json", json.dumps(plain(summary), indent=2) + "\n")
+    write_whole(out / "summary.json", json.dumps(plain(summary), indent=2) + "\n")
     return summary
 
 
@@ -164,7 +165,7 @@ def _claim(config: DemoConfig, out: Path) -> None:
     if place.is_file() and place.read_text(encoding="utf-8") != config.to_yaml():
         raise InputError(f"{place}: this folder holds a demo of other settings; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    _write(place, config.to_yaml())
+    write_whole(place, config.to_yaml())
 
 
 @contextmanager
@@ -193,7 +194,7 @@ def _build_table(config: StationTableConfig, out: Path) -> None:
 
 def _build_cube(config: SimulationConfig, out: Path) -> None:
     settings = cube_settings(config, "data/rasters")
-    _write(out / "cube.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_whole(out / "cube.yaml", yaml.safe_dump(settings, sort_keys=False))
     build_from_config(CubeConfig.load(out / "cube.yaml"), out, out / "cube.zarr")
 
 
@@ -211,9 +212,3 @@ def _predict(config: DemoConfig, out: Path) -> None:
     )
     if done.get("failed"):
         raise WorkError(f"{out / 'product.zarr'}: {len(done['failed'])} work units failed: {done['failed']}")
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

@@ -43,7 +43,7 @@ def stations(
     as_json: Json = False,
 ) -> None:
     """Sample every source at the stations, into the raw layout of the published exports."""
-    from mmnet_maps.source_reader import to_date
+    from mmnet_maps.dates import to_date
     from mmnet_maps.sources.earth_engine.exports import export_tables
     from mmnet_maps.sources.earth_engine.session import open_session
     from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables, network_for

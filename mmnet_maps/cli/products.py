@@ -23,10 +23,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a cloud-optimised GeoTIFF and a STAC item for every finished day."""
+    from mmnet_maps.dates import to_date, to_day
     from mmnet_maps.produce.export import export_product
     from mmnet_maps.produce.product import open_product
     from mmnet_maps.produce.units import iso
-    from mmnet_maps.source_reader import to_date, to_day
 
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     done = export_product(open_product(product), out, first, last, workers)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.whole_file import appearing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,12 @@ SoilState = Annotated[
     bool,
     typer.Option("--soil-state", help="Add the soil-state channels; series steps spread over 90 days."),
 ]
+NormalsUntil = Annotated[
+    int | None,
+    typer.Option(
+        "--normals-until", metavar="YEAR", help="Add climate normals, of the weather up to this year."
+    ),
+]
 Settings = Annotated[Path | None, typer.Option("--config", help="YAML with the table's settings.")]
 
 
@@ -64,12 +71,14 @@ def build(
         list[str] | None, typer.Option("--without", help="Variable to leave out, e.g. VV; repeat for more.")
     ] = None,
     soil_state: SoilState = False,
+    normals_until: NormalsUntil = None,
     config: Settings = None,
     override: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Make a station table from the raw exports of the published scripts."""
     from mmnet_maps.catalogue import published_catalogue
+    from mmnet_maps.prepare.normals import add_normals
     from mmnet_maps.prepare.station_table import StationTableConfig, build_station_table
     from mmnet_maps.sources.in_situ import read_in_situ, read_network
     from mmnet_maps.sources.raw_exports import read_raw_folder
@@ -80,7 +89,10 @@ def build(
     if soil_state:
         catalogue = catalogue.with_soil_state()
     truth, places = read_in_situ(in_situ), read_network(network)
-    table = build_station_table(read_raw_folder(raw, catalogue), truth, places, settings, catalogue)
+    tables = read_raw_folder(raw, catalogue)
+    if normals_until is not None:
+        tables, catalogue = add_normals(tables, catalogue, normals_until)
+    table = build_station_table(tables, truth, places, settings, catalogue)
     _write(table, out, {}, as_json)
 
 
@@ -91,18 +103,13 @@ def from_uscrn(
     encoding: Annotated[Encoding | None, typer.Option(help="Default: published.")] = None,
     fill: Annotated[Fill | None, typer.Option(help="Default: linear.")] = None,
     soil_state: SoilState = False,
-    normals_until: Annotated[
-        int | None,
-        typer.Option(
-            "--normals-until", metavar="YEAR", help="Add climate normals, of the weather up to this year."
-        ),
-    ] = None,
+    normals_until: NormalsUntil = None,
     config: Settings = None,
     override: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Make a station table from NOAA USCRN daily01 files, with the variables that they hold."""
-    from mmnet_maps.prepare.normals import NORMALS, climate_normals, with_normals
+    from mmnet_maps.prepare.normals import add_normals
     from mmnet_maps.prepare.station_table import OwnWeatherConfig, build_station_table
     from mmnet_maps.sources.uscrn import read_uscrn, uscrn_catalogue
 
@@ -111,9 +118,7 @@ def from_uscrn(
     found = read_uscrn(files)
     tables, catalogue = {"uscrn": found.weather}, uscrn_catalogue(soil_state=soil_state)
     if normals_until is not None:
-        names = [name for name in NORMALS if name in catalogue]
-        tables["normals"] = climate_normals(found.weather, names, normals_until)
-        catalogue = with_normals(catalogue, names, normals_until)
+        tables, catalogue = add_normals(tables, catalogue, normals_until)
     table = build_station_table(tables, found.in_situ, found.network, settings, catalogue)
     notes = {
         "files_read": found.files,
@@ -198,12 +203,8 @@ def _refuse_no_folder(out: Path) -> None:
 
 
 def _write_csv(frame: pd.DataFrame, out: Path) -> None:
-    half = out.with_name(f".{out.name}.part")
-    try:
-        frame.to_csv(half, index=False)
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)
+    with appearing(out) as draft:
+        frame.to_csv(draft, index=False)
 
 
 def _write(table: StationTable, out: Path, notes: dict[str, int], as_json: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from mmnet_maps.cli.output import Json, show
 from mmnet_maps.cli.score_lines import group_lines, number, score_lines
+from mmnet_maps.whole_file import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +61,9 @@ def evaluate(
         summary["paired"] = found = _paired(predictions, against, (str(csv), str(against)), resamples, seed)
         text += "\n" + _paired_lines(found)
     if stations is not None:
-        _write_whole(stations, _station_table(predictions).to_csv(index=False, lineterminator="\n"))
+        write_whole(stations, _station_table(predictions).to_csv(index=False, lineterminator="\n"))
     if out is not None:
-        _write_whole(out, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        write_whole(out, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     show(summary, as_json, text)
 
 
@@ -184,12 +185,6 @@ def _refuse_no_folder(option: str, path: Path | None) -> None:
 
     if path is not None and not path.parent.is_dir():
         raise InputError(f"{option} {path}: the folder {path.parent} does not exist")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.part")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
 
 
 def _make_folder(out: Path) -> None:

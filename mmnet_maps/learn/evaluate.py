@@ -89,6 +89,8 @@ def check_predictions(frame: pd.DataFrame, where: str) -> None:
         raise InputError(
             f"{where}: columns {', '.join(missing)} are missing; needed are {', '.join(_COLUMNS)}"
         )
+    if frame.empty:
+        raise InputError(f"{where}: no rows")
     for name in ("y_test", "y_pred"):
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise InputError(f"{where}: column {name} holds {frame[name].dtype}, expected numbers")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +33,8 @@ from mmnet_maps.learn.splits import DEFAULT_VALIDATION, EXPERIMENTS, Experiment,
 from mmnet_maps.learn.train import Fitted, TrainConfig, fit
 from mmnet_maps.prepare.table_io import model_columns
 from mmnet_maps.progress import say
+from mmnet_maps.variables import last_year_of
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["ExperimentConfig", "run_experiment"]
 
@@ -82,7 +84,10 @@ class _Job:
 def _job(fold: Fold, out: Path, config: ExperimentConfig, catalogue: Catalogue, digest: str) -> _Job:
     unused = {"workers", "target"} | ({"modern"} if config.recipe == "published" else set())
     settings = config.model_dump(mode="json", exclude=unused)
-    meaning = json.dumps([settings, catalogue.fingerprint, digest, fold.name], sort_keys=True)
+    what: list[Any] = [settings, catalogue.fingerprint, digest, fold.name]
+    if fold.left_out:
+        what.append(hashlib.sha256(fold.train.tobytes()).hexdigest())
+    meaning = json.dumps(what, sort_keys=True)
     key = hashlib.sha256(meaning.encode()).hexdigest()
     return _Job(fold, out / fold.name, key, config, catalogue, digest)
 
@@ -114,7 +119,9 @@ def run_experiment(
     """
     config = _settled(config)
     folds = split(frame, config.experiment, config.target, config.train_years, config.folds)
-    _say_what_is_left_out(frame, folds)
+    if config.experiment == "on-site":
+        _refuse_late_normals(catalogue, folds)
+    _say_what_is_left_out(frame, folds, catalogue, config.experiment)
     digest = _table_digest(frame, catalogue)
     _claim(out, config)
     jobs = [_job(fold, out, config, catalogue, digest) for fold in folds]
@@ -128,7 +135,7 @@ def run_experiment(
         everything = Fold("all", np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool))
         job = _job(everything, out, config, catalogue, digest)
         _fit_all(job, frame, pd.concat(tables.values()))
-    _write_text(out / "scores.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_whole(out / "scores.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
 
@@ -143,7 +150,34 @@ def _settled(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"validation": how, "modern": modern})
 
 
-def _say_what_is_left_out(frame: pd.DataFrame, folds: list[Fold]) -> None:
+def _refuse_late_normals(catalogue: Catalogue, folds: list[Fold]) -> None:
+    """No climate normal may be of the weather of a tested year."""
+    years = [
+        year for name in catalogue.snapshot if name in catalogue and (year := last_year_of(catalogue[name]))
+    ]
+    first = min(int(fold.name) for fold in folds)
+    if years and max(years) >= first:
+        raise InputError(
+            f"on-site tests {first}, and the table's climate normals are of the years to {max(years)}: "
+            f"make the table with --normals-until {first - 1}, or give a later --target"
+        )
+
+
+def _say_what_is_left_out(
+    frame: pd.DataFrame, folds: list[Fold], catalogue: Catalogue, experiment: Experiment
+) -> None:
+    for fold in folds:
+        if fold.left_out:
+            say(
+                f"{fold.left_out} rows do not train for {fold.name}: their gaps were filled with "
+                "observations of that year (--fill past of the table avoids it)"
+            )
+    filled = any(catalogue[name].fill in ("linear", "hold") for name in catalogue.required)
+    if experiment == "on-site" and filled and "fill_ahead" not in frame.columns:
+        say(
+            "the table has no column fill_ahead: rows before a tested year may rest on observations of it; "
+            "build the table again"
+        )
     used = np.zeros(len(frame), dtype=bool)
     for fold in folds:
         used |= fold.test
@@ -174,7 +208,7 @@ def _claim(out: Path, config: ExperimentConfig) -> None:
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no run folder")
     out.mkdir(parents=True, exist_ok=True)
-    _write_text(path, config.to_yaml())
+    write_whole(path, config.to_yaml())
 
 
 def _finished(job: _Job, files: Sequence[str]) -> bool:
@@ -204,7 +238,9 @@ def _run(jobs: list[_Job], frame: pd.DataFrame) -> None:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",  # None stands for a fixed port, which another run may have
+            # What goes wrong in a fold is raised here; a slow goodbye of a worker is no concern of the user.
+            silence_logs=logging.ERROR,
             local_directory=scratch,
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
@@ -258,7 +294,7 @@ def _train(job: _Job, frame: pd.DataFrame) -> Fitted:
 def _record(job: _Job, bundle: Bundle) -> None:
     """Written last: its presence means that the fold is finished."""
     record = {"key": job.key, "bundle": bundle.digest}
-    _write_text(job.folder / _DONE, json.dumps(record, indent=2) + "\n")
+    write_whole(job.folder / _DONE, json.dumps(record, indent=2) + "\n")
 
 
 def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: list[Fold]) -> dict[str, Any]:
@@ -275,10 +311,4 @@ def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: lis
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    _write_text(path, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
+    write_whole(path, table.to_csv(index=False, lineterminator="\n"))

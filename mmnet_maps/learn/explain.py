@@ -7,7 +7,6 @@ what shuffling a variable costs (`permutation`).
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mmnet_maps.learn.columns import Column, columns_of, membership, variables_o
 from mmnet_maps.learn.contributions import contributions
 from mmnet_maps.learn.model_input import ModelInput, flat_matrix, from_table, mlp_matrix
 from mmnet_maps.learn.permutation import permutation_importance
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["Explanation", "explain", "write_explanation"]
 
@@ -180,8 +180,4 @@ def write_explanation(found: Explanation, out: Path) -> list[Path]:
         for name, table in tables.items()
     }
     texts["explanation.json"] = json.dumps(found.facts, indent=2, allow_nan=False) + "\n"
-    for name, text in texts.items():
-        half = out / f".{name}.{os.getpid()}.part"
-        half.write_text(text, encoding="utf-8")
-        half.replace(out / name)
-    return [out / name for name in texts]
+    return [write_whole(out / name, text) for name, text in texts.items()]

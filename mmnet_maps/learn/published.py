@@ -34,6 +34,18 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 ]
 
 
+#: What PyTorch's reader raises at a file that is damaged, cut off or of another kind.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+)
+
+
 def import_published(
     model: str, weights: Path, static: Path, dynamic: Path | None = None, encoding: Encoding = "published"
 ) -> Bundle:
@@ -76,7 +88,7 @@ def _read_state(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split())
         detail = reason[reason.find("Unsupported") :] if "Unsupported" in reason else reason
         raise InputError(

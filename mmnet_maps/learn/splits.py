@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmnet_maps.dates import from_yyyymmdd, year_of
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.rows import Validation
 
@@ -39,17 +40,23 @@ class Fold:
         ``2019``, ``fold-1``, ``W``: also the name of its folder.
     train, test : ndarray of bool, shape (n,)
         Rows of the table; no row is in both.
+    left_out : int
+        Rows that would train, but of which a gap was filled with an observation of the tested year.
     """
 
     name: str
     train: NDArray[np.bool_]
     test: NDArray[np.bool_]
+    left_out: int = 0
 
 
 def split(
     frame: pd.DataFrame, experiment: Experiment, target: int | None, train_years: int, folds: int
 ) -> list[Fold]:
     """The folds of an experiment; ``all`` is held out like ``off-site``.
+
+    On-site, a row whose filled values rest on observations of the tested year does not train: the table's
+    column ``fill_ahead`` tells.
 
     Parameters
     ----------
@@ -101,7 +108,20 @@ def _on_site(frame: pd.DataFrame, target: int | None, train_years: int) -> list[
                 f"on-site needs {train_years} years before a target year; the table has {known}: "
                 "set train_years= lower or give --target"
             )
-    return [Fold(str(y), np.isin(year, list(_before(y, train_years))), year == y) for y in targets]
+    latest = _latest_used(frame)
+    folds = []
+    for target_year in targets:
+        before = np.isin(year, list(_before(target_year, train_years)))
+        blind = before & (year_of(latest) < target_year)
+        folds.append(Fold(str(target_year), blind, year == target_year, int((before & ~blind).sum())))
+    return folds
+
+
+def _latest_used(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Latest day that each row rests on, since 1970-01-01; its own where the table does not say."""
+    day = from_yyyymmdd(frame["Date"].to_numpy(dtype=np.int64))
+    ahead = frame["fill_ahead"].to_numpy(dtype=np.int64) if "fill_ahead" in frame.columns else 0
+    return day + ahead
 
 
 def _before(year: int, count: int) -> range:

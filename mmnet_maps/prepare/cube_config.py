@@ -14,11 +14,12 @@ from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from mmnet_maps.config import Config
+from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.source_reader import SourceConfig, to_date, to_day
+from mmnet_maps.source_reader import SourceConfig
 
-__all__ = ["CubeConfig", "GridConfig", "RegionConfig", "Target"]
+__all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target"]
 
 Box = tuple[float, float, float, float]
 
@@ -100,6 +101,30 @@ class GridConfig(Config):
         return self
 
 
+class NormalsConfig(Config):
+    """Climate normals, computed from the daily rasters of the sources as station tables compute theirs.
+
+    Attributes
+    ----------
+    until : int
+        Last year used: that of ``--normals-until`` of the table which the model was trained on.
+    since : int, optional
+        First year used; by default all that the rasters hold. ``start`` of the cube does not matter.
+    variables : tuple of str, optional
+        Daily variables; by default all of `mmnet_maps.prepare.normals.NORMALS` that the sources hold.
+    """
+
+    until: int
+    since: int | None = None
+    variables: tuple[str, ...] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.since is not None and self.since > self.until:
+            raise ValueError(f"since {self.since} is after until {self.until}")
+        return self
+
+
 class CubeConfig(Config):
     """Everything that `cube build` needs.
 
@@ -112,6 +137,8 @@ class CubeConfig(Config):
         First and last day to hold; by default all that the sources have. Leave room before the first
         predicted day for gap filling and the window of 10 days. Static and yearly sources are held whole.
     sources : dict of str to SourceConfig
+    normals : NormalsConfig, optional
+        Climate normals to add, for a model that was trained with them.
     """
 
     region: RegionConfig | None = None
@@ -119,6 +146,7 @@ class CubeConfig(Config):
     start: dt.date | None = None
     end: dt.date | None = None
     sources: dict[str, SourceConfig] = Field(min_length=1)
+    normals: NormalsConfig | None = None
 
     @field_validator("start", "end", mode="before")
     @classmethod

@@ -56,11 +56,14 @@ class Filled:
     gap : ndarray of int32, shape (days, n)
         Length in days of the gap that the value bridges (from observation to observation; for a held value
         the distance to its observation); 0 where observed, -1 where missing.
+    ahead : ndarray of int32, shape (days, n)
+        Days to the later observation that the value rests on; 0 where it rests on none.
     """
 
     values: NDArray[np.float32]
     age: NDArray[np.int32]
     gap: NDArray[np.int32]
+    ahead: NDArray[np.int32]
 
 
 def find_bracket(
@@ -137,7 +140,7 @@ def gap_fill(
     if observed_days.size == 0:
         shape = (days.size, values.shape[1])
         none = np.full(shape, -1, dtype=np.int32)
-        return Filled(np.full(shape, np.nan, dtype=np.float32), none, none.copy())
+        return Filled(np.full(shape, np.nan, dtype=np.float32), none, none.copy(), np.zeros_like(none))
     bracket = find_bracket(observed_days, ~np.isnan(values), days)
     limit = NO_LIMIT - 1 if max_gap is None else np.int32(max_gap)
     ahead = np.full_like(bracket.days_after, NO_LIMIT) if method == "past" else bracket.days_after
@@ -162,4 +165,5 @@ def gap_fill(
     age = np.where(first, behind, np.where(second, ahead, -1))
     age = np.where(line, np.minimum(behind, ahead), age)
     gap = np.where(line, behind + ahead, age)
-    return Filled(out.astype(np.float32), age.astype(np.int32), gap.astype(np.int32))
+    later = np.where(line | second, ahead, np.int32(0))
+    return Filled(out.astype(np.float32), age.astype(np.int32), gap.astype(np.int32), later)

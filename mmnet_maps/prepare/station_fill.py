@@ -18,6 +18,8 @@ __all__ = [
     "bridge_gaps",
     "enough_observations",
     "fill_days",
+    "latest_day",
+    "note_age",
     "series_channels",
     "whole_windows",
 ]
@@ -40,11 +42,14 @@ class FilledDays:
     gap : ndarray of int32
         Days from the observation before to the one after (to the only one, at either end of the record); 0
         where observed, -1 where missing.
+    ahead : ndarray of int32
+        Days to the later observation that the value rests on; 0 where it rests on none.
     """
 
     values: Dense
     age: NDArray[np.int32]
     gap: NDArray[np.int32]
+    ahead: NDArray[np.int32]
 
 
 def enough_observations(values: Dense, rows: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
@@ -80,19 +85,20 @@ def fill_days(
     allowed : ndarray of bool, shape (stations,), optional
         Where False only observations themselves stay.
     """
-    out = FilledDays(
-        np.empty_like(values), np.empty(values.shape, dtype=np.int32), np.empty(values.shape, dtype=np.int32)
-    )
+    counts = [np.empty(values.shape, dtype=np.int32) for _ in range(3)]
+    out = FilledDays(np.empty_like(values), *counts)
     for start in range(0, values.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
         part = values[:, block]
         filled = gap_fill(days, part, days, variable.fill, variable.max_gap)
         out.values[:, block], out.age[:, block] = filled.values, filled.age
+        out.ahead[:, block] = filled.ahead
         out.gap[:, block] = _gap_lengths(days, part, filled, variable)
     if allowed is not None and not allowed.all():
         gone = ~allowed & np.isnan(values)
         out.values[gone] = np.nan
         out.age[gone] = out.gap[gone] = -1
+        out.ahead[gone] = 0
     return out
 
 
@@ -109,13 +115,21 @@ def _gap_lengths(
     return np.where(filled.gap > 0, length, filled.gap).astype(np.int32)
 
 
-def bridge_gaps(values: Dense, days: NDArray[np.int64], longest: int, *, causal: bool) -> Dense:
+def bridge_gaps(
+    values: Dense, days: NDArray[np.int64], longest: int, *, causal: bool
+) -> tuple[Dense, NDArray[np.int32]]:
     """Fill gaps of up to ``longest`` missing days and leave longer ones whole.
 
     By a line between the neighbours, or (causal) by the value before. A gap at an end of the record has no
     neighbour there and stays, except that the causal fill may hold the last value.
+
+    Returns
+    -------
+    filled : ndarray of float32, shape (days, stations)
+    ahead : ndarray of int32, shape (days, stations)
+        As in `FilledDays`.
     """
-    filled = np.empty_like(values)
+    filled, ahead = np.empty_like(values), np.zeros(values.shape, dtype=np.int32)
     for start in range(0, values.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
         part = values[:, block]
@@ -126,7 +140,32 @@ def bridge_gaps(values: Dense, days: NDArray[np.int64], longest: int, *, causal:
         small = bracket.days_before + bracket.days_after <= longest + 1
         line = gap_fill(days, part, days, "linear", longest + 1).values
         filled[:, block] = np.where(small, line, np.float32(np.nan))
-    return filled
+        ahead[:, block] = np.where(small, bracket.days_after, 0)
+    return filled, ahead
+
+
+def latest_day(days: NDArray[np.int64], ahead: NDArray[np.int32], *, in_window: bool) -> NDArray[np.int64]:
+    """Latest day of an observation that a value of each day rests on, shape (days, stations).
+
+    Parameters
+    ----------
+    days : ndarray of int64, shape (days,)
+    ahead : ndarray of int32, shape (days, stations)
+        As in `FilledDays`.
+    in_window : bool
+        Whether rows use the days before their own too.
+    """
+    latest = days[:, None] + ahead
+    return np.maximum.accumulate(latest, axis=0) if in_window else latest
+
+
+def note_age(ages: dict[str, NDArray[np.int16]], column: str, age: NDArray[np.int32]) -> None:
+    """Keep the oldest of the variables of a source; missing (-1) if one of them is."""
+    mine = age.astype(np.int16)
+    if column in ages:
+        before = ages[column]
+        mine = np.where((before < 0) | (mine < 0), np.int16(-1), np.maximum(before, mine))
+    ages[column] = mine
 
 
 def series_channels(catalogue: Catalogue, weather: Mapping[str, Dense]) -> dict[str, Dense]:

@@ -31,6 +31,8 @@ from mmnet_maps.prepare.station_fill import (
     bridge_gaps,
     enough_observations,
     fill_days,
+    latest_day,
+    note_age,
     series_channels,
     whole_windows,
 )
@@ -190,7 +192,8 @@ class _Days:
     series : dict of str to ndarray of float32, shape (days, stations)
         Variables and soil-state channels that the table holds lagged.
     ages : dict of str to ndarray of int16, shape (rows,)
-        Further columns: ages and gap lengths of filled values, days of the window that were filled.
+        Further columns: ages and gap lengths of filled values, days of the window that were filled, and
+        ``fill_ahead``: how many days after its own the latest observation lies that a row rests on.
     filled : dict of str to ndarray of bool, shape (rows,)
         Rows in which the value of the day was filled.
     """
@@ -322,30 +325,37 @@ def _fill_daily(
     listed = np.zeros(axes.shape, dtype=bool)
     listed[rows.day[selection.kept], rows.station[selection.kept]] = True
     bridged = np.zeros(axes.shape, dtype=bool)
+    latest = np.broadcast_to(axes.days[:, None], axes.shape)
     weather: dict[str, Dense] = {}
     for name, observed in _observed(tables, catalogue, axes, report):
         variable = catalogue[name]
         if variable.fill == "none":
-            values = observed
+            values, ahead = observed, np.zeros(1, dtype=np.int32)
             if config.window_missing == "fill" and name in catalogue.series_inputs:
-                values = bridge_gaps(observed, axes.days, config.window_gap, causal=config.fill == "past")
+                causal = config.fill == "past"
+                values, ahead = bridge_gaps(observed, axes.days, config.window_gap, causal=causal)
                 bridged |= np.isnan(observed) & ~np.isnan(values)
         else:
             enough = enough_observations(observed, listed, variable.min_share)
             filled = fill_days(observed, axes.days, variable, enough)
-            values = filled.values
+            values, ahead = filled.values, filled.ahead
             if name in catalogue.required:
                 few = f"{name} observed in {variable.min_share:.0%} of the station's rows or less"
                 selection.leave_out(~enough[rows.station] & np.isnan(values[rows.day, rows.station]), few)
-                _note_age(out.ages, f"{variable.source}_age", filled.age[rows.day, rows.station])
+                note_age(out.ages, f"{variable.source}_age", filled.age[rows.day, rows.station])
             if variable.source == "smap":
                 out.ages["smap_gap"] = filled.gap[rows.day, rows.station].astype(np.int16)
         out.raw[name] = values[rows.day, rows.station]
         out.filled[name] = (np.isnan(observed) & ~np.isnan(values))[rows.day, rows.station]
+        if name in catalogue.required and ahead.any():
+            latest = np.maximum(
+                latest, latest_day(axes.days, ahead, in_window=name in catalogue.series_inputs)
+            )
         if name in catalogue.series_inputs:
             weather[name] = values
         if name in catalogue.series or name == "SMAP":
             out.series[name] = values
+    out.ages["fill_ahead"] = (latest - axes.days[:, None])[rows.day, rows.station].astype(np.int16)
     out.series.update(series_channels(catalogue, weather))
     if config.window_missing == "fill":
         count = sum(bridged[rows.day - lag, rows.station].astype(np.int16) for lag in catalogue.lags)
@@ -374,15 +384,6 @@ def _observed(
             if beyond and name in catalogue.required:
                 report.unlikely[name] = beyond
             yield name, values[name]
-
-
-def _note_age(ages: dict[str, NDArray[np.int16]], column: str, age: NDArray[np.int32]) -> None:
-    """Keep the oldest of the variables of a source; missing (-1) if one of them is."""
-    mine = age.astype(np.int16)
-    if column in ages:
-        before = ages[column]
-        mine = np.where((before < 0) | (mine < 0), np.int16(-1), np.maximum(before, mine))
-    ages[column] = mine
 
 
 def _features(catalogue: Catalogue, raw: dict[str, Dense], selection: Selection) -> Dense:

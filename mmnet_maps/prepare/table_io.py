@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, 
 from mmnet_maps.dates import day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import write_features
+from mmnet_maps.whole_file import appearing, write_whole
 
 __all__ = ["model_columns", "read_table", "write_table"]
 
@@ -56,17 +56,13 @@ def write_table(frame: pd.DataFrame, path: Path, catalogue: Catalogue) -> None:
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     text = json.dumps(catalogue.model_dump(mode="json"))
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with appearing(path) as draft:
         if ending == ".parquet":
             metadata = {**(table.schema.metadata or {}), _METADATA_KEY: text.encode()}
-            pq.write_table(table.replace_schema_metadata(metadata), half, compression="zstd")
+            pq.write_table(table.replace_schema_metadata(metadata), draft, compression="zstd")
         else:
-            _write_csv(table, half)
-            _write_sidecar(path, text)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+            _write_csv(table, draft)
+            write_whole(_sidecar(path), text + "\n")
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Catalogue]:
@@ -114,12 +110,6 @@ def _ending(path: Path) -> str:
 
 def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.catalogue.json")
-
-
-def _write_sidecar(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.catalogue.{os.getpid()}.part")
-    half.write_text(text + "\n", encoding="utf-8")
-    half.replace(_sidecar(path))
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

@@ -22,6 +22,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.export_cog import Band
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["COLLECTION", "footprint", "item_path", "read_item", "write_collection", "write_item"]
 
@@ -235,6 +236,4 @@ def _sha256(path: Path) -> str:
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, json.dumps(data, indent=2) + "\n")

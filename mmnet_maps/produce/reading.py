@@ -24,6 +24,7 @@ from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import Cube, CubeSource
 from mmnet_maps.prepare.features import nearest_release
+from mmnet_maps.prepare.normals import missing_normal
 from mmnet_maps.produce.tile_inputs import Layer, TileInputs
 from mmnet_maps.produce.units import Unit, iso
 from mmnet_maps.variables import Variable
@@ -57,7 +58,8 @@ def check_cube(cube: Cube, catalogue: Catalogue, first: int, stop: int, where: s
         A variable is missing or in another unit, or its source does not cover the days; the message names it.
     """
     for name in catalogue.required:
-        variable, source = catalogue[name], _source_of(cube, name, where)
+        variable = catalogue[name]
+        source = _source_of(cube, variable, where)
         unit = source.units[name]
         if unit != variable.unit:
             raise InputError(f"{where}: {name} is in {unit}, the bundle expects {variable.unit}")
@@ -93,10 +95,12 @@ def _check_covered(
         )
 
 
-def _source_of(cube: Cube, name: str, where: str) -> CubeSource:
+def _source_of(cube: Cube, variable: Variable, where: str) -> CubeSource:
+    name = variable.name
     if name not in cube.variables:
         held = ", ".join(cube.variables)
-        raise InputError(f"{where}: no {name}, which the bundle needs; the cube holds {held}")
+        more = missing_normal(variable)
+        raise InputError(f"{where}: no {name}, which the bundle needs; the cube holds {held}{more}")
     return cube.source_of(name)
 
 

@@ -20,6 +20,7 @@ from mmnet_maps.learn.evaluate import evaluate_table, station_scores
 from mmnet_maps.produce.product import LAYERS, Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["PAIRS", "LeftOut", "pair_stations", "validate_stations"]
 
@@ -229,11 +230,11 @@ def validate_stations(
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise InputError(f"{out}: is a file, expected a folder for the results") from None
-    _write(out / "pairs.csv", pairs.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write(
+    write_whole(out / "pairs.csv", pairs.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_whole(
         out / "stations.csv", _by_station(pairs).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
-    _write(out / "scores.json", json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
+    write_whole(out / "scores.json", json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
     return result
 
 
@@ -258,12 +259,6 @@ def _by_station(pairs: pd.DataFrame) -> pd.DataFrame:
     counts = counts.loc[table["ID"]]
     table["interval_coverage"] = (counts["inside"] / counts["known"].where(counts["known"] > 0)).to_numpy()
     return table
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+from mmnet_maps.whole_file import appearing
 
 __all__ = [
     "SCORE_LABELS",
@@ -43,9 +44,8 @@ def png(figure: Figure) -> bytes:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG; it appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_bytes(png(figure))
-    draft.replace(path)
+    with appearing(path) as draft:
+        draft.write_bytes(png(figure))
 
 
 def _new(width: float, height: float) -> tuple[Figure, Any]:

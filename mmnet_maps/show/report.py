@@ -9,6 +9,7 @@ from mmnet_maps.produce.product import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
 from mmnet_maps.show.run_report import run_body
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["write_report"]
 
@@ -44,9 +45,7 @@ def write_report(source: Path, out: Path, validation: Path | None = None) -> str
     text = page(f"{kind.capitalize()} {source.resolve().name}", body)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft = out.with_name(f".{out.name}.partial")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(out)
+        write_whole(out, text)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{out}: cannot be written, expected the name of an HTML file") from None
     return kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmnet_maps.show.run_folder import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["write_figures"]
 
@@ -223,7 +223,4 @@ def _saved(drawn: Figure, out: Path, kind: str, name: str) -> Path:
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> Path:
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    table.to_csv(half, index=False, float_format="%.8g", lineterminator="\n")
-    half.replace(path)
-    return path
+    return write_whole(path, table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))

@@ -11,6 +11,7 @@ import re
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,8 @@ __all__ = ["IsmnReport", "read_ismn", "refuse_unsafe_zip"]
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COLUMNS = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
+#: What ismn raises at files that it cannot make sense of.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error)
 _NS_PER_HOUR, _NS_PER_DAY = 3_600_000_000_000, 86_400_000_000_000
 
 
@@ -106,7 +109,7 @@ def read_ismn(
     Parameters
     ----------
     archive : Path
-        Zip as downloaded, or the folder that holds its network folders.
+        Zip as downloaded, or the folder that it was extracted to.
     depth : (float, float)
         In metres: sensors that lie wholly within it are used.
     min_hours : int
@@ -134,6 +137,8 @@ def read_ismn(
             f"depth {low} {high} m, {min_hours} hours: expected 0 <= from <= to and 1 to 24 hours"
         )
     _refuse_no_archive(archive)
+    if archive.is_dir():
+        archive = _root_of(archive)
     report = IsmnReport()
     parts: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory(prefix="mmnet-ismn-") as folder:
@@ -193,6 +198,22 @@ def _refuse_no_archive(archive: Path) -> None:
             raise InputError(f"{archive}: no .stm file in the zip; expected an ISMN archive")
 
 
+def _root_of(folder: Path) -> Path:
+    """The folder of the network folders: files lie in root/network/station.
+
+    Unzipping often puts a folder of its own around them, which ismn does not look into.
+    """
+    roots = sorted({path.absolute().parents[2] for path in folder.rglob("*.stm")})
+    if len(roots) > 1:
+        raise InputError(
+            f"{folder}: holds {len(roots)} archives, {roots[0].name} and {roots[1].name} among them, or "
+            "files that do not lie in NETWORK/STATION/; expected one archive at a time"
+        )
+    if folder.absolute() != roots[0] and folder.absolute() not in roots[0].parents:
+        raise InputError(f"{folder}: is a part of an archive; expected the folder around it, {roots[0]}")
+    return roots[0]
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what ismn prints off standard output, which ``--json`` needs, and its bars off the terminal."""
@@ -218,9 +239,24 @@ def _open(
             "reading ISMN archives needs the package ismn: pip install mmnet-maps[stations]"
         ) from None
     with _quiet():
-        collection = ISMN_Interface(
-            archive, meta_path=str(folder / "meta"), temp_root=str(folder / "temp"), parallel=False
-        )
+        try:
+            collection = ISMN_Interface(
+                archive, meta_path=str(folder / "meta"), temp_root=str(folder / "temp"), parallel=False
+            )
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"{archive}: ismn finds no sensor in its .stm files ({reason}); expected "
+                "NETWORK/STATION/*.stm as downloaded"
+            ) from None
         chosen = collection.get_dataset_ids("soil_moisture", min_depth=depth[0], max_depth=depth[1])
     files = [PurePosixPath(str(name)) for name in collection.metadata["file_path", "val"]]
     # A folder around the network folders makes ismn list every file twice.
@@ -260,7 +296,7 @@ def _read_sensor(
         values = series["soil_moisture"].to_numpy(dtype=np.float64)
         flags = series["soil_moisture_flag"].astype(str).str.strip()
         stamps = series.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, pd.errors.ParserError) as error:
+    except _UNREADABLE as error:
         report.unreadable[str(path)] = " ".join(str(error).split())[:200]
         return None
     good = flags.isin(accepted).to_numpy()

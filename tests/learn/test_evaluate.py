@@ -93,6 +93,7 @@ def test_station_ids_that_are_numbers_are_as_good_as_text() -> None:
     [
         (lambda t: t.drop(columns=["Date", "y_pred"]), "columns Date, y_pred are missing"),
         (lambda t: t.assign(y_pred="x"), "column y_pred holds"),
+        (lambda t: t[:0].astype(object), "the prediction table: no rows"),
         (lambda t: t.assign(y_pred=np.nan), "none of its 400 rows"),
         (lambda t: t.assign(Date=20200230), "Date 20200230 in row 1 is no date"),
         (lambda t: t.assign(Date="soon"), "Date soon in row 1 is no date"),

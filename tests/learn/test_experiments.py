@@ -17,6 +17,7 @@ from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.learn.evaluate import evaluate_table, read_predictions
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.learn.model_input import from_table
+from mmnet_maps.prepare.normals import with_normals
 
 TableMaker = Callable[..., pd.DataFrame]
 QUICK: dict[str, Any] = {"epochs": 1, "batch": 64, "folds": 3, "model": "mlp"}
@@ -172,6 +173,21 @@ def test_folders_of_something_else_are_refused(
     (tmp_path / "other" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="exists and is no run folder"):
         run_experiment(frame, catalogue, _config(), tmp_path / "other")
+
+
+def test_normals_of_a_tested_year_are_refused_on_site(
+    make_table: TableMaker, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    frame = make_table().assign(pr_normal=np.float32(1.5))
+    config = _config(model="ridge", experiment="on-site", train_years=1)
+    late = with_normals(catalogue, ["pr"], 2020)
+    with pytest.raises(
+        InputError, match=r"on-site tests 2020, .* of the years to 2020.*--normals-until 2019"
+    ):
+        run_experiment(frame, late, config, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    run_experiment(frame, with_normals(catalogue, ["pr"], 2019), config, tmp_path / "a")
+    run_experiment(frame, late, _config(model="ridge"), tmp_path / "b")
 
 
 def test_what_the_table_or_the_settings_lack_is_named(

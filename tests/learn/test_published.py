@@ -77,6 +77,15 @@ def test_a_malicious_checkpoint_is_refused_and_does_nothing(how: str, files: Pat
     assert not (files / "hacked").exists()
 
 
+@pytest.mark.parametrize("kept", [0, 100, 5_000, 0.5, 0.99])
+def test_a_checkpoint_that_was_cut_off_is_refused_in_one_line(files: Path, kept: float) -> None:
+    data = (files / "mmnet.pth").read_bytes()
+    (files / "cut.pth").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(InputError, match=r"cut\.pth: refused: not a checkpoint") as refusal:
+        _import(files, weights=files / "cut.pth")
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_malicious_scaler_is_refused_and_does_nothing(files: Path) -> None:
     np.save(files / "evil.npy", np.array([_Evil(files / "hacked")], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"evil\.npy: not a plain \.npy array"):

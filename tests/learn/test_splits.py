@@ -61,6 +61,21 @@ def test_on_site_takes_the_years_that_the_table_allows() -> None:
         split(_table(), "on-site", 2016, 3, 5)
 
 
+def test_on_site_leaves_out_rows_that_rest_on_the_tested_year() -> None:
+    table = _table()
+    last = {year: year * 10_000 + 1231 for year in (2017, 2018)}
+    table.loc[table["Date"] == 20180101, "Date"] = last[2018]
+    table["fill_ahead"] = 0
+    rows = table.index[table["Date"] == last[2018]]
+    table.loc[rows[0], "fill_ahead"] = 1  # rests on 1 January 2019
+    table.loc[rows[1], "fill_ahead"] = 366  # and on one of 2020
+    folds = {f.name: f for f in split(table, "on-site", None, 3, 5)}
+    assert folds["2019"].left_out == 2 and not folds["2019"].train[rows[:2]].any()
+    assert folds["2019"].train[rows[2:]].all()
+    assert folds["2020"].left_out == 1 and folds["2020"].train[rows[0]]
+    assert folds["2021"].left_out == 0 and folds["2021"].train[rows].all()
+
+
 def test_cross_region_tests_each_domain_on_the_other_two() -> None:
     table = _table()
     table.loc[0, "Domain"] = None

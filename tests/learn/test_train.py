@@ -73,9 +73,9 @@ def test_a_network_learns_and_its_best_epoch_is_kept(
     assert fitted.bundle.interval.rows == fitted.bundle.facts["training"]["validation_rows"]
 
 
-@pytest.mark.parametrize("kind", ["mmnet", "xgboost"])
+@pytest.mark.parametrize("kind", ["mmnet", "transformer", "mlp", "forest", "xgboost"])
 def test_the_same_seed_gives_the_same_weights(kind: str, rows: TrainingRows, catalogue: Catalogue) -> None:
-    config = TrainConfig(epochs=2, batch=64, baseline={"rounds": 20})
+    config = TrainConfig(epochs=2, batch=64, baseline={"rounds": 20, "trees": 5})
     first = fit(kind, rows, catalogue, config).bundle
     torch.manual_seed(99)  # what happened before must not matter
     before = torch.get_rng_state()

@@ -10,28 +10,30 @@ from mmnet_maps.prepare.gap_fill import NO_LIMIT, find_bracket, gap_fill
 
 def brute_force(
     observed: list[tuple[int, float]], day: int, method: str, limit: float
-) -> tuple[float, int, int]:
-    """Value, age and gap of one day of one series, from the words of the module's docstring."""
+) -> tuple[float, int, int, int]:
+    """Value, age, gap and days ahead of one day of one series, from the words of the module's docstring."""
     before = [(t, v) for t, v in observed if t <= day]
     after = [(t, v) for t, v in observed if t >= day] if method != "past" else []
     t0, v0 = before[-1] if before else (-(10**9), np.nan)
     t1, v1 = after[0] if after else (10**9, np.nan)
     if t0 == day:
-        return v0, 0, 0
+        return v0, 0, 0, 0
     if method == "none":
-        return np.nan, -1, -1
+        return np.nan, -1, -1, 0
     if method == "linear" and before and after and t1 - t0 <= limit:
         step = (np.float32(v1) - np.float32(v0)) / np.float32(t1 - t0)
-        return float(np.float32(v0) + np.float32(day - t0) * step), min(day - t0, t1 - day), t1 - t0
+        line = float(np.float32(v0) + np.float32(day - t0) * step)
+        return line, min(day - t0, t1 - day), t1 - t0, t1 - day
     near = [(day - t0, v0)] if before and day - t0 <= limit else []
     ahead = [(t1 - day, v1)] if after and t1 - day <= limit else []
     if method == "linear" and near and ahead:
-        distance, value = near[0] if near[0][0] <= ahead[0][0] else ahead[0]
+        chosen = near if near[0][0] <= ahead[0][0] else ahead
     elif near or ahead:
-        distance, value = (near or ahead)[0]
+        chosen = near or ahead
     else:
-        return np.nan, -1, -1
-    return value, distance, distance
+        return np.nan, -1, -1, 0
+    distance, value = chosen[0]
+    return value, distance, distance, distance if chosen is ahead else 0
 
 
 @settings(max_examples=150, deadline=None)
@@ -51,7 +53,7 @@ def test_every_method_agrees_with_brute_force(data: st.DataObject, method: str, 
         series = [(t, float(v)) for t, v in zip(days, values[:, j], strict=True) if not np.isnan(v)]
         for i, day in enumerate(wanted):
             expected = brute_force(series, int(day), method, limit)
-            got = found.values[i, j], found.age[i, j], found.gap[i, j]
+            got = found.values[i, j], found.age[i, j], found.gap[i, j], found.ahead[i, j]
             np.testing.assert_array_equal(np.float32(got[0]), np.float32(expected[0]))
             assert got[1:] == expected[1:]
 
@@ -82,7 +84,7 @@ def test_filling_in_blocks_of_days_or_series_gives_the_same_bits(method: str, ma
     wanted = np.arange(-10, 130)
     whole = gap_fill(days, values, wanted, method, max_gap)  # type: ignore[arg-type]
     parts = [gap_fill(days, values, wanted[i : i + 13], method, max_gap) for i in range(0, 140, 13)]  # type: ignore[arg-type]
-    for name in ("values", "age", "gap"):
+    for name in ("values", "age", "gap", "ahead"):
         joined = np.concatenate([getattr(part, name) for part in parts])
         np.testing.assert_array_equal(joined, getattr(whole, name))
         columns = [

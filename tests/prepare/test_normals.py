@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.prepare.normals import climate_normals, with_normals
+from mmnet_maps.prepare.normals import add_normals, climate_normals, with_normals
+from mmnet_maps.prepare.station_table import build_station_table
+from mmnet_maps.sources.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.raw_exports import read_raw_folder
 from mmnet_maps.sources.uscrn import uscrn_catalogue
 
 
@@ -63,3 +69,29 @@ def test_the_catalogue_says_which_years_a_normal_is_of() -> None:
     assert catalogue.snapshot[-2:] == ("pr_normal", "tmax_normal")
     assert catalogue["pr_normal"].unit == catalogue["pr"].unit
     assert catalogue["pr_normal"].long_name.endswith("mean of the years to 2018")
+
+
+def test_normals_go_with_the_table_of_their_weather_into_the_catalogue() -> None:
+    tables = {"gridmet": weather(), "hls": pd.DataFrame({"ID": ["a"], "Date": [20160101], "Red": [0.1]})}
+    more, catalogue = add_normals(tables, published_catalogue(), 2017)
+    assert list(more) == ["gridmet", "hls", "normals of gridmet"]
+    assert catalogue.snapshot == (*published_catalogue().snapshot, "pr_normal")
+    assert more["normals of gridmet"]["pr_normal"].tolist() == pytest.approx([6.5, 13.0])
+    with pytest.raises(InputError, match="there is none of pr, eto"):
+        add_normals({"hls": tables["hls"]}, published_catalogue(), 2017)
+
+
+def test_the_published_exports_give_a_table_with_normals(shared: Path) -> None:
+    place = shared / "spec" / "published-example"
+    tables, catalogue = add_normals(read_raw_folder(place / "raw"), published_catalogue(), 2016)
+    truth, network = read_in_situ(place / "in_situ.csv"), read_network(place / "network.gpkg")
+    frame = build_station_table(tables, truth, network, catalogue=catalogue).frame
+    without = build_station_table(read_raw_folder(place / "raw"), truth, network).frame
+    assert len(frame) == len(without)
+    assert (frame.groupby("ID")["vpd_normal"].nunique() == 1).all()
+    for name in ("pr", "srad"):
+        weather = tables["gridmet"][tables["gridmet"]["Date"] < 20170101]
+        months = weather.groupby(["ID", weather["Date"] // 100], observed=True)[name].mean()
+        expected = months.groupby("ID", observed=True).mean()
+        found = frame.groupby("ID")[f"{name}_normal"].first()
+        np.testing.assert_allclose(found, expected[found.index], rtol=1e-6)

@@ -83,6 +83,43 @@ def test_a_folder_gives_the_same_as_its_zip_and_stays_as_it_was(place: Path, tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", [SEPARATE, HEADER, OLD])
+def test_a_folder_around_the_network_folders_does_not_matter(place: Path, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(place / name) as content:
+        content.extractall(tmp_path / "a" / "b")
+    from_zip, zipped = read_ismn(place / name, (0.0, 0.3), flags=("G", "U"))
+    for start in (tmp_path, tmp_path / "a"):
+        from_folder, found = read_ismn(start, (0.0, 0.3), flags=("G", "U"))
+        pd.testing.assert_frame_equal(from_folder, from_zip)
+        assert (found.hours, found.sensors, found.other_sensors) == (
+            zipped.hours,
+            zipped.sensors,
+            zipped.other_sensors,
+        )
+
+
+def test_a_part_of_an_archive_and_several_archives_are_refused(place: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with zipfile.ZipFile(place / HEADER) as content:
+            content.extractall(tmp_path / name)
+    with pytest.raises(InputError, match="holds 2 archives, one and two among them"):
+        read_ismn(tmp_path, (0.0, 0.3))
+    for part in ("one/COSMOS", "one/COSMOS/ARM-1"):
+        with pytest.raises(
+            InputError, match=r"is a part of an archive; expected the folder around it, .*one$"
+        ):
+            read_ismn(tmp_path / part, (0.0, 0.3))
+
+
+def test_files_that_are_no_ismn_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    station = tmp_path / "NETWORK" / "STATION"
+    station.mkdir(parents=True)
+    (station / "notes.stm").write_text("nothing of the kind\n")
+    with pytest.raises(InputError, match="ismn finds no sensor") as error:
+        read_ismn(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_an_archive_without_a_good_value_says_which_flags_it_has(place: Path) -> None:
     with pytest.raises(InputError, match=r"211403 are not flagged G \(found U 176375, .*--flag"):
         read_ismn(place / OLD)

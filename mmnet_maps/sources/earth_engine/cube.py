@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -193,15 +193,27 @@ class EarthEngineReader:
         return f"{self.name} {' to '.join(dict.fromkeys(span))}, {size}"
 
 
-def open_readers(session: Session, target: Grid, start: dt.date, end: dt.date) -> list[EarthEngineReader]:
+def open_readers(
+    session: Session, target: Grid, start: dt.date, end: dt.date, only: Collection[str] | None = None
+) -> list[EarthEngineReader]:
     """A reader for every configured source, over the region of `target`, for the days from start to end.
+
+    Parameters
+    ----------
+    session : Session
+    target : Grid
+    start, end : date
+        Both included.
+    only : collection of str, optional
+        Names of the sources wanted; by default all.
 
     Raises
     ------
     InputError
         A source has no image there in those days, or an asset is unknown.
     """
-    sources = sources_of(session.config)
+    configured = sources_of(session.config)
+    sources = {name: source for name, source in configured.items() if only is None or name in only}
     with steps("Earth Engine sources", len(sources)) as advance:
 
         def one(name: str, source: AssetSource) -> EarthEngineReader:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
-from mmnet_maps.source_reader import SourceConfig, to_day
+from mmnet_maps.source_reader import SourceConfig
 
 __all__ = ["Found", "find_files", "reader_of"]
 

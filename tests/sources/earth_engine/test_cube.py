@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
-from ee_region import END, START, days_of, sign_in_at
+from ee_region import END, START, days_of, millis, sign_in_at
 from ee_standin import Fault, StandIn
 from ee_world import World, proj_crs, to
 from pyproj import CRS
@@ -414,3 +414,53 @@ def test_a_cube_from_the_stand_in_equals_one_from_local_files(
             most = 1 if name == "hls" else 0
             np.testing.assert_allclose(local, remote, rtol=0, atol=most, err_msg=variable)
             assert (local != a.fill_value).any()
+
+
+def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
+    world: World, tmp_path: Path, key_pem: str
+) -> None:
+    from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.errors import InputError
+    from mmnet_maps.prepare.cube import open_cube
+
+    name = "IDAHO_EPSCOR/GRIDMET"
+    first = world[name][0]
+    days = [dt.date(2018, month, day) for month in range(1, 13) for day in range(1, 21)]
+    months = [
+        replace(
+            first,
+            index=f"{day:%Y%m%d}",
+            time=millis(day, 6),
+            bands={n: np.full_like(v, day.month) for n, v in first.bands.items()},
+        )
+        for day in days
+    ]
+    where = {
+        "region": {"box": list(TARGET.bounds), "crs": "EPSG:32612"},
+        "grid": {"crs": "EPSG:32612", "resolution": 30},
+        "start": START,
+        "end": END,
+    }
+    with StandIn({**world, name: [*months, *world[name]]}) as server:
+        few = {"times": "daily", "assets": [{"id": name, "bands": {"pr": "pr", "srad": "srad"}}]}
+        others = [n for n in ASSETS if n != "gridmet"]
+        settings = sign_in_at(tmp_path, key_pem, server, without=others, sources={"gridmet": few})
+        where["earthengine"] = settings.model_dump()
+        with pytest.raises(InputError, match=r"normals\.since is missing"):
+            build_from_earth_engine(
+                EarthEngineCubeConfig.from_mapping({**where, "normals": {"until": 2018}}),
+                tmp_path,
+                tmp_path / "c",
+            )
+        asked = {"since": 2018, "until": 2018, "variables": ["pr", "srad"]}
+        config = EarthEngineCubeConfig.from_mapping({**where, "normals": asked})
+        build_from_earth_engine(config, tmp_path, tmp_path / "c.zarr", 1)
+    cube = open_cube(tmp_path / "c.zarr")
+    held = cube.sources["gridmet_normals"]
+    assert list(held.variables) == ["pr_normal", "srad_normal"]
+    assert cube.sources["gridmet"].days.size == len(days_of())
+    for variable in held.variables:
+        found = held.read(variable, 0, 1, slice(0, held.grid.height), slice(0, held.grid.width))
+        # The mean of 1 to 12, in stored steps.
+        seen = found[np.isfinite(found)]
+        assert seen.size and np.abs(seen - 6.5).max() < 0.06
