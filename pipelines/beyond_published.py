@@ -33,6 +33,8 @@ SHOWN = (
     ("overall", "corr", "R, all rows"),
     ("overall", "rmse", "RMSE, all rows"),
 )
+#: Differences at a station, whose median over stations is shown beside the share of stations that gain.
+PAIRED = (("corr", "R at a station"), ("ubrmse", "ubRMSE at a station"))
 
 
 class Entry(Config):
@@ -149,7 +151,7 @@ def over_seeds(config: BeyondConfig, experiment: str, seeds: list[dict[str, pd.D
         found = np.array([shown(common[name]) for common in seeds if name in common])
         cells = [spread(column, ".4f") for column in found.T]
         lines += [f"| {name} ({len(found)}) | " + " | ".join(cells) + " |"] if cells else []
-    lines += ["", *header(SHOWN, "difference, paired by station")]
+    lines += ["", *header((*SHOWN, *PAIRED), "difference")]
     for a, b in pairs(config):
         both = [common for common in seeds if {a, b} <= set(common)]
         found = np.array([[cell["difference"] for cell in differences(common, a, b)] for common in both])
@@ -183,7 +185,7 @@ def section(config: BeyondConfig, title: str, common: dict[str, pd.DataFrame]) -
         lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in shown(table)) + " |")
     compared = [(a, b) for a, b in pairs(config) if {a, b} <= set(common)]
     if compared:
-        lines += ["", *header(SHOWN, "difference, paired by station")]
+        lines += ["", *header((*SHOWN, *PAIRED), "difference")]
     for a, b in compared:
         cells = [interval_text(cell) for cell in differences(common, a, b)]
         lines.append(f"| {a} less {b} | " + " | ".join(cells) + " |")
@@ -213,17 +215,25 @@ def shown(table: pd.DataFrame) -> list[float]:
 
 
 def differences(common: dict[str, pd.DataFrame], a: str, b: str) -> list[dict[str, Any]]:
-    """The differences of `SHOWN`, each with its interval."""
+    """The differences of `SHOWN` and `PAIRED`, each with its interval."""
     found = paired_difference(common[a], common[b], names=(a, b))
     parts = {"overall": found["overall"], "median": found}
-    return [parts[where][name] for where, name, _ in SHOWN]
+    plain = [parts[where][name] for where, name, _ in SHOWN]
+    paired = [
+        {"difference": cell["paired"], "interval": cell["paired_interval"], "better": cell["share_better"]}
+        for cell in (found[name] for name, _ in PAIRED)
+    ]
+    return [*plain, *paired]
 
 
 def interval_text(found: dict[str, Any]) -> str:
-    """A difference, as a share too, and the ends of its interval."""
+    """A difference and the ends of its interval, with what it is relative to or how many stations gain."""
     low, high = found["interval"]
-    share = found["difference"] / found["second"]
-    return f"{found['difference']:+.4f}, {share:+.1%} ({low:+.4f} to {high:+.4f})"
+    if "better" in found:
+        more = f"better at {found['better']:.0%}"
+    else:
+        more = f"{found['difference'] / found['second']:+.1%}"
+    return f"{found['difference']:+.4f}, {more} ({low:+.4f} to {high:+.4f})"
 
 
 if __name__ == "__main__":

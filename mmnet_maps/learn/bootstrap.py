@@ -91,9 +91,10 @@ def paired_difference(
     -------
     dict
         ``stations``, ``n`` (rows), and by metric: ``first`` and ``second`` (medians over stations),
-        ``difference`` (first minus second), its ``interval``, and ``share_better``, the share of stations at
+        ``difference`` (first minus second) and its ``interval``; ``paired`` (median over stations of the
+        difference at a station) and its ``paired_interval``; and ``share_better``, the share of stations at
         which the first is better. Biases are compared by size, without their sign. ``overall`` holds the same
-        of all rows taken together (without ``share_better``) for the metrics of `POOLED`.
+        of all rows taken together (``first`` to ``interval``) for the metrics of `POOLED`.
 
     Raises
     ------
@@ -114,13 +115,12 @@ def paired_difference(
     a[:, place], b[:, place] = np.abs(a[:, place]), np.abs(b[:, place])
     # A station at which one model has no score tells nothing about the difference.
     a[np.isnan(b)], b[np.isnan(a)] = np.nan, np.nan
-    parts = [
-        _over_stations(a, chosen)[1] - _over_stations(b, chosen)[1]
-        for chosen in (_draws(len(a), resamples, seed) if len(a) >= 2 else ())
-    ]
+    draws = list(_draws(len(a), resamples, seed)) if len(a) >= 2 else []
+    parts = [_over_stations(a, chosen)[1] - _over_stations(b, chosen)[1] for chosen in draws]
     ends = _ends(parts, METRICS, level)
+    paired_ends = _ends([_over_stations(a - b, chosen)[1] for chosen in draws], METRICS, level)
     overall = _pooled_difference(both, list(_draws(len(each[0]), resamples, seed)), level)
-    middle = [_over_stations(v, np.arange(len(a))[None])[1][0] for v in (a, b)]
+    middle = [_over_stations(v, np.arange(len(a))[None])[1][0] for v in (a, b, a - b)]
     found: dict[str, Any] = {"stations": len(a), "n": len(both), "level": level, "resamples": resamples}
     for k, name in enumerate(METRICS):
         better = a[:, k] < b[:, k] if name in ("rmse", "bias", "ubrmse") else a[:, k] > b[:, k]
@@ -130,6 +130,8 @@ def paired_difference(
             "second": plain(middle[1][k]),
             "difference": plain(middle[0][k] - middle[1][k]),
             "interval": ends[name],
+            "paired": plain(middle[2][k]),
+            "paired_interval": paired_ends[name],
             "share_better": float(better.sum() / known) if known else None,
         }
     return found | {"overall": overall}

@@ -101,6 +101,10 @@ def test_paired_differences_cancel_what_both_models_share() -> None:
     assert found["corr"]["interval"][0] > 0 and found["corr"]["share_better"] == 1.0
     one = station_scores(*_arrays(better))["ubrmse"].median()
     assert found["ubrmse"]["first"] == pytest.approx(one, abs=1e-12)
+    at_stations = [station_scores(*_arrays(table))["ubrmse"].to_numpy() for table in (better, worse)]
+    assert found["ubrmse"]["paired"] == pytest.approx(np.median(at_stations[0] - at_stations[1]), abs=1e-12)
+    low, high = found["ubrmse"]["paired_interval"]
+    assert low < found["ubrmse"]["paired"] < high < 0
     same = paired_difference(better, better, resamples=50)
     assert same["corr"]["difference"] == 0 and same["corr"]["interval"] == [0.0, 0.0]
 
