@@ -191,4 +191,4 @@ def bridge(
     age = xp.where(first, behind, xp.where(second, ahead, -1))
     age = xp.where(line, xp.minimum(behind, ahead), age)
     gap = xp.where(line, behind + ahead, age)
-    return tuple(xp.asarray(a, dtype=d) for a, d in ((out, xp.float32), (age, xp.int32), (gap, xp.int32)))  # type: ignore[return-value]
+    return tuple(xp.asarray(a, dtype=d) for a, d in ((out, xp.float32), (age, xp.int32), (gap, xp.int32)))

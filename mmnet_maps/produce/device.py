@@ -114,7 +114,8 @@ class Lanes:
         self.device = device
         self.up = self.down = None
         if device.type == "cuda":
-            self.up, self.down = torch.cuda.Stream(device), torch.cuda.Stream(device)
+            self.up = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.down = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _along(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:

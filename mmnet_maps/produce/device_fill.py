@@ -153,7 +153,7 @@ class Scenes:
             self._variable.max_gap,
             self._xp,
         )
-        old = None if max_age is None else (age > max_age).any(0)  # type: ignore[call-overload]
+        old = None if max_age is None else (age > max_age).any(0)
         return values, old  # type: ignore[return-value]
 
     def _around(self, days: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Whole tiles on a device: large blocks of pixels and days, copies while it computes, maps back one tile later.
+"""Whole tiles on a device: large blocks of pixels and days, and copies both ways while it computes.
 
 The steps are those of `tile`, with the same formulas, rules and tables; only the integers that are stored go
 up, and only the integers that will be stored come down. A pixel's bits do not depend on how a tile or its

@@ -26,7 +26,7 @@ from mmnet_maps.produce.device import find_device, sent
 from mmnet_maps.produce.engine_members import MembersPass
 from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine_series import Attention, DayEncoder, in_batches
-from mmnet_maps.produce.folding import Dense, blocks
+from mmnet_maps.produce.folding import Dense, blocks, fold
 from mmnet_maps.produce.half_pass import HalfPass, require_half
 from mmnet_maps.produce.precision import MixedPass, require_bfloat16
 from mmnet_maps.produce.sizes import ON_CPU, Sizes, sizes_of
@@ -181,10 +181,12 @@ class Engine:
             layers = [first.rows(self._columns), *rest, own, *blocks(network.decoder)]
             side = _SeriesSide(fusion.rows(slice(width, None)).to(self.device), encoder, attention)
             return side, self._dense(layers, 1 + len(rest))
-        first = encoder.first
-        place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
+        entry = network.encoder_d[0]
+        first = fold(entry.lin, entry.bn)
+        place = Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)).to(self.device)
         head = [layer.to(self.device) for layer in blocks(network.decoder)]
-        side = _SeriesSide(first.rows(slice(len(self.features), None)), encoder, attention)
+        rest = first.rows(slice(len(self.features), None)).to(self.device)
+        side = _SeriesSide(rest, encoder, attention)
         return side, WindowPass(place, encoder, attention, head, self.sizes)
 
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:

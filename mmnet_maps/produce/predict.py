@@ -16,6 +16,7 @@ from typing import Any
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube import open_cube
+from mmnet_maps.produce.device import find_device
 from mmnet_maps.produce.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.product import Product, create_product, open_product
 from mmnet_maps.produce.reading import check_cube
@@ -48,7 +49,7 @@ class Request:
         Address of a dask scheduler whose workers do the work instead.
     precision : {"float32", "bfloat16"}
     device : str
-        ``cpu``, ``cuda``, ...
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
     """
@@ -127,17 +128,22 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
+    device = find_device(request.device).type
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     about = {
         "bundle": bundle.digest,
         "catalogue": bundle.catalogue.fingerprint,
         "model": bundle.kind,
         "precision": request.precision,
+        "device": device,
     }
     product = open_product(request.out) if request.out.exists() else None
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
     common = {name: about[name] for name in ("bundle", "catalogue", "precision")}
+    if device != "cpu":
+        # Another kind of device rounds otherwise: what one has begun another makes anew.
+        common["device"] = device
     survey = Survey(cube, bundle.catalogue, layout, common)
     return _Prepared(request, first, stop, about, survey, product)
 
