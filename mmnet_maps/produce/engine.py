@@ -185,8 +185,8 @@ class Engine:
         first = fold(entry.lin, entry.bn)
         place = Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)).to(self.device)
         head = [layer.to(self.device) for layer in blocks(network.decoder)]
-        rest = first.rows(slice(len(self.features), None)).to(self.device)
-        side = _SeriesSide(rest, encoder, attention)
+        daily = first.rows(slice(len(self.features), None)).to(self.device)
+        side = _SeriesSide(daily, encoder, attention)
         return side, WindowPass(place, encoder, attention, head, self.sizes)
 
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:

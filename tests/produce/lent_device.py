@@ -20,7 +20,16 @@ __all__ = ["NAME", "Lending", "lending"]
 
 NAME = "privateuseone"
 #: Operations that give the processor a number, or a shape that depends on one.
-_WAITS = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique2", "_unique2"}
+_WAITS = {
+    "_local_scalar_dense",
+    "item",
+    "is_nonzero",
+    "nonzero",
+    "masked_select",
+    "equal",
+    "unique2",
+    "_unique2",
+}
 
 
 class Lent(torch.Tensor):
