@@ -1,4 +1,4 @@
-"""The path of whole tiles against the NumPy path: on the processor as a device, and on a GPU where there is one."""
+"""Whole tiles against the NumPy path: on the processor as a device, and on a GPU where there is one."""
 
 from __future__ import annotations
 
