@@ -128,7 +128,7 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
-    device = find_device(request.device).type
+    device = _device_kind(request)
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     about = {
         "bundle": bundle.digest,
@@ -146,6 +146,13 @@ def _prepare(request: Request) -> _Prepared:
         common["device"] = device
     survey = Survey(cube, bundle.catalogue, layout, common)
     return _Prepared(request, first, stop, about, survey, product)
+
+
+def _device_kind(request: Request) -> str:
+    """``cpu``, ``cuda``, ...: of a device here, or of the workers of a scheduler, which see their own."""
+    if request.scheduler is None:
+        return find_device(request.device).type
+    return request.device.split(":")[0]
 
 
 def _layout(request: Request, grid: Any, first: int, stop: int, product: Product | None) -> Layout:
@@ -192,9 +199,10 @@ def _sort(planned: Iterable[Planned]) -> tuple[dict[str, int], list[Planned]]:
 
 def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estimate | None:
     units = [p.unit for p in todo if not p.outside]
-    if not units:
-        return None
     request = prepared.request
+    elsewhere = request.scheduler is not None and _device_kind(request) != "cpu"
+    if not units or elsewhere:
+        return None
     found = calibrate(prepared.survey, units, request.bundle, request.precision, request.device)
     return estimate(prepared.survey, units, found, request.workers, prices)
 

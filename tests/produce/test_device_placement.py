@@ -122,6 +122,17 @@ def test_a_product_is_made_on_the_device_and_another_device_makes_it_anew(
     assert open_product(there.out).about["device"] == "cpu"
 
 
+def test_workers_of_a_scheduler_have_devices_of_their_own(make_world: Any, tmp_path: Path) -> None:
+    world = make_world()
+    cube = world.cube(tmp_path / "cube")
+    asked = Request(world.bundle, cube, "2020-03-01", "2020-03-04", tmp_path / "out", device="cuda:9")
+    with pytest.raises(InputError, match="device cuda:9: torch sees no such device here"):
+        predict_product(asked, dry_run=True)
+    summary = predict_product(replace(asked, scheduler="tcp://elsewhere:8786"), dry_run=True)
+    assert summary["units"]["new"] == 1
+    assert "forecast" not in summary
+
+
 def test_a_device_without_bfloat16_says_so(lent: Lending) -> None:
     bundle = made_up_bundle("mmnet", published_catalogue(), rows=512)
     with pytest.raises(InputError, match="bfloat16 is for cpu and cuda, not for device privateuseone"):
