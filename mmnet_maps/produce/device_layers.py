@@ -54,11 +54,10 @@ class Shipment:
         index = self.inputs.index[layer.source]
         if index is None:
             return None, None
-        # Pixels outside the source are not computed: any cell will do for them.
-        inside = np.maximum(index, 0)
+        # Pixels outside the source (-1) are not computed, and their cells never looked up on the device.
         if layer.stored.shape[-1] > len(index):
-            return None, inside
-        return self.add(f"cells of {layer.source}", inside), None
+            return None, index
+        return self.add(f"cells of {layer.source}", index), None
 
 
 class Still:

@@ -124,6 +124,26 @@ def test_days_with_a_hole_and_a_missing_layer_are_refused() -> None:
         mapped(engine, lacking)
 
 
+class _Swallowing:
+    """A pixel pass that carries no NaN, as some devices' layers do not."""
+
+    def __init__(self, own: Any) -> None:
+        self.own, self.table_dtype, self.buffers = own, own.table_dtype, own.buffers
+
+    def __call__(self, buffers: Any, table: torch.Tensor, count: int) -> torch.Tensor:
+        clean = replace(buffers, inputs=buffers.inputs.nan_to_num(0.0))
+        found: torch.Tensor = self.own(clean, table.nan_to_num(0.0), count)
+        return found
+
+
+def test_what_is_missing_stays_missing_where_layers_swallow_it() -> None:
+    engine, inputs, whole = _whole("mmnet")
+    assert np.isnan(whole.prediction).mean() > 0.05  # type: ignore[arg-type]
+    other = engine_of(bundle_of("mmnet"), sizes=OTHER)
+    other.pixels = _Swallowing(engine.pixels)  # type: ignore[assignment]
+    equal_maps(mapped(other, inputs), whole)
+
+
 def half_engine(kind: str) -> Engine:
     """On the processor, with the plain bfloat16 products of a device."""
     engine = engine_of(bundle_of(kind), sizes=OTHER)

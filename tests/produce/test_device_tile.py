@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +18,12 @@ from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import open_cube
+from mmnet_maps.prepare.features import encode
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.made_up import made_up_bundle, made_up_tile
 from mmnet_maps.produce.tile import predict_tile
 from mmnet_maps.produce.tile_inputs import TileInputs
-from mmnet_maps.produce.trust import MISSING
+from mmnet_maps.produce.trust import FLAGS, MISSING
 from mmnet_maps.produce.units import Unit
 from mmnet_maps.produce.work import compute_unit
 
@@ -97,6 +99,84 @@ def test_cyclic_encoding_fewer_variables_and_filling_from_the_past() -> None:
     inputs = made_up_tile(catalogue, 19, 23, DAYS, 2, 0.7)
     expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
     same_maps(mapped(engine_of(bundle), inputs), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_bundle_without_interval_and_training_range(device: str) -> None:
+    bundle = replace(bundle_of("mmnet"), interval=None, envelope=None)
+    inputs = made_up_tile(bundle.catalogue, 14, 15, DAYS, 2, 0.3, 0.02)
+    expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
+    assert (expected.quality & FLAGS["no_interval"]).any()
+    assert not (expected.quality & FLAGS["outside_training_domain"]).any()
+    same_maps(mapped(engine_of(bundle, device), inputs), expected, 2e-6 if device == "cpu" else 1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("ndvi", "low"), ("ndvi", "high"), ("clay", "high"), ("aspect_normalized", "low"), ("LC_Forest", "high"),
+     ("DoY_normalized", "high"), ("DoY_normalized", "low"), ("LST", "high")],
+)  # fmt: skip
+def test_a_narrow_training_range_is_left_by_the_same_pixel_days(name: str, end: str, device: str) -> None:
+    bundle = bundle_of("mmnet")
+    catalogue, envelope = bundle.catalogue, bundle.envelope
+    assert envelope is not None
+    inputs = made_up_tile(catalogue, 14, 15, DAYS, 2, 0.3, 0.02)
+    kind = "series" if name in catalogue.series else "snapshot"
+    place = getattr(catalogue, kind).index(name)
+    limits = {
+        f"{part}_{side}": np.full_like(getattr(envelope, f"{part}_{side}"), infinite)
+        for part in ("snapshot", "series")
+        for side, infinite in (("low", -np.inf), ("high", np.inf))
+    }
+    within = {"ndvi": 0.0, "clay": 25.0, "aspect_normalized": 0.5, "LC_Forest": 0.5, "LST": 35_500.0}
+    # The middle of the days, or half of the values that are drawn.
+    middle = encode("DoY_normalized", float(DAYS[6] - DAYS[0] + _day_of_year(DAYS[0])))
+    limits[f"{kind}_{end}"][place] = within.get(name, float(middle))
+    bundle = replace(bundle, envelope=replace(envelope, **limits))
+    expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
+    there = expected.soil_moisture != MISSING
+    outside = (expected.quality & FLAGS["outside_training_domain"]) != 0
+    assert 0.05 < outside[there].mean() < 0.95
+    same_maps(mapped(engine_of(bundle, device), inputs), expected, 2e-6 if device == "cpu" else 1e-4)
+
+
+def _day_of_year(day: np.int64) -> int:
+    date = day.astype("datetime64[D]")
+    return int((date - date.astype("datetime64[Y]")).astype(int)) + 1
+
+
+def test_a_coarse_source_grows_old() -> None:
+    published = published_catalogue()
+    variables = tuple(
+        v.model_copy(update={"max_age": 1} if v.name == "SMAP" else {}) for v in published.variables
+    )
+    bundle = made_up_bundle("mmnet", published.model_copy(update={"variables": variables}), rows=1024)
+    inputs = made_up_tile(bundle.catalogue, 14, 15, DAYS, 2, 0.3, 0.02)
+    stored = inputs.layers["SMAP"].stored.copy()
+    stored[100:106] = inputs.layers["SMAP"].packing.missing
+    inputs = _changed(inputs, SMAP={"stored": stored})
+    expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
+    assert 0.1 < ((expected.quality & FLAGS["old_smap"]) != 0).mean() < 0.9
+    same_maps(mapped(engine_of(bundle), inputs), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shift", [-0.22, 0.78])
+def test_estimates_beyond_the_physical_range(shift: float, device: str) -> None:
+    bundle = bundle_of("mmnet")
+    network = copy.deepcopy(bundle.network)
+    assert network is not None
+    with torch.no_grad():
+        network.decoder[-1].bias += shift
+    bundle = replace(bundle, network=network)
+    inputs = made_up_tile(bundle.catalogue, 14, 15, DAYS, 2, 0.3, 0.02)
+    expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
+    clipped = (expected.quality & FLAGS["clipped"]) != 0
+    assert 0.05 < clipped.mean() < 0.95
+    found = mapped(engine_of(bundle, device), inputs)
+    same_maps(found, expected, 2e-6 if device == "cpu" else 1e-4)
+    assert ((found.quality & FLAGS["clipped"]) != 0)[clipped].mean() > 0.999
 
 
 def _changed(inputs: TileInputs, **layers: Any) -> TileInputs:
@@ -240,7 +320,9 @@ def test_days_on_both_sides_of_a_land_cover_year(device: str) -> None:
     days = np.arange(new_year - 3, new_year + 4, dtype=np.int64)
     inputs = made_up_tile(bundle.catalogue, 13, 21, days, 2, 0.3, 0.02)
     stored = np.random.default_rng(1).choice(np.array([11, 22, 42, 0, 82], dtype=np.uint8), (2, 273))
-    inputs = _changed(inputs, LC={"stored": stored})
+    soil = inputs.layers["clay"]
+    twice = {"stored": np.concatenate((soil.stored, soil.stored[:, ::-1])), "days": inputs.layers["LC"].days}
+    inputs = _changed(inputs, LC={"stored": stored}, clay=twice)
     expected = predict_tile(Engine(bundle), inputs, days, keep_prediction=True)
     assert ((expected.soil_moisture[2] == MISSING) != (expected.soil_moisture[3] == MISSING)).any()
     same_maps(mapped(engine_of(bundle, device), inputs, days), expected, 2e-6 if device == "cpu" else 1e-4)
