@@ -15,18 +15,21 @@ import numpy as np
 import pytest
 import rasterio
 import rioxarray  # noqa: F401  (the CRS accessor)
+import torch
 import xarray as xr
 from pyproj import Transformer
 
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.cli.cube import build_from_config
-from mmnet_maps.learn.bundle import save_bundle
+from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.prepare.cube_config import CubeConfig
+from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.export import export_product
 from mmnet_maps.produce.made_up import made_up_bundle
 from mmnet_maps.produce.predict import Request, predict_product
 from mmnet_maps.produce.product import open_product
+from mmnet_maps.produce.work import compute_unit
 from mmnet_maps.sources.simulated import SimulationConfig, cube_settings, simulate_region
 
 # 6 km around the canyon's mouth, inside the Landsat scene.
@@ -114,6 +117,25 @@ def test_the_real_scene_shapes_the_map(zion: Path, shared: Path) -> None:
     row, col = (np.floor(p).astype(int) for p in source.grid.position(x, y))
     stored = source.read("Red", 0, 1, slice(0, source.grid.height), slice(0, source.grid.width))[0]
     np.testing.assert_array_equal(stored[row, col], expected)
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))],
+)
+def test_a_device_makes_the_same_maps(zion: Path, device: str) -> None:
+    cube, bundle = open_cube(zion / "cube.zarr"), load_bundle(zion / "bundle")
+    product = open_product(zion / "product.zarr")
+    engine = Engine(bundle, device=device)
+    engine.whole_tiles = True
+    (unit,) = product.layout.units()
+    found, _ = compute_unit(cube, bundle.catalogue, engine, unit, 96)
+    expected = {name: product.read(name, unit.first, unit.stop, slice(None), slice(None)) for name in found}
+    np.testing.assert_array_equal(found["quality"], expected["quality"])
+    apart = np.abs(found["soil_moisture"].astype(int) - expected["soil_moisture"])
+    assert apart.max() <= 1
+    for name in ("lower", "upper"):
+        np.testing.assert_array_equal(found[name][apart == 0], expected[name][apart == 0])
 
 
 def test_the_days_become_cogs_over_zion(zion: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ Out = Annotated[Path, typer.Option("--out", help="Product store; resumed where i
 Workers = Annotated[int, typer.Option("--workers", help="Worker processes on this machine.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a dask scheduler to use.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")]
-Device = Annotated[str, typer.Option("--device", help="cpu; no other is supported yet.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, or what torch sees: cuda, cuda:1, mps, xpu.")]
 TileSide = Annotated[int | None, typer.Option("--tile", help="Pixels a side of a work unit.")]
 BlockDays = Annotated[int | None, typer.Option("--block-days", help="Days of a work unit.")]
 PerHour = Annotated[float, typer.Option("--price-per-hour", help="Price of one worker for an hour.")]

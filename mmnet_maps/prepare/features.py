@@ -2,12 +2,15 @@
 
 Both paths call `write_features`: the station table with one column a row, the map with one column a pixel.
 Backscatter enters the radar indices in dB, as published.
+
+Formulas take an array namespace `xp`: NumPy, or one with the same functions over the arrays of a device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,89 +89,89 @@ def nearest_release(releases: Sequence[int], years: NDArray[np.integer]) -> NDAr
     return nearest
 
 
-def encode(name: str, value: NDArray[np.floating] | float) -> Array:
+def encode(name: str, value: NDArray[np.floating] | float, xp: Any = np) -> Array:
     """Encode day of year or aspect (degree): half-period cosine, or sine and cosine of the full period.
 
     ``DoY_normalized`` = cos((DoY - 1) / 365 pi), ``aspect_normalized`` = cos(aspect / 360 pi); the cyclic
     pairs use a year of 365.25 days. Computed in float64, given as float32.
     """
-    number = np.asarray(value, dtype=np.float64)
+    number = xp.asarray(value, dtype=xp.float64)
     match name:
         case "DoY_normalized":
-            coded = np.cos((number - 1) / 365 * np.pi)
+            coded = xp.cos((number - 1) / 365 * np.pi)
         case "aspect_normalized":
-            coded = np.cos(number / 360 * np.pi)
+            coded = xp.cos(number / 360 * np.pi)
         case "DoY_sin":
-            coded = np.sin((number - 1) / 365.25 * 2 * np.pi)
+            coded = xp.sin((number - 1) / 365.25 * 2 * np.pi)
         case "DoY_cos":
-            coded = np.cos((number - 1) / 365.25 * 2 * np.pi)
+            coded = xp.cos((number - 1) / 365.25 * 2 * np.pi)
         case "aspect_sin":
-            coded = np.sin(number / 360 * 2 * np.pi)
+            coded = xp.sin(number / 360 * 2 * np.pi)
         case "aspect_cos":
-            coded = np.cos(number / 360 * 2 * np.pi)
+            coded = xp.cos(number / 360 * 2 * np.pi)
         case _:
             raise KeyError(name)
-    return coded.astype(np.float32)
+    return xp.asarray(coded, dtype=xp.float32)  # type: ignore[no-any-return]
 
 
-def _normalised(one: Array, other: Array, out: Array) -> None:
+def _normalised(one: Array, other: Array, out: Array, xp: Any) -> None:
     """(one - other) / (one + other)."""
-    np.subtract(one, other, out=out)
+    xp.subtract(one, other, out=out)
     out /= one + other
 
 
-def _ndvi(v: Values, out: Array) -> None:
-    _normalised(v["NIR"], v["Red"], out)
+def _ndvi(v: Values, out: Array, xp: Any) -> None:
+    _normalised(v["NIR"], v["Red"], out, xp)
 
 
-def _evi(v: Values, out: Array) -> None:
-    bottom = np.float32(6) * v["Red"]
+def _evi(v: Values, out: Array, xp: Any) -> None:
+    bottom = v["Red"] * 6.0
     bottom += v["NIR"]
-    bottom -= np.float32(7.5) * v["Blue"]
-    bottom += np.float32(1)
-    np.subtract(v["NIR"], v["Red"], out=out)
-    out *= np.float32(2.5)
+    bottom -= v["Blue"] * 7.5
+    bottom += 1.0
+    xp.subtract(v["NIR"], v["Red"], out=out)
+    out *= 2.5
     out /= bottom
 
 
-def _ndwi(v: Values, out: Array) -> None:
-    _normalised(v["Green"], v["NIR"], out)
+def _ndwi(v: Values, out: Array, xp: Any) -> None:
+    _normalised(v["Green"], v["NIR"], out, xp)
 
 
-def _lswi(v: Values, out: Array) -> None:
-    _normalised(v["NIR"], v["SWIR1"], out)
+def _lswi(v: Values, out: Array, xp: Any) -> None:
+    _normalised(v["NIR"], v["SWIR1"], out, xp)
 
 
-def _nsdsi(v: Values, out: Array) -> None:
-    np.subtract(v["SWIR1"], v["SWIR2"], out=out)
+def _nsdsi(v: Values, out: Array, xp: Any) -> None:
+    xp.subtract(v["SWIR1"], v["SWIR2"], out=out)
     out /= v["SWIR1"]
 
 
-def _cr(v: Values, out: Array) -> None:
-    np.divide(v["VV"], v["VH"], out=out)
+def _cr(v: Values, out: Array, xp: Any) -> None:
+    xp.divide(v["VV"], v["VH"], out=out)
 
 
-def _dpsvim(v: Values, out: Array) -> None:
-    np.multiply(v["VV"], v["VV"], out=out)
+def _dpsvim(v: Values, out: Array, xp: Any) -> None:
+    xp.multiply(v["VV"], v["VV"], out=out)
     out += v["VH"] * v["VH"]
-    out *= np.float32(1 / 32)
+    out *= 1 / 32
 
 
-def _pol(v: Values, out: Array) -> None:
-    np.add(v["VV"], v["VH"], out=out)
+def _pol(v: Values, out: Array, xp: Any) -> None:
+    xp.add(v["VV"], v["VH"], out=out)
     out /= v["VV"] - v["VH"]
 
 
-def _rvim(v: Values, out: Array) -> None:
-    np.multiply(v["VH"], np.float32(4), out=out)
+def _rvim(v: Values, out: Array, xp: Any) -> None:
+    xp.multiply(v["VH"], 4.0, out=out)
     out /= v["VV"] + v["VH"]
 
 
-def _vvvh(v: Values, out: Array) -> None:
-    np.subtract(v["VV"], v["VH"], out=out)
+def _vvvh(v: Values, out: Array, xp: Any) -> None:
+    xp.subtract(v["VV"], v["VH"], out=out)
 
 
-_INDEX: dict[str, Callable[[Values, Array], None]] = {
+_INDEX: dict[str, Callable[[Values, Array, Any], None]] = {
     "ndvi": _ndvi,
     "evi": _evi,
     "ndwi": _ndwi,
@@ -183,7 +186,7 @@ _INDEX: dict[str, Callable[[Values, Array], None]] = {
 _ENCODED = ("DoY_normalized", "aspect_normalized", "DoY_sin", "DoY_cos", "aspect_sin", "aspect_cos")
 
 
-def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
+def write_features(names: Sequence[str], raw: Values, out: Array, xp: Any = np) -> None:
     """Write snapshot features, a row each, into a preallocated buffer.
 
     Parameters
@@ -194,28 +197,31 @@ def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
         Gap-filled variables by name; ``LC`` holds class indices (`land_cover_class`), ``DoY`` the day.
     out : ndarray of float32, shape (len(names), n)
         Overwritten. An index with a zero denominator is missing (NaN), as is a one-hot column of class -1.
+    xp : array namespace
+        Of `raw` and `out`; NumPy without it.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for name, row in zip(names, out, strict=True):
             if name in _INDEX:
-                _INDEX[name](raw, row)
+                _INDEX[name](raw, row, xp)
             elif name in _ENCODED:
-                row[...] = encode(name, raw[name.split("_")[0]])
+                row[...] = encode(name, raw[name.split("_")[0]], xp)
             elif name == "LC" or name.startswith("LC_"):
                 cover = raw["LC"]
                 row[...] = cover if name == "LC" else cover == LAND_COVER_CLASSES.index(name[3:])
-                row[np.broadcast_to(cover, row.shape) < 0] = np.nan
+                row[xp.broadcast_to(cover, row.shape) < 0] = np.nan
             else:
                 row[...] = raw[name]
-    _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX])
+    _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX], xp)
 
 
-def _drop_infinite(out: Array, rows: list[int]) -> None:
+def _drop_infinite(out: Array, rows: list[int], xp: Any) -> None:
     """Set infinite values in some rows to missing; rows that stand together are searched at once."""
     together = bool(rows) and rows[-1] - rows[0] == len(rows) - 1
     for part in [out[rows[0] : rows[-1] + 1]] if together else [out[row] for row in rows]:
-        infinite = np.isinf(part)
-        if infinite.any():
+        infinite = xp.isinf(part)
+        # To ask whether there is any saves time here; elsewhere it would wait for the device.
+        if xp is not np or infinite.any():
             part[infinite] = np.nan
 
 

@@ -12,12 +12,12 @@ path through this module gives the same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_LIMIT", "Bracket", "Filled", "find_bracket", "gap_fill"]
+__all__ = ["NO_LIMIT", "Bracket", "Filled", "bridge", "find_bracket", "gap_fill"]
 
 Method = Literal["none", "linear", "hold", "past"]
 
@@ -142,28 +142,58 @@ def gap_fill(
         none = np.full(shape, -1, dtype=np.int32)
         return Filled(np.full(shape, np.nan, dtype=np.float32), none, none.copy(), np.zeros_like(none))
     bracket = find_bracket(observed_days, ~np.isnan(values), days)
-    limit = NO_LIMIT - 1 if max_gap is None else np.int32(max_gap)
-    ahead = np.full_like(bracket.days_after, NO_LIMIT) if method == "past" else bracket.days_after
-    behind = bracket.days_before
+    v0 = np.take_along_axis(values, np.maximum(bracket.before, 0), axis=0)
+    v1 = np.take_along_axis(values, np.maximum(bracket.after, 0), axis=0)
+    return Filled(*bridge(bracket.days_before, bracket.days_after, v0, v1, method, max_gap))
+
+
+def bridge(
+    behind: NDArray[np.int32],
+    ahead: NDArray[np.int32],
+    v0: NDArray[np.float32],
+    v1: NDArray[np.float32],
+    method: Method,
+    max_gap: int | None,
+    xp: Any = np,
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """What `Filled` holds, of days between two observations.
+
+    Parameters
+    ----------
+    behind, ahead : ndarray of int32
+        Days to the observation on or before, and on or after; `NO_LIMIT` where there is none.
+    v0, v1 : ndarray of float32, same shape
+        The two observations; anything where there is none.
+    method, max_gap
+        As `gap_fill`.
+    xp : array namespace
+        Of the arrays; NumPy without it.
+
+    Returns
+    -------
+    values, age, gap, ahead : ndarray of float32 and of int32, same shape
+        As `Filled`.
+    """
+    limit = int(NO_LIMIT) - 1 if max_gap is None else int(max_gap)
+    if method == "past":
+        ahead = xp.full_like(ahead, int(NO_LIMIT))
     if method == "none":
-        limit = np.int32(0)
+        limit = 0
     near_before, near_after = behind <= limit, ahead <= limit
     if method == "linear":
         # The sum cannot overflow: both are at most NO_LIMIT.
         line = near_before & near_after & (behind + ahead <= limit) & (behind > 0)
         first = near_before & (~near_after | (behind <= ahead))
     else:
-        line = np.zeros_like(near_before)
+        line = xp.zeros_like(near_before)
         first = near_before
     second = ~first & near_after
-    rows_before, rows_after = np.maximum(bracket.before, 0), np.maximum(bracket.after, 0)
-    v0 = np.take_along_axis(values, rows_before, axis=0)
-    v1 = np.take_along_axis(values, rows_after, axis=0)
-    span = np.where(line, behind + ahead, 1).astype(np.float32)
-    out = v0 + behind.astype(np.float32) * ((v1 - v0) / span)
-    out = np.where(line, out, np.where(first, v0, np.where(second, v1, np.float32(np.nan))))
-    age = np.where(first, behind, np.where(second, ahead, -1))
-    age = np.where(line, np.minimum(behind, ahead), age)
-    gap = np.where(line, behind + ahead, age)
-    later = np.where(line | second, ahead, np.int32(0))
-    return Filled(out.astype(np.float32), age.astype(np.int32), gap.astype(np.int32), later)
+    span = xp.asarray(xp.where(line, behind + ahead, 1), dtype=xp.float32)
+    out = v0 + xp.asarray(behind, dtype=xp.float32) * ((v1 - v0) / span)
+    out = xp.where(line, out, xp.where(first, v0, xp.where(second, v1, np.nan)))
+    age = xp.where(first, behind, xp.where(second, ahead, -1))
+    age = xp.where(line, xp.minimum(behind, ahead), age)
+    gap = xp.where(line, behind + ahead, age)
+    later = xp.where(line | second, ahead, 0)
+    found = (out, xp.float32), (age, xp.int32), (gap, xp.int32), (later, xp.int32)
+    return tuple(xp.asarray(values, dtype=dtype) for values, dtype in found)

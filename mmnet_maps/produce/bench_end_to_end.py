@@ -20,6 +20,7 @@ from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
 from mmnet_maps.learn.train import threads
 from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.produce.bench import interleaved, measure_engine
+from mmnet_maps.produce.bench_device import device_figures
 from mmnet_maps.produce.engine import BLOCK, Engine
 from mmnet_maps.produce.made_up import made_up_bundle
 from mmnet_maps.produce.made_up_cube import made_up_cube
@@ -61,7 +62,7 @@ class EndToEndRates:
     end_to_end_ratio: float
 
 
-def bench_report(rounds: int = 3) -> dict[str, float]:
+def bench_report(rounds: int = 3) -> dict[str, float | str]:
     """Every figure of ``mmnet-maps bench``, under the names that scripts rely on; a minute or two."""
     bundle = made_up_bundle("mmnet", published_catalogue())
     engine, whole = measure_engine(bundle, rounds=2 * rounds + 1), measure_end_to_end(bundle, rounds)
@@ -76,6 +77,7 @@ def bench_report(rounds: int = 3) -> dict[str, float]:
         **asdict(whole),
         "peak_memory_mib": peak_mib(),
         "threads": engine.threads,
+        **device_figures(bundle, rounds),
     }
 
 

@@ -22,17 +22,19 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.prepare.features import window
+from mmnet_maps.produce.device import find_device, sent
 from mmnet_maps.produce.engine_members import MembersPass
 from mmnet_maps.produce.engine_pixels import DensePass, PixelPass, WindowPass
-from mmnet_maps.produce.engine_series import DAY_BATCH, WINDOW_BATCH, Attention, DayEncoder, in_batches
-from mmnet_maps.produce.folding import Dense, blocks
+from mmnet_maps.produce.engine_series import Attention, DayEncoder, in_batches
+from mmnet_maps.produce.folding import Dense, blocks, fold
+from mmnet_maps.produce.half_pass import HalfPass, require_half
 from mmnet_maps.produce.precision import MixedPass, require_bfloat16
+from mmnet_maps.produce.sizes import ON_CPU, Sizes, sizes_of
 
 __all__ = ["BLOCK", "PRECISIONS", "Engine", "Workspace"]
 
-#: Pixels whose features are computed together. Products are smaller (`engine_pixels.STEP`): one row of
-#: features is long enough for NumPy, one product's results small enough for the cache.
-BLOCK = 4096
+#: Pixels whose features are computed together on a CPU.
+BLOCK = ON_CPU.block
 PRECISIONS = ("float32", "bfloat16")
 
 Array = NDArray[np.float32]
@@ -82,12 +84,18 @@ class Engine:
     precision : {"float32", "bfloat16"}
         Of the pixel pass.
     device : str
-        ``cpu``.
+        ``cpu``, or what torch calls a device that it sees (`device.find_device`).
+    sizes : Sizes, optional
+        Of blocks and products; what suits the device without it.
 
     Attributes
     ----------
     bundle : Bundle
     catalogue : Catalogue
+    device : torch.device
+        Where weights, buffers and tables are.
+    whole_tiles : bool
+        Tiles are computed on the device (`device_tile`), not in NumPy a block of pixels at a time (`tile`).
     features : tuple of str
         Pixel features in the order of the workspace's rows: those that stay the same for a land cover year
         first, then those of the date, then those that change with the day.
@@ -104,7 +112,13 @@ class Engine:
         The bundle holds no network or trees beside it, or the precision or device is not there.
     """
 
-    def __init__(self, bundle: Bundle, precision: str = "float32", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str = "float32",
+        device: str = "cpu",
+        sizes: Sizes | None = None,
+    ) -> None:
         if bundle.network is None:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need mmnet, transformer or mlp")
         if bundle.trees:
@@ -112,16 +126,18 @@ class Engine:
                 f"the bundle blends {bundle.kind} with {bundle.trees} trees, which maps leave out: write its "
                 "networks alone with mmnet-maps bundle networks BUNDLE --out NEW"
             )
-        if device != "cpu":
-            raise InputError(f"device {device} is not supported; expected cpu")
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision} is not known; known are {', '.join(PRECISIONS)}")
-        if precision == "bfloat16":
+        self.device = find_device(device)
+        self.whole_tiles = self.device.type != "cpu"
+        if precision == "bfloat16" and self.whole_tiles:
+            require_half(bundle.kind, self.device)
+        elif precision == "bfloat16":
             require_bfloat16(bundle.kind)
         self.bundle, self.precision = bundle, precision
         self.catalogue: Catalogue = bundle.catalogue
-        self.device = torch.device(device)
-        self.block = BLOCK
+        self.sizes = sizes or sizes_of(self.device, bundle.kind)
+        self.block = self.sizes.block
         self._set_features()
         split = [self._split(network.eval()) for network in bundle.members]
         self._sides = [side for side, _ in split]
@@ -154,7 +170,7 @@ class Engine:
         if self.bundle.kind == "mlp":
             first, *rest = [*blocks(network.encoder), *blocks(network.decoder)]
             layers = [Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)), *rest]
-            return _SeriesSide(first.rows(self._series_columns)), self._dense(layers, 0)
+            return _SeriesSide(first.rows(self._series_columns).to(self.device)), self._dense(layers, 0)
         encoder = DayEncoder(network, self.device)
         attention = Attention(network, len(self.catalogue.lags), self.device)
         if self.bundle.kind == "mmnet":
@@ -163,18 +179,21 @@ class Engine:
             width = rest[-1].shape[1]
             own = Dense(fusion.weight[:width].contiguous(), torch.zeros_like(fusion.bias))
             layers = [first.rows(self._columns), *rest, own, *blocks(network.decoder)]
-            side = _SeriesSide(fusion.rows(slice(width, None)), encoder, attention)
+            side = _SeriesSide(fusion.rows(slice(width, None)).to(self.device), encoder, attention)
             return side, self._dense(layers, 1 + len(rest))
-        first = encoder.first
-        place = Dense(first.weight[self._columns].contiguous(), torch.zeros_like(first.bias))
-        head = blocks(network.decoder)
-        side = _SeriesSide(first.rows(slice(len(self.features), None)), encoder, attention)
-        return side, WindowPass(place, encoder, attention, head)
+        entry = network.encoder_d[0]
+        first = fold(entry.lin, entry.bn)
+        place = Dense(first.rows(self._columns).weight, torch.zeros_like(first.bias)).to(self.device)
+        head = [layer.to(self.device) for layer in blocks(network.decoder)]
+        daily = first.rows(slice(len(self.features), None)).to(self.device)
+        side = _SeriesSide(daily, encoder, attention)
+        return side, WindowPass(place, encoder, attention, head, self.sizes)
 
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
-        if self.precision == "float32":
-            return DensePass(layers, entry)
-        return MixedPass(layers, entry)
+        if self.precision == "bfloat16" and not self.whole_tiles:
+            return MixedPass(layers, entry)
+        chosen = DensePass if self.precision == "float32" else HalfPass
+        return chosen([layer.to(self.device) for layer in layers], entry, self.sizes.step)
 
     @property
     def series_width(self) -> int:
@@ -217,31 +236,28 @@ class Engine:
         finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=2)
         whole = (window(finite.astype(np.float32), first, lags, count) > 0).all(axis=1)
         scaled = ((values - self._series_mean) / self._series_std).reshape(days * places, -1)
-        table = torch.full((count * places, self.series_width), torch.nan)
+        table = torch.full((count * places, self.series_width), torch.nan, device=self.device)
         wanted = np.flatnonzero(whole)
         if wanted.size:
             day, place = np.divmod(wanted, places)
             rows = (first + day[:, None] - np.asarray(lags)[None, :]) * places + place[:, None]
             used, rows = np.unique(rows, return_inverse=True)
-            dense = torch.from_numpy(scaled[used])
-            windows = torch.from_numpy(rows.reshape(len(wanted), -1))
+            dense, target = sent(scaled[used], self.device), sent(wanted, self.device)
+            windows = sent(rows.reshape(len(wanted), -1), self.device)
             for number, side in enumerate(self._sides):
                 own = table.narrow(1, number * self._row_width, self._row_width)
-                self._encode(side, dense, windows, wanted, own)
+                self._encode(side, dense, windows, target, own)
         return table.view(count, places, -1).to(self.pixels.table_dtype)
 
-    def _encode(
-        self, side: _SeriesSide, days: Tensor, rows: Tensor, wanted: NDArray[np.int64], table: Tensor
-    ) -> None:
-        """Fill rows `wanted` of the table from scaled days, shape (n, v), and the rows of each window."""
-        target = torch.from_numpy(wanted)
+    def _encode(self, side: _SeriesSide, days: Tensor, rows: Tensor, target: Tensor, table: Tensor) -> None:
+        """Fill rows `target` of the table from scaled days, shape (n, v), and the rows of each window."""
         if self.bundle.kind == "mlp":
             own = rows[:, self.catalogue.lags.index(0)]
-            table[target] = _padded(side.coarse, days)[own]
+            table[target] = _padded(side.coarse, days, self.sizes.day_batch)[own]
         elif self.bundle.kind == "transformer":
-            table[target] = _padded(side.coarse, days)[rows].flatten(1)
+            table[target] = _padded(side.coarse, days, self.sizes.day_batch)[rows].flatten(1)
         else:
-            _encode_windows(side, days, rows, target, table)
+            _encode_windows(side, days, rows, target, table, self.sizes)
 
     @torch.inference_mode()
     def predict(self, workspace: Workspace, table: Tensor, count: int | None = None) -> Array:
@@ -265,21 +281,23 @@ class Engine:
         return self.pixels(workspace.tensors, table, self.block if count is None else count).numpy()
 
 
-def _encode_windows(side: _SeriesSide, days: Tensor, rows: Tensor, target: Tensor, table: Tensor) -> None:
+def _encode_windows(
+    side: _SeriesSide, days: Tensor, rows: Tensor, target: Tensor, table: Tensor, sizes: Sizes
+) -> None:
     """MMNet's temporal encoder and its half of the fusion layer, in batches of fixed size."""
     encoder, attention = side.encoder, side.attention
     assert encoder is not None
     assert attention is not None
-    embedded = torch.empty(len(days), attention.width)
-    projected = torch.empty(len(days), 3 * attention.width)
-    for start, stop in in_batches(len(days), DAY_BATCH):
-        part = _pad(days[start:stop], DAY_BATCH)
+    embedded = torch.empty(len(days), attention.width, device=days.device)
+    projected = torch.empty(len(days), 3 * attention.width, device=days.device)
+    for start, stop in in_batches(len(days), sizes.day_batch):
+        part = _pad(days[start:stop], sizes.day_batch)
         found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
         embedded[start:stop] = found[: stop - start]
         projected[start:stop] = attention.project_days(found)[: stop - start]
-    shape = (WINDOW_BATCH, attention.steps, -1)
-    for start, stop in in_batches(len(rows), WINDOW_BATCH):
-        chosen = _pad(rows[start:stop], WINDOW_BATCH).flatten()
+    shape = (sizes.window_batch, attention.steps, -1)
+    for start, stop in in_batches(len(rows), sizes.window_batch):
+        chosen = _pad(rows[start:stop], sizes.window_batch).flatten()
         own, seen = (x.index_select(0, chosen).view(shape) for x in (embedded, projected))
         past = torch.addmm(side.coarse.bias, attention(own, seen), side.coarse.weight)
         table.index_copy_(0, target[start:stop], past[: stop - start])
@@ -300,10 +318,10 @@ def _pad(rows: Tensor, size: int) -> Tensor:
     return torch.cat((rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])))
 
 
-def _padded(layer: Dense, rows: Tensor) -> Tensor:
+def _padded(layer: Dense, rows: Tensor, batch: int) -> Tensor:
     """A layer applied in batches of fixed size."""
-    out = torch.empty(len(rows), layer.shape[1])
-    for start, stop in in_batches(len(rows), DAY_BATCH):
-        found = torch.addmm(layer.bias, _pad(rows[start:stop], DAY_BATCH), layer.weight)
+    out = torch.empty(len(rows), layer.shape[1], device=rows.device)
+    for start, stop in in_batches(len(rows), batch):
+        found = torch.addmm(layer.bias, _pad(rows[start:stop], batch), layer.weight)
         out[start:stop] = found[: stop - start]
     return out

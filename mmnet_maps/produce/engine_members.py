@@ -46,7 +46,9 @@ class MembersPass:
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
         first = self.passes[0].buffers(block)
-        return _Buffers(first.inputs, first.series, first.estimates, first.layers, torch.zeros(block))
+        return _Buffers(
+            first.inputs, first.series, first.estimates, first.layers, torch.zeros_like(first.estimates)
+        )
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for their sum."""

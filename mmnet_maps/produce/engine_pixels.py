@@ -11,11 +11,12 @@ from torch import Tensor
 
 from mmnet_maps.produce.engine_series import Attention, DayEncoder
 from mmnet_maps.produce.folding import Dense
+from mmnet_maps.produce.sizes import ON_CPU, Sizes
 
-__all__ = ["Buffers", "DensePass", "PixelPass", "WindowPass"]
+__all__ = ["STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
 
-#: Pixels of one product: its widest results stay in a level-2 cache of 1 MiB; and windows encoded at once.
-STEP, _WINDOWS = 1024, 32
+#: Pixels of one product on a CPU.
+STEP = ON_CPU.step
 #: Numbers in a line of the cache.
 _LINE = 16
 
@@ -70,14 +71,18 @@ class DensePass:
         The last gives the estimate.
     entry : int
         The layer whose bias is the pixel's row of the series table.
+    step : int, optional
+        Pixels of one product; what suits the class on a CPU without it.
     """
 
     table_dtype = torch.float32
-    #: Pixels of one product.
     step = STEP
 
-    def __init__(self, layers: Sequence[Dense], entry: int) -> None:
+    def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
         self.layers, self.entry = tuple(layers), entry
+        self.device = self.layers[0].weight.device
+        if step is not None:
+            self.step = step
 
     @property
     def multiply_adds(self) -> int:
@@ -87,9 +92,10 @@ class DensePass:
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""
         # Rows a power of two apart would fall on the same lines of the cache.
-        inputs = torch.zeros(self.layers[0].shape[0], block + _LINE)[:, :block]
-        results = tuple(torch.zeros(self.step, layer.shape[1]) for layer in self.layers)
-        return Buffers(inputs, torch.zeros(block, dtype=torch.int64), torch.zeros(block), results)
+        inputs = torch.zeros(self.layers[0].shape[0], block + _LINE, device=self.device)[:, :block]
+        results = tuple(torch.zeros(self.step, layer.shape[1], device=self.device) for layer in self.layers)
+        series = torch.zeros(block, dtype=torch.int64, device=self.device)
+        return Buffers(inputs, series, torch.zeros(block, device=self.device), results)
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for them."""
@@ -126,15 +132,22 @@ class WindowPass:
         The snapshot's part of the first day layer.
     encoder, attention : DayEncoder, Attention
     head : sequence of Dense
+    sizes : Sizes
+        Of the products.
     """
 
     table_dtype = torch.float32
 
     def __init__(
-        self, place: Dense, encoder: DayEncoder, attention: Attention, head: Sequence[Dense]
+        self,
+        place: Dense,
+        encoder: DayEncoder,
+        attention: Attention,
+        head: Sequence[Dense],
+        sizes: Sizes = ON_CPU,
     ) -> None:
         self.place, self.encoder, self.attention = place, encoder, attention
-        self.head = DensePass([*head], -1)
+        self.head, self.windows = DensePass([*head], -1, sizes.step), sizes.windows
 
     @property
     def multiply_adds(self) -> int:
@@ -148,18 +161,19 @@ class WindowPass:
         """Buffers for blocks of that many pixels."""
         width, out = self.place.shape
         head = self.head.buffers(block)
-        layers = (torch.zeros(block, out), torch.zeros(block, self.attention.width), *head.layers)
-        return Buffers(torch.zeros(width, block), head.series, head.estimates, layers)
+        own = (torch.zeros(block, n, device=self.head.device) for n in (out, self.attention.width))
+        inputs = torch.zeros(width, block, device=self.head.device)
+        return Buffers(inputs, head.series, head.estimates, (*own, *head.layers))
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for them."""
         place, past, *rest = buffers.layers
-        steps, width = self.attention.steps, self.attention.width
+        steps, width, windows = self.attention.steps, self.attention.width, self.windows
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
-        for start in range(0, count, _WINDOWS):
-            own = slice(start, start + _WINDOWS)
-            daily = table.index_select(0, buffers.series[own]).view(_WINDOWS, steps, -1)
-            days = self.encoder.after_first((daily + place[own, None]).view(_WINDOWS * steps, -1))
+        for start in range(0, count, windows):
+            own = slice(start, start + windows)
+            daily = table.index_select(0, buffers.series[own]).view(windows, steps, -1)
+            days = self.encoder.after_first((daily + place[own, None]).view(windows * steps, -1))
             projected = self.attention.project_days(days)
-            past[own] = self.attention(days.view(_WINDOWS, steps, width), projected.view(_WINDOWS, steps, -1))
+            past[own] = self.attention(days.view(windows, steps, width), projected.view(windows, steps, -1))
         return self.head(Buffers(past.t(), buffers.series, buffers.estimates, tuple(rest)), table, count)

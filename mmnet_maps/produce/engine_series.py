@@ -18,10 +18,7 @@ from torch.nn.functional import layer_norm
 
 from mmnet_maps.produce.folding import Dense, fold, plain
 
-__all__ = ["DAY_BATCH", "WINDOW_BATCH", "Attention", "DayEncoder", "in_batches"]
-
-#: Rows of days, and of windows, computed at once.
-DAY_BATCH, WINDOW_BATCH = 256, 64
+__all__ = ["Attention", "DayEncoder", "in_batches"]
 
 
 def in_batches(count: int, size: int) -> list[tuple[int, int]]:

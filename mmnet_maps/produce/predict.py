@@ -16,6 +16,7 @@ from typing import Any
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube import open_cube
+from mmnet_maps.produce.device import find_device
 from mmnet_maps.produce.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.product import Product, create_product, open_product
 from mmnet_maps.produce.reading import check_cube
@@ -48,7 +49,7 @@ class Request:
         Address of a dask scheduler whose workers do the work instead.
     precision : {"float32", "bfloat16"}
     device : str
-        ``cpu``, ``cuda``, ...
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
     """
@@ -127,19 +128,31 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
+    device = _device_kind(request)
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     about = {
         "bundle": bundle.digest,
         "catalogue": bundle.catalogue.fingerprint,
         "model": bundle.kind,
         "precision": request.precision,
+        "device": device,
     }
     product = open_product(request.out) if request.out.exists() else None
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
     common = {name: about[name] for name in ("bundle", "catalogue", "precision")}
+    if device != "cpu":
+        # Another kind of device rounds otherwise: what one has begun another makes anew.
+        common["device"] = device
     survey = Survey(cube, bundle.catalogue, layout, common)
     return _Prepared(request, first, stop, about, survey, product)
+
+
+def _device_kind(request: Request) -> str:
+    """``cpu``, ``cuda``, ...: of a device here, or of the workers of a scheduler, which see their own."""
+    if request.scheduler is None:
+        return find_device(request.device).type
+    return request.device.split(":")[0]
 
 
 def _layout(request: Request, grid: Any, first: int, stop: int, product: Product | None) -> Layout:
@@ -186,9 +199,10 @@ def _sort(planned: Iterable[Planned]) -> tuple[dict[str, int], list[Planned]]:
 
 def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estimate | None:
     units = [p.unit for p in todo if not p.outside]
-    if not units:
-        return None
     request = prepared.request
+    elsewhere = request.scheduler is not None and _device_kind(request) != "cpu"
+    if not units or elsewhere:
+        return None
     found = calibrate(prepared.survey, units, request.bundle, request.precision, request.device)
     return estimate(prepared.survey, units, found, request.workers, prices)
 

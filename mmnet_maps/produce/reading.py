@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ __all__ = [
     "visible_rows",
 ]
 
+_Item = TypeVar("_Item")
 Days = NDArray[np.int64]
 Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
@@ -337,8 +338,8 @@ def _index(grid: Grid, tile: Tile, other: Grid, cells: CellLookup) -> NDArray[np
     return cells.index.ravel()
 
 
-def ahead(items: Iterator[TileInputs]) -> Iterator[TileInputs]:
-    """The same items, the next one read in a thread while the caller works on the last."""
+def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The same items, the next one made in a thread while the caller works on the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="reading") as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -12,38 +12,38 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmnet_maps.catalogue import LAND_COVER_CLASSES
-from mmnet_maps.prepare.features import encode, land_cover_class, write_features
+from mmnet_maps.prepare.features import write_features
 from mmnet_maps.produce.engine import Engine, Workspace
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.tile_layers import Group, GroupBlock, dynamic_groups, still, years
+from mmnet_maps.produce.tile_rules import (
+    URBAN_CLASS,
+    check_request,
+    date_features,
+    inputs_of,
+    is_snow,
+    missing_reasons,
+    usable_pixels,
+    valid_range,
+)
 from mmnet_maps.produce.tile_series import Series, series_parts
 from mmnet_maps.produce.trust import (
-    LAND_COVER_MISSING,
     MISSING,
     NOT_COMPUTED,
     OUTSIDE_TRAINING_DOMAIN,
-    SERIES_MISSING,
     SNAPSHOT_MISSING,
     SNOW_OR_FROZEN,
     URBAN,
-    WATER_OR_ICE,
     IntervalCodes,
     Limits,
     finish,
     land_cover_outside,
-    missing_flag,
 )
 
 __all__ = ["TileResult", "predict_tile"]
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.int64]
-
-_URBAN_CLASS = LAND_COVER_CLASSES.index("Developed")
-#: Snow where (Green - SWIR1) / (Green + SWIR1) exceeds the first and NIR the second (Dozier 1989; the MODIS
-#: snow map's test against dark water, Hall et al. 1995).
-_NDSI, _SNOW_NIR = np.float32(0.4), np.float32(0.11)
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,7 @@ def predict_tile(
     ValueError
         The days are not consecutive, or a layer is missing.
     """
-    if not days.size or (np.diff(days) != 1).any():
-        raise ValueError("days must be consecutive, and at least one")
-    missing = [name for name in engine.catalogue.required if name not in inputs.layers]
-    if missing:
-        raise ValueError(f"the tile lacks {', '.join(missing)}")
+    check_request(engine, inputs, days)
     result = TileResult.empty(len(days), len(inputs.inside), keep_prediction)
     work = _TileWork(engine, inputs)
     for run, year in years(inputs, work.yearly, days):
@@ -129,51 +125,24 @@ class _TileWork:
         self.still_features = features[: engine.static]
         self.dated_features = features[engine.static : engine.dated]
         self.daily_features = features[engine.dated :]
-        self.still_names = _inputs_of(engine, self.still_features)
-        self.daily_names = _inputs_of(engine, self.daily_features)
-        self.has_cover = "LC" in catalogue.required
+        self.still_names = inputs_of(engine, self.still_features)
+        self.daily_names = inputs_of(engine, self.daily_features)
         self.yearly = [name for name in self.still_names if name in inputs.layers]
         self.limits = Limits.of(features, envelope, catalogue)
         self.class_outside = land_cover_outside(envelope, catalogue)
-        self.intervals = IntervalCodes(engine.bundle.interval, _valid_range(engine))
+        self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine))
         self.workspace = engine.workspace()
         # Rows of the daily features whose absence has the same reason.
-        flags = [_missing_reason(engine, inputs, name) for name in self.daily_features]
-        self.reasons = [
-            (np.uint16(flag), [row for row, own in enumerate(flags) if own == flag]) for flag in set(flags)
-        ]
+        self.reasons = missing_reasons(engine, inputs, self.daily_features)
 
     def predict(self, days: NDArray[np.int64], year: int, result: TileResult) -> None:
         """Predict days of one land cover year."""
-        usable, reasons = self._reach()
-        everywhere = np.arange(len(usable), dtype=np.int64)
-        cover = None
-        if self.has_cover:
-            known = everywhere[usable]
-            cover = np.full(len(usable), -1, dtype=np.int8)
-            code = still(self.inputs, "LC", year, known)
-            cover[known] = land_cover_class(code)
-            reasons[known[np.isnan(code)]] |= LAND_COVER_MISSING
-            reasons[known[(cover[known] < 0) & ~np.isnan(code)]] |= WATER_OR_ICE
-            usable &= cover >= 0
+        usable, cover, reasons = usable_pixels(self.engine, self.inputs, year)
         result.quality[...] = reasons
         groups = dynamic_groups(self.inputs, self.engine.catalogue, self.daily_names, days)
-        for series in series_parts(self.engine, self.inputs, everywhere[usable], days):
+        for series in series_parts(self.engine, self.inputs, np.flatnonzero(usable), days):
             for start in range(0, len(series.pixels), self.engine.block):
                 _Block(self, series, start, cover, year, days, groups).run(result)
-
-    def _reach(self) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
-        """Pixels that lie in the region and in the grid of every source, and why the others do not."""
-        inside, index = self.inputs.inside, self.inputs.index
-        usable = inside.copy()
-        reasons = np.where(inside, np.uint16(0), NOT_COMPUTED).astype(np.uint16)
-        for name in self.engine.catalogue.required:
-            cells = index[self.inputs.layers[name].source]
-            if cells is not None:
-                outside = inside & (cells < 0)
-                reasons[outside] |= _absent(self.engine, self.inputs, name)
-                usable &= ~outside
-        return usable, reasons
 
 
 class _Block:
@@ -214,7 +183,7 @@ class _Block:
         quality = np.zeros(self.block, dtype=np.uint16)
         if cover is not None:
             raw["LC"] = cover.astype(np.float32)
-            quality[cover == _URBAN_CLASS] |= URBAN
+            quality[cover == URBAN_CLASS] |= URBAN
             quality[work.class_outside[cover]] |= OUTSIDE_TRAINING_DOMAIN
         features = np.empty((engine.static, self.block), dtype=np.float32)
         write_features(work.still_features, raw, features)
@@ -250,11 +219,7 @@ class _Block:
     def _prepare_dates(self) -> None:
         """Features of the date, a column a day: raw, scaled, and whether they leave the training range."""
         work, engine = self.work, self.work.engine
-        calendar = self.days.astype("datetime64[D]")
-        day_of_year = (calendar - calendar.astype("datetime64[Y]")).astype(np.int64) + 1
-        rows = np.empty((len(work.dated_features), len(self.days)), dtype=np.float32)
-        for row, name in zip(rows, work.dated_features, strict=True):
-            row[:] = day_of_year if name == "DoY" else encode(name, day_of_year)
+        rows = date_features(work.dated_features, self.days)
         self.dates_outside = _part(work.limits, slice(engine.static, engine.dated)).outside(rows)
         self.dates = np.empty_like(rows)
         engine.scale(rows, engine.static, self.dates)
@@ -269,8 +234,7 @@ class _Block:
         raw = self.by_name
         if not {"Green", "SWIR1", "NIR"} <= raw.keys():
             return
-        green, swir = raw["Green"], raw["SWIR1"]
-        snow = (green - swir > _NDSI * (green + swir)) & (raw["NIR"] > _SNOW_NIR)
+        snow = is_snow(raw["Green"], raw["SWIR1"], raw["NIR"])
         bits |= snow.astype(np.uint16) * SNOW_OR_FROZEN
 
     def _flag_missing(self, features: Array, bits: NDArray[np.uint16]) -> None:
@@ -298,29 +262,3 @@ def _pad(values: Pixels, block: int) -> Pixels:
 
 def _part(limits: Limits, rows: slice) -> Limits:
     return Limits(limits.low[rows], limits.high[rows])
-
-
-def _inputs_of(engine: Engine, features: Sequence[str]) -> list[str]:
-    """Variables that some features are made from, each once."""
-    catalogue = engine.catalogue
-    names = (name for f in features for name in (("LC",) if f == "LC" else catalogue.inputs_of(f)))
-    return list(dict.fromkeys(names))
-
-
-def _valid_range(engine: Engine) -> tuple[float, float]:
-    targets = [v.valid_range for v in engine.catalogue.variables if v.kind == "target"]
-    return targets[0] if targets else (0.0, 1.0)
-
-
-def _missing_reason(engine: Engine, inputs: TileInputs, feature: str) -> np.uint16:
-    sources = {inputs.layers[name].source for name in _inputs_of(engine, [feature])}
-    return np.uint16(sum({int(missing_flag(source)) for source in sources}))
-
-
-def _absent(engine: Engine, inputs: TileInputs, name: str) -> np.uint16:
-    """The bit of a pixel outside the grid of a variable's source."""
-    if name == "LC":
-        return LAND_COVER_MISSING
-    if name in engine.catalogue.series_inputs:
-        return SERIES_MISSING
-    return missing_flag(inputs.layers[name].source)

@@ -19,7 +19,18 @@ from mmnet_maps.produce.tile_inputs import Layer, TileInputs
 from mmnet_maps.produce.trust import age_flag
 from mmnet_maps.variables import Variable
 
-__all__ = ["CoarseGroup", "Group", "GroupBlock", "LineGroup", "cells_of", "dynamic_groups", "still", "years"]
+__all__ = [
+    "CoarseGroup",
+    "Group",
+    "GroupBlock",
+    "LineGroup",
+    "cells_of",
+    "dynamic_groups",
+    "release_row",
+    "still",
+    "together",
+    "years",
+]
 
 Array = NDArray[np.float32]
 Cells = NDArray[np.int32] | NDArray[np.int64]
@@ -57,8 +68,13 @@ def still(inputs: TileInputs, name: str, year: int, pixels: NDArray[np.int64]) -
         place = inputs.latitude if name == "Latitude" else inputs.longitude
         return place[pixels].astype(np.float32)
     layer = inputs.layers[name]
-    row = int(_release(layer, np.array([year]))[0])
+    row = release_row(layer, year)
     return layer.packing.decode(layer.stored[row].take(cells_of(inputs, layer.source, pixels)))
+
+
+def release_row(layer: Layer, year: int) -> int:
+    """Row of a layer that does not change within a year, for that year."""
+    return int(_release(layer, np.array([year]))[0])
 
 
 class GroupBlock(Protocol):
@@ -226,7 +242,17 @@ def _stored_limits(packing: Packing, limits: tuple[float, float]) -> tuple[int, 
 def dynamic_groups(
     inputs: TileInputs, catalogue: Catalogue, names: Sequence[str], days: NDArray[np.int64]
 ) -> list[Group]:
-    """Group the variables that change with the day by source, storage, dates and way of filling."""
+    """The variables that change with the day, filled in groups, each in the way that suits its cells."""
+    pixels = len(inputs.inside)
+    found: list[Group] = []
+    for members in together(inputs, catalogue, names):
+        cells = inputs.layers[members[0].name].stored.shape[1]
+        found.append((CoarseGroup if cells * _COARSE <= pixels else LineGroup)(inputs, members, days))
+    return found
+
+
+def together(inputs: TileInputs, catalogue: Catalogue, names: Sequence[str]) -> list[list[Variable]]:
+    """Group variables that change with the day by source, storage, dates and way of filling."""
     found: list[tuple[Layer, list[Variable]]] = []
     for name in names:
         layer, variable = inputs.layers[name], catalogue[name]
@@ -236,11 +262,7 @@ def dynamic_groups(
                 break
         else:
             found.append((layer, [variable]))
-    pixels = len(inputs.inside)
-    return [
-        (CoarseGroup if layer.stored.shape[1] * _COARSE <= pixels else LineGroup)(inputs, members, days)
-        for layer, members in found
-    ]
+    return [members for _, members in found]
 
 
 def _same_dates(one: Layer, other: Layer) -> bool:

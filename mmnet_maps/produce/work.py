@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube import Cube, open_cube
+from mmnet_maps.produce.device_tile import predict_tiles
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.ledger import Entry
 from mmnet_maps.produce.product import LAYERS, Product, open_product
 from mmnet_maps.produce.reading import SUB_TILE, ahead, tile_inputs
-from mmnet_maps.produce.tile import predict_tile
+from mmnet_maps.produce.tile import TileResult, predict_tile
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.units import Unit
 
@@ -134,20 +135,29 @@ def compute_unit(
     values = {name: np.full(shape, packing.missing, dtype=packing.dtype) for name, packing in LAYERS.items()}
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0
-    for inputs in ahead(tile_inputs(cube, catalogue, unit, sub_tile)):
-        _compute_piece(engine, unit, inputs, days, values)
+    for inputs, result in _computed(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):
+        _place_piece(unit, inputs, result, values)
         computed += int(np.count_nonzero(inputs.inside)) * unit.days
     return values, computed
 
 
-def _compute_piece(
-    engine: Engine, unit: Unit, inputs: TileInputs, days: NDArray[np.int64], values: dict[str, NDArray[Any]]
-) -> None:
-    result, piece = predict_tile(engine, inputs, days), inputs.tile
+def _computed(
+    engine: Engine, tiles: Iterator[TileInputs], days: NDArray[np.int64]
+) -> Iterator[tuple[TileInputs, TileResult]]:
+    """Sub-tiles with their maps: in NumPy, or on the engine's device."""
+    if engine.whole_tiles:
+        yield from predict_tiles(engine, tiles, days)
+        return
+    for inputs in ahead(tiles):
+        yield inputs, predict_tile(engine, inputs, days)
+
+
+def _place_piece(unit: Unit, inputs: TileInputs, result: TileResult, values: dict[str, NDArray[Any]]) -> None:
+    piece = inputs.tile
     top, left = piece.row - unit.tile.row, piece.col - unit.tile.col
     for name, out in values.items():
         out[:, top : top + piece.height, left : left + piece.width] = getattr(result, name).reshape(
-            len(days), piece.height, piece.width
+            unit.days, piece.height, piece.width
         )
 
 

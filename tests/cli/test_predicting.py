@@ -28,6 +28,24 @@ def test_a_missing_bundle_ends_with_one_line_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["predict", "plan"])
+def test_a_device_that_is_not_there_ends_with_one_line_and_status_2(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmnet_maps.produce import device
+
+    monkeypatch.setattr(device, "seen_devices", lambda: ["cpu", "mps"])
+    arguments = ["--bundle", "b", "--cube", "c", "--start", "2020-03-01", "--end", "2020-03-02"]
+    more = ["--out", str(tmp_path / "product"), "--device", "cuda:1"]
+    monkeypatch.setattr(sys, "argv", ["mmnet-maps", command, *arguments, *more])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "device cuda:1: torch sees no such device here; it sees cpu, mps" in error
+
+
 def test_a_failed_unit_is_status_1_and_the_summary_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,9 @@ from mmnet_maps.learn.model_input import ModelInput
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.produce import precision
 from mmnet_maps.produce.engine import Engine
+from mmnet_maps.produce.engine_pixels import DensePass
 from mmnet_maps.produce.folding import fold
+from mmnet_maps.produce.half_pass import HalfPass
 from mmnet_maps.produce.made_up import made_up_bundle, made_up_inputs
 
 KINDS = ["mmnet", "mlp", "transformer"]
@@ -134,6 +136,21 @@ def test_bfloat16_is_close(kind: str) -> None:
     assert np.quantile(error, 0.999) <= 0.005
 
 
+@pytest.mark.parametrize("kind", ["mmnet", "mlp"])
+def test_plain_bfloat16_products_are_close(kind: str) -> None:
+    inputs = made_up_inputs(published_catalogue(), 4096, 5)
+    envelope = _bundle(kind).envelope
+    assert envelope is not None
+    inputs = inputs.rows(envelope.outside(inputs) == 0)
+    assert len(inputs) > 3000
+    exact, half = Engine(_bundle(kind)), Engine(_bundle(kind))
+    assert isinstance(half.pixels, DensePass)
+    half.pixels = HalfPass(half.pixels.layers, half.pixels.entry)
+    error = np.abs(run(half, inputs) - run(exact, inputs))
+    assert 0 < np.sqrt(np.mean(error**2)) <= 0.001
+    assert np.quantile(error, 0.999) <= 0.005
+
+
 def test_what_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = _bundle("mmnet")
     with pytest.raises(InputError, match="holds a ridge"):
@@ -142,7 +159,7 @@ def test_what_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Engine(bundle, "float16")
     with pytest.raises(InputError, match="holds a transformer"):
         Engine(_bundle("transformer"), "bfloat16")
-    with pytest.raises(InputError, match="device tpu"):
+    with pytest.raises(InputError, match="device tpu: torch sees no such device here; it sees cpu"):
         Engine(bundle, device="tpu")
     monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
     with pytest.raises(InputError, match="no bfloat16 instructions; use float32"):
