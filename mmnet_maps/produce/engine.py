@@ -31,8 +31,8 @@ from mmnet_maps.produce.precision import MixedPass, require_bfloat16
 __all__ = ["BLOCK", "PRECISIONS", "Engine", "Workspace"]
 
 #: Pixels whose features are computed together. Products are smaller (`engine_pixels.STEP`): one row of
-#: features is long enough for NumPy, one product's results small enough for the cache.
-BLOCK = 4096
+#: features is so long that NumPy's calls cost little, one product's results small enough for the cache.
+BLOCK = 8192
 PRECISIONS = ("float32", "bfloat16")
 
 Array = NDArray[np.float32]

@@ -239,7 +239,7 @@ class _Block:
                 part.write(place, rows, bits)
             write_features(work.daily_features, self.by_name, features)
             self._write_date(place, bits)
-            bits |= limits.outside(features).astype(np.uint16) * OUTSIDE_TRAINING_DOMAIN
+            _flag(bits, limits.outside(features), OUTSIDE_TRAINING_DOMAIN)
             self._flag_snow(bits)
             engine.scale(features, engine.dated, self.workspace.inputs[engine.dated :])
             prediction[place] = engine.predict(self.workspace, series.table[place], self.count)
@@ -270,13 +270,16 @@ class _Block:
         if not {"Green", "SWIR1", "NIR"} <= raw.keys():
             return
         green, swir = raw["Green"], raw["SWIR1"]
-        snow = (green - swir > _NDSI * (green + swir)) & (raw["NIR"] > _SNOW_NIR)
-        bits |= snow.astype(np.uint16) * SNOW_OR_FROZEN
+        total = green + swir
+        total *= _NDSI
+        snow = green - swir > total
+        snow &= raw["NIR"] > _SNOW_NIR
+        _flag(bits, snow, SNOW_OR_FROZEN)
 
     def _flag_missing(self, features: Array, bits: NDArray[np.uint16]) -> None:
         missing = ~np.isfinite(features)
         for flag, rows in self.work.reasons:
-            bits |= missing[rows].any(axis=0).astype(np.uint16) * flag
+            _flag(bits, missing[rows].any(axis=0), flag)
 
     def _store(self, prediction: Array, quality: NDArray[np.uint16], result: TileResult) -> None:
         columns: slice | Pixels = self.pixels
@@ -289,6 +292,12 @@ class _Block:
         result.quality[:, columns] = quality
         if result.prediction is not None:
             result.prediction[:, columns] = np.where(np.isfinite(prediction), prediction, np.nan)
+
+
+def _flag(bits: NDArray[np.uint16], where: NDArray[np.bool_], flag: np.uint16) -> None:
+    """Set a bit; nothing is the usual case, and cheap."""
+    if where.any():
+        bits |= where.astype(np.uint16) * flag
 
 
 def _pad(values: Pixels, block: int) -> Pixels:
