@@ -61,8 +61,11 @@ class EndToEndRates:
     end_to_end_ratio: float
 
 
-def bench_report(rounds: int = 3) -> dict[str, float]:
-    """Every figure of ``mmnet-maps bench``, under the names that scripts rely on; a minute or two."""
+def bench_report(rounds: int = 3) -> dict[str, float | None]:
+    """Every figure of ``mmnet-maps bench``, under the names that scripts rely on; a minute or two.
+
+    What is of bfloat16 is None where the processor has no such instructions.
+    """
     bundle = made_up_bundle("mmnet", published_catalogue())
     engine, whole = measure_engine(bundle, rounds=2 * rounds + 1), measure_end_to_end(bundle, rounds)
     return {
@@ -74,6 +77,7 @@ def bench_report(rounds: int = 3) -> dict[str, float]:
         "engine_gflops": engine.engine_gflops,
         "roofline_fraction": engine.roofline_fraction,
         **asdict(whole),
+        **{name: value for name, value in engine.to_json().items() if name.startswith("bfloat16_")},
         "peak_memory_mib": peak_mib(),
         "threads": engine.threads,
     }
