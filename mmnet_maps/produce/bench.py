@@ -146,7 +146,9 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         bfloat16_rms=None if error is None else float(np.sqrt((error**2).mean())),
         bfloat16_p999=None if error is None else float(np.quantile(error, 0.999)),
         bfloat16_matmul_gflops=half_peak,
-        bfloat16_fraction=None if half_rate is None or half_peak is None else billions * half_rate / half_peak,
+        bfloat16_fraction=None
+        if half_rate is None or half_peak is None
+        else billions * half_rate / half_peak,
         threads=count,
     )
 

@@ -279,7 +279,7 @@ class _Block:
     def _flag_missing(self, features: Array, bits: NDArray[np.uint16]) -> None:
         missing = ~np.isfinite(features)
         for flag, rows in self.work.reasons:
-            _flag(bits, missing[rows].any(axis=0), flag)
+            _flag(bits, np.logical_or.reduce(missing[rows], axis=0), flag)
 
     def _store(self, prediction: Array, quality: NDArray[np.uint16], result: TileResult) -> None:
         columns: slice | Pixels = self.pixels
