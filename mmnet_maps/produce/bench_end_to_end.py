@@ -34,7 +34,7 @@ __all__ = ["EndToEndRates", "bench_report", "measure_end_to_end"]
 
 _FIRST, _DAYS = 18_322, 16
 #: Blocks of pixels in one turn of the engine alone.
-_BLOCKS = 256
+_BLOCKS = 128
 #: Half a step of storage, and what float rounding adds to it.
 _LARGEST_DIFFERENCE = 0.5 * SOIL_MOISTURE.scale + 1e-5
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.model_input import ModelInput, from_table
-from mmnet_maps.prepare.station_table import read_table
+from mmnet_maps.prepare.table_io import read_table
 from mmnet_maps.produce.engine import Engine
 
 
@@ -39,7 +39,7 @@ def _estimates(engine: Engine, bundle: Bundle, inputs: ModelInput) -> NDArray[np
 def main() -> None:
     torch.set_num_threads(1)
     bundle = load_bundle(Path(sys.argv[1]))
-    inputs = from_table(read_table(Path(sys.argv[2])), bundle.catalogue)
+    inputs = from_table(read_table(Path(sys.argv[2]))[0], bundle.catalogue)
     inputs = inputs.rows(inputs.complete)
     exact, half = (_estimates(Engine(bundle, p), bundle, inputs) for p in ("float32", "bfloat16"))
     plain = bundle.predict(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def test_what_this_process_held_before_is_no_part_of_a_worker(request_: Request)
 
 
 def test_memory_of_a_run_begins_with_the_run(request_: Request, tmp_path: Path) -> None:
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("the system cannot forget a peak")
     ballast = np.ones(64 * 2**20, dtype=np.float64)
     before, held = peak_mib(), ballast.nbytes / 2**20
     del ballast
@@ -118,5 +121,5 @@ def test_memory_of_a_run_begins_with_the_run(request_: Request, tmp_path: Path) 
 
 def test_a_calibration_that_fails_says_why(request_: Request, tmp_path: Path) -> None:
     survey = _prepare(request_).survey
-    with pytest.raises(WorkError, match="the calibration failed: .*no bundle"):
+    with pytest.raises(WorkError, match=r"the calibration failed: .*no bundle"):
         calibrate(survey, list(survey.layout.units()), tmp_path / "no bundle", "float32", "cpu")
