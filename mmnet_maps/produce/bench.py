@@ -62,7 +62,7 @@ class EngineRates:
         lacks the instructions.
     bfloat16_matmul_gflops, bfloat16_fraction : float or None
         The same square product in bfloat16, and the share of it that the pixel pass in bfloat16 reaches: its
-        first two layers and its last stay in float32.
+        first layer and its last stay in float32.
     threads : int
     """
 
