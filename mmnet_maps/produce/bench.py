@@ -60,6 +60,9 @@ class EngineRates:
     bfloat16_pixels_per_s, bfloat16_ratio, bfloat16_rms, bfloat16_p999 : float or None
         The pixel pass in bfloat16 against float32, and the differences in m3 m-3; None where the processor
         lacks the instructions.
+    bfloat16_matmul_gflops, bfloat16_fraction : float or None
+        The same square product in bfloat16, and the share of it that the pixel pass in bfloat16 reaches: its
+        first layer and its last stay in float32.
     threads : int
     """
 
@@ -76,6 +79,8 @@ class EngineRates:
     bfloat16_ratio: float | None
     bfloat16_rms: float | None
     bfloat16_p999: float | None
+    bfloat16_matmul_gflops: float | None
+    bfloat16_fraction: float | None
     threads: int
 
     def to_json(self) -> dict[str, float | None]:
@@ -115,11 +120,16 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         if bundle.kind != "transformer" and has_bfloat16():
             half = _Block(Engine(bundle, "bfloat16"), bundle, repeats)
             cases["bfloat16"] = half.engine_days
+            halves = [x.to(torch.bfloat16) for x in (one, other, product)]
+            cases["bfloat16 matmul"] = lambda: torch.mm(halves[0], halves[1], out=halves[2])
         found = interleaved(cases, rounds)
         difference = float(np.abs(block.plain() - block.estimate()).max())
         error = None if half is None else np.abs(half.estimate() - block.estimate())
     published, rate = _BATCH / found["published"], repeats * engine.block / found["engine"]
-    peak, reached = 2e-9 * _SQUARE**3 / found["matmul"], 2e-9 * engine.pixels.multiply_adds * rate
+    square, billions = 2e-9 * _SQUARE**3, 2e-9 * engine.pixels.multiply_adds
+    peak, reached = square / found["matmul"], billions * rate
+    half_rate = None if half is None else repeats * engine.block / found["bfloat16"]
+    half_peak = None if half is None else square / found["bfloat16 matmul"]
     mapped = int(tile.inside.sum()) * _DAYS / found["tile"]
     return EngineRates(
         published_pixels_per_s=published,
@@ -131,10 +141,14 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         roofline_fraction=reached / peak,
         tile_pixel_days_per_s=mapped,
         tile_fraction=mapped / rate,
-        bfloat16_pixels_per_s=None if half is None else repeats * engine.block / found["bfloat16"],
-        bfloat16_ratio=None if half is None else found["engine"] / found["bfloat16"],
+        bfloat16_pixels_per_s=half_rate,
+        bfloat16_ratio=None if half_rate is None else half_rate / rate,
         bfloat16_rms=None if error is None else float(np.sqrt((error**2).mean())),
         bfloat16_p999=None if error is None else float(np.quantile(error, 0.999)),
+        bfloat16_matmul_gflops=half_peak,
+        bfloat16_fraction=None
+        if half_rate is None or half_peak is None
+        else billions * half_rate / half_peak,
         threads=count,
     )
 

@@ -23,7 +23,7 @@ from mmnet_maps.produce.reading import check_cube
 from mmnet_maps.produce.survey import Planned, Survey
 from mmnet_maps.produce.trust import FLAGS
 from mmnet_maps.produce.units import Layout, day_number, iso
-from mmnet_maps.produce.work import Job, Report, run_unit
+from mmnet_maps.produce.work import Job, Report, forget_peak, run_unit
 from mmnet_maps.progress import say, steps
 
 __all__ = ["Request", "predict_product"]
@@ -203,7 +203,9 @@ def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estim
     elsewhere = request.scheduler is not None and _device_kind(request) != "cpu"
     if not units or elsewhere:
         return None
-    found = calibrate(prepared.survey, units, request.bundle, request.precision, request.device)
+    found = calibrate(
+        prepared.survey, units, request.bundle, request.precision, request.device, request.workers
+    )
     return estimate(prepared.survey, units, found, request.workers, prices)
 
 
@@ -237,6 +239,7 @@ def _run(prepared: _Prepared, todo: list[Planned], expected: Estimate | None) ->
         uuid.uuid4().hex,
     )
     tasks = ((job, p.unit, prepared.survey.inputs(p.unit), p.outside) for p in todo)
+    forget_peak()
     began, done, failed, peak = time.perf_counter(), 0, {}, 0.0
     with steps("units", len(todo)) as advance:
         for report in _reports(tasks, request):

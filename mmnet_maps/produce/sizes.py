@@ -41,8 +41,9 @@ class Sizes:
             raise ValueError("a block must be a whole number of products and of window batches")
 
 
-#: One row of features is long enough for NumPy, one product's widest results fit a level-2 cache of 1 MiB.
-ON_CPU = Sizes(block=4096, step=1024, windows=32, day_batch=256, window_batch=64)
+#: One row of features is so long that NumPy's calls cost little, one product's widest results fit a level-2
+#: cache of 1 MiB.
+ON_CPU = Sizes(block=8192, step=1024, windows=32, day_batch=256, window_batch=64)
 #: Sixteen days of a sub-tile: about 0.15 GB of scaled features, and as much for a product's widest results.
 _ON_DEVICE = Sizes(block=2**20, step=2**16, windows=2**13, day_batch=2048, window_batch=1024)
 #: The Transformer keeps two rows of 128 numbers a pixel beside them.

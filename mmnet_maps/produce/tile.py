@@ -208,7 +208,7 @@ class _Block:
                 part.write(place, rows, bits)
             write_features(work.daily_features, self.by_name, features)
             self._write_date(place, bits)
-            bits |= limits.outside(features).astype(np.uint16) * OUTSIDE_TRAINING_DOMAIN
+            _flag(bits, limits.outside(features), OUTSIDE_TRAINING_DOMAIN)
             self._flag_snow(bits)
             engine.scale(features, engine.dated, self.workspace.inputs[engine.dated :])
             prediction[place] = engine.predict(self.workspace, series.table[place], self.count)
@@ -234,13 +234,12 @@ class _Block:
         raw = self.by_name
         if not {"Green", "SWIR1", "NIR"} <= raw.keys():
             return
-        snow = is_snow(raw["Green"], raw["SWIR1"], raw["NIR"])
-        bits |= snow.astype(np.uint16) * SNOW_OR_FROZEN
+        _flag(bits, is_snow(raw["Green"], raw["SWIR1"], raw["NIR"]), SNOW_OR_FROZEN)
 
     def _flag_missing(self, features: Array, bits: NDArray[np.uint16]) -> None:
         missing = ~np.isfinite(features)
         for flag, rows in self.work.reasons:
-            bits |= missing[rows].any(axis=0).astype(np.uint16) * flag
+            _flag(bits, np.logical_or.reduce(missing[rows], axis=0), flag)
 
     def _store(self, prediction: Array, quality: NDArray[np.uint16], result: TileResult) -> None:
         columns: slice | Pixels = self.pixels
@@ -253,6 +252,12 @@ class _Block:
         result.quality[:, columns] = quality
         if result.prediction is not None:
             result.prediction[:, columns] = np.where(np.isfinite(prediction), prediction, np.nan)
+
+
+def _flag(bits: NDArray[np.uint16], where: NDArray[np.bool_], flag: np.uint16) -> None:
+    """Set a bit; nothing is the usual case, and cheap."""
+    if where.any():
+        bits |= where.astype(np.uint16) * flag
 
 
 def _pad(values: Pixels, block: int) -> Pixels:

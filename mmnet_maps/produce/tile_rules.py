@@ -128,7 +128,11 @@ def date_features(names: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.f
 
 def is_snow(green: Any, swir: Any, nir: Any) -> Any:
     """Where reflectances, arrays or tensors of float32, are those of snow."""
-    return (green - swir > (green + swir) * _NDSI) & (nir > _SNOW_NIR)
+    total = green + swir
+    total *= _NDSI
+    snow = green - swir > total
+    snow &= nir > _SNOW_NIR
+    return snow
 
 
 def valid_range(engine: Engine) -> tuple[float, float]:

@@ -133,7 +133,13 @@ class Limits:
 
     def outside(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Columns of `rows`, shape (names, n), with any value out of range; a missing value is not."""
-        found: NDArray[np.bool_] = np.logical_or.reduce((rows < self.low) | (rows > self.high), axis=0)
+        # Most rows lie within a limit as a whole, which a fast reduction tells; one with a missing value
+        # fails that test, and is compared value by value.
+        found = np.zeros(rows.shape[1:], dtype=np.bool_)
+        for row in np.flatnonzero(~(rows.min(axis=1, initial=np.inf) >= self.low[:, 0])):
+            found |= rows[row] < self.low[row]
+        for row in np.flatnonzero(~(rows.max(axis=1, initial=-np.inf) <= self.high[:, 0])):
+            found |= rows[row] > self.high[row]
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,18 @@ from mmnet_maps.produce.tile import TileResult, predict_tile
 from mmnet_maps.produce.tile_inputs import TileInputs
 from mmnet_maps.produce.units import Unit
 
-__all__ = ["Bench", "Job", "Report", "compute_unit", "one_thread", "open_bench", "peak_mib", "run_unit"]
+__all__ = [
+    "Bench",
+    "Job",
+    "Report",
+    "compute_unit",
+    "forget_peak",
+    "one_thread",
+    "open_bench",
+    "peak_mib",
+    "resident_mib",
+    "run_unit",
+]
 
 
 @dataclass(frozen=True)
@@ -111,10 +122,25 @@ def peak_mib() -> float:
     Linux's own figure for the process' memory comes first: `getrusage` also counts what the parent held when
     it started this process.
     """
+    return _memory_mib("VmHWM:")
+
+
+def resident_mib() -> float:
+    """Resident memory of this process now; its largest so far where the system does not tell."""
+    return _memory_mib("VmRSS:")
+
+
+def forget_peak() -> None:
+    """Let `peak_mib` begin anew from what is held now, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _memory_mib(name: str) -> float:
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -3,8 +3,9 @@
 ``bench_end_to_end.py rates``      engine, whole path, naive path, turn by turn
 ``bench_end_to_end.py xgboost``    400 trees of depth 7 against the whole path on as many pixel-days
 ``bench_end_to_end.py workers``    one worker against two on the same map
-``bench_end_to_end.py growth``     seconds a pixel-day and peak memory from 1 to 16 tiles and 8 to 64 days
-``bench_end_to_end.py plan``       forecast against what it took, on two maps
+``bench_end_to_end.py growth``     seconds a pixel-day from 1 to 64 tiles and from 8 to 366 days
+``bench_end_to_end.py memory``     peak memory of `predict` and `export` at 16 times the area
+``bench_end_to_end.py plan``       forecast against what it took, on three maps
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,13 @@ from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
 from mmnet_maps.produce.bench import interleaved
 from mmnet_maps.produce.bench_end_to_end import measure_end_to_end
+from mmnet_maps.produce.export import export_product
 from mmnet_maps.produce.made_up import made_up_bundle, made_up_inputs
 from mmnet_maps.produce.made_up_cube import made_up_cube
+from mmnet_maps.produce.predict import Request, predict_product
+from mmnet_maps.produce.product import open_product
 from mmnet_maps.produce.units import iso
+from mmnet_maps.produce.work import peak_mib
 
 FIRST = 18_322
 
@@ -51,66 +58,141 @@ def rates() -> dict[str, Any]:
 
 
 def xgboost() -> dict[str, Any]:
+    """400 trees of depth 7 on as many model inputs as a block of pixels, turn by turn with the whole path."""
     from xgboost import XGBRegressor
 
-    inputs = made_up_inputs(published_catalogue(), 16_384)
+    inputs = made_up_inputs(published_catalogue(), 65_536)
     flat = np.hstack([inputs.snapshot, inputs.series.reshape(len(inputs.series), -1)])
+    # Trees that learn nothing are as deep, and the values that they see are those of the made-up pixels.
     target = np.random.default_rng(0).uniform(0.05, 0.45, len(flat))
     trees = XGBRegressor(n_estimators=400, max_depth=7, n_jobs=1).fit(flat, target)
-    with threads(1):
-        taken = interleaved({"xgboost": lambda: trees.predict(flat)}, 3)["xgboost"]
-    whole = measure_end_to_end(made_up_bundle("mmnet", published_catalogue()), rounds=3)
-    rate = len(flat) / taken
-    return {
-        "xgboost_pixel_days_per_s": rate,
-        "end_to_end_pixel_days_per_s": whole.end_to_end_pixel_days_per_s,
-        "ratio": whole.end_to_end_pixel_days_per_s / rate,
-    }
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        place, run = Path(folder), count()
+        _world(place, 512, 16)
+
+        def whole() -> None:
+            request = Request(
+                place / "bundle", place / "cube", iso(FIRST), iso(FIRST + 15), place / f"{next(run)}"
+            )
+            predict_product(request, forecast=False)
+
+        taken = interleaved({"xgboost": lambda: trees.predict(flat), "whole": whole}, 3)
+    rate, ours = len(flat) / taken["xgboost"], 512 * 512 * 16 / taken["whole"]
+    return {"xgboost_pixel_days_per_s": rate, "end_to_end_pixel_days_per_s": ours, "ratio": ours / rate}
 
 
 def workers() -> dict[str, Any]:
+    """Two processes take seconds to start: the rates are those of the days that a longer run has more."""
+    short, long = 16, 64
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        _world(place, 1024, 32)
-        more = ("--tile", "512")
-        seconds = {n: _predict(place, 32, f"w{n}", "--workers", str(n), *more)["seconds"] for n in (1, 2)}
-    return {"one_s": seconds[1], "two_s": seconds[2], "ratio": seconds[1] / seconds[2]}
+        _world(place, 1024, long)
+        taken = {
+            (n, days): _predict(place, days, f"w{n}-{days}", "--workers", str(n), "--tile", "512")["seconds"]
+            for days in (short, long)
+            for n in (1, 2)
+        }
+    more = {n: taken[n, long] - taken[n, short] for n in (1, 2)}
+    return {
+        "one_s": more[1],
+        "two_s": more[2],
+        "ratio": more[1] / more[2],
+        "with_start_up": {"one_s": taken[1, long], "two_s": taken[2, long]},
+        "ratio_with_start_up": taken[1, long] / taken[2, long],
+    }
 
 
 def growth() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for side, days in ((512, 16), (2048, 16), (512, 8), (512, 64)):
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            _world(place, side, days)
-            summary = _predict(place, days, "product", "--tile", "512")
-            per_pixel_day = summary["seconds"] / summary["pixel_days_done"]
-            found[f"{side} pixels, {days} days"] = {
-                "ns_per_pixel_day": 1e9 * per_pixel_day,
-                "peak_memory_mib": summary["peak_memory_mib"],
-            }
+    """Each case against the first: 1 to 64 tiles, 8 to 366 days."""
+    tiles = {f"{side} pixels": _measured(side, 16) for side in (256, 1024, 2048)}
+    days = {f"{count} days": _measured(256, count) for count in (8, 16, 64, 366)}
+    return {
+        "tiles of 256 pixels": tiles,
+        "days of one tile": days,
+        "cost against 1 tile": _against_first(tiles),
+        "cost against 8 days": _against_first(days),
+    }
+
+
+def _against_first(cases: dict[str, dict[str, float]]) -> dict[str, float]:
+    cost = {name: case["ns_per_pixel_day"] for name, case in cases.items()}
+    first = next(iter(cost.values()))
+    return {name: value / first for name, value in cost.items()}
+
+
+def memory() -> dict[str, Any]:
+    """Peak memory of `predict` and of `export` at 16 times the area, and of the largest usual tile."""
+    small, large = _measured(512, 8, exported=True), _measured(2048, 8, exported=True)
+    usual = _measured(1024, 32, tile=1024, block_days=32)
+    return {
+        "512 pixels": small,
+        "2048 pixels": large,
+        "predict_growth": large["predict_mib"] / small["predict_mib"],
+        "export_growth": large["export_mib"] / small["export_mib"],
+        "tile of 1024 pixels and 32 days": usual,
+    }
+
+
+def _measured(
+    side: int, days: int, tile: int = 256, block_days: int = 16, exported: bool = False
+) -> dict[str, float]:
+    """Cost and memory of a run in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        _world(place, side, days)
+        request = {"days": days, "tile": tile, "block_days": block_days, "exported": exported}
+        command = [sys.executable, __file__, "measured_here", folder, json.dumps(request)]
+        output = subprocess.run(command, check=True, capture_output=True).stdout
+        found: dict[str, float] = json.loads(output)
+        return found
+
+
+def measured_here(folder: str, text: str) -> dict[str, float]:
+    """The run, after a shorter one that loads what a process needs once."""
+    asked, place, found = json.loads(text), Path(folder), {}
+    for days, name in ((1, "first"), (asked["days"], "product")):
+        own = Request(place / "bundle", place / "cube", iso(FIRST), iso(FIRST + days - 1), place / name)
+        request = replace(own, tile=asked["tile"], block_days=asked["block_days"])
+        began = time.process_time()
+        done = predict_product(request, forecast=False)
+        found["ns_per_pixel_day"] = 1e9 * done["seconds"] / done["pixel_days_done"]
+        found["cpu_ns_per_pixel_day"] = 1e9 * (time.process_time() - began) / done["pixel_days_done"]
+        found["predict_mib"] = done["peak_memory_mib"]
+    if asked["exported"]:
+        command = [sys.executable, __file__, "exported_here", folder]
+        output = subprocess.run(command, check=True, capture_output=True).stdout
+        found |= json.loads(output)
     return found
 
 
+def exported_here(folder: str) -> dict[str, float]:
+    """Export in a process of its own; the days are written one at a time, as memory is theirs."""
+    export_product(open_product(Path(folder) / "product"), Path(folder) / "files", workers=1)
+    return {"export_mib": peak_mib()}
+
+
 def plan() -> dict[str, Any]:
+    """Cases that no constant of the forecast was fitted to."""
     found: dict[str, Any] = {}
-    for side, days in ((1024, 32), (1536, 10)):
+    for side, days, more in ((1024, 32, ()), (1536, 10, ()), (1024, 48, ("--workers", "2", "--tile", "512"))):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             _world(place, side, days)
             began = time.perf_counter()
-            forecast = _predict(place, days, "product", "--dry-run")["forecast"]
+            forecast = _predict(place, days, "product", "--dry-run", *more)["forecast"]
             calibration = time.perf_counter() - began
-            actual = _predict(place, days, "product")
-            found[f"{side} pixels, {days} days"] = {
+            actual = _predict(place, days, "product", *more)
+            found[" ".join([f"{side} pixels, {days} days", *more])] = {
                 "calibration_s": calibration,
                 "expected_s": forecast["seconds"],
                 "actual_s": actual["seconds"],
+                "seconds_ratio": forecast["seconds"] / actual["seconds"],
                 "expected_mib": forecast["peak_memory_mib"],
                 "actual_mib": actual["peak_memory_mib"],
+                "memory_ratio": forecast["peak_memory_mib"] / actual["peak_memory_mib"],
             }
     return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](), indent=1))
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:]), indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmnet_maps.produce.plan import Calibration, Prices, estimate
+from mmnet_maps.errors import WorkError
+from mmnet_maps.produce.calibration import Calibration, calibrate
+from mmnet_maps.produce.plan import Prices, estimate
 from mmnet_maps.produce.predict import Request, _prepare, predict_product
 from mmnet_maps.produce.reading import visible_rows
 from mmnet_maps.produce.units import Unit
+from mmnet_maps.produce.work import peak_mib, resident_mib
 
 FIRST = 18322
 FOUND = Calibration(
@@ -23,6 +27,7 @@ FOUND = Calibration(
     stored_share=dict.fromkeys(
         ("hls", "sentinel1", "smap", "gridmet", "modis", "terrain", "soil", "landcover"), 0.5
     ),
+    resident_mib=1e6,
     peak_mib=300.0,
     pixel_days=0,
 )
@@ -65,7 +70,7 @@ def test_bytes_are_those_of_the_days_and_cells_that_a_unit_sees(request_: Reques
 def test_more_workers_take_less_time_but_never_more_than_there_are_units(request_: Request) -> None:
     survey = _prepare(request_).survey
     units = list(survey.layout.units())
-    slow = Calibration(1.0, 1.0, 0.0, 5.0, FOUND.stored_share, 300.0, 0)
+    slow = replace(FOUND, per_pixel=1.0, per_pixel_day=1.0, write_per_pixel_day=0.0)
     times = [estimate(survey, units, slow, n, Prices()).seconds for n in (1, 2, 4, 64)]
     assert times[0] > 1.7 * times[1]
     assert times[1] > times[2]
@@ -91,3 +96,30 @@ def test_nothing_to_do_needs_no_forecast(request_: Request, tmp_path: Path) -> N
     summary = predict_product(done, dry_run=True)
     assert summary["units"]["done"] == 2
     assert "forecast" not in summary
+
+
+def test_what_this_process_held_before_is_no_part_of_a_worker(request_: Request) -> None:
+    survey = _prepare(request_).survey
+    units = list(survey.layout.units())
+    ballast = np.ones(96 * 2**20, dtype=np.float64)
+    found = calibrate(survey, units, request_.bundle, "float32", "cpu", workers=2)
+    assert found.resident_mib < found.peak_mib < resident_mib() - ballast.nbytes / 2**20 / 2
+    # Several workers are processes of their own; one is this process, ballast and all.
+    assert estimate(survey, units, found, 2, Prices()).peak_memory_mib < found.peak_mib + 50
+    assert estimate(survey, units, found, 1, Prices()).peak_memory_mib > ballast.nbytes / 2**20
+
+
+def test_memory_of_a_run_begins_with_the_run(request_: Request, tmp_path: Path) -> None:
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("the system cannot forget a peak")
+    ballast = np.ones(64 * 2**20, dtype=np.float64)
+    before, held = peak_mib(), ballast.nbytes / 2**20
+    del ballast
+    summary = predict_product(replace(request_, out=tmp_path / "product", end=request_.start))
+    assert 0 < summary["peak_memory_mib"] < before - held / 2
+
+
+def test_a_calibration_that_fails_says_why(request_: Request, tmp_path: Path) -> None:
+    survey = _prepare(request_).survey
+    with pytest.raises(WorkError, match=r"the calibration failed: .*no bundle"):
+        calibrate(survey, list(survey.layout.units()), tmp_path / "no bundle", "float32", "cpu")
