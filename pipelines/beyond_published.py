@@ -63,13 +63,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", metavar="MODEL", help="train these, e.g. one process each")
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--partial", action="store_true", help="use finished folds of unfinished runs")
+    parser.add_argument("--folds", nargs="*", metavar="FOLD", help="score these alone, e.g. fold-1 or 2019")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     config = BeyondConfig.load(asked.config, asked.set)
     asked.out.mkdir(parents=True, exist_ok=True)
     if not asked.table_only:
         train_all(config, asked.files, asked.out, asked.only or list(config.models))
-    text = markdown(config, asked.out, asked.partial)
+    text = markdown(config, asked.out, asked.partial, asked.folds)
     (asked.out / "beyond_published.md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -110,23 +111,26 @@ def refuse_early_targets(config: BeyondConfig, experiment: str, found: dict[str,
         )
 
 
-def predictions(out: Path, experiment: str, name: str, seed: int, partial: bool) -> pd.DataFrame | None:
+def predictions(
+    out: Path, experiment: str, name: str, seed: int, partial: bool = False, only: list[str] | None = None
+) -> pd.DataFrame | None:
     """What a run predicted on held-out rows; None if it is not finished or, if partial, no fold of it is."""
     folder = run_folder(out, experiment, name, seed)
     folds = sorted(path.parent for path in folder.glob("*/fold.json"))
+    folds = [fold for fold in folds if only is None or fold.name in only]
     if not folds or not (partial or (folder / "scores.json").is_file()):
         return None
     parts = [pd.read_csv(fold / "y_test_pred.csv", dtype={"ID": str}) for fold in folds]
     return pd.concat(parts, ignore_index=True).dropna()
 
 
-def markdown(config: BeyondConfig, out: Path, partial: bool = False) -> str:
+def markdown(config: BeyondConfig, out: Path, partial: bool = False, folds: list[str] | None = None) -> str:
     """The table of every experiment: over all seeds, then seed by seed."""
     lines = []
     for experiment in config.experiments:
         seeds = {}
         for seed in config.seeds:
-            tables = {n: predictions(out, experiment, n, seed, partial) for n in config.models}
+            tables = {n: predictions(out, experiment, n, seed, partial, folds) for n in config.models}
             seeds[seed] = with_blend(config, {n: t for n, t in tables.items() if t is not None})
         if len(seeds) > 1:
             lines += over_seeds(config, experiment, list(seeds.values()))

@@ -79,6 +79,13 @@ def test_an_unfinished_run_counts_only_when_asked_and_by_its_finished_folds(
     assert set(found["ID"]) == set("abc")
 
 
+def test_single_folds_are_scored_alone(pipeline: Any, config: Any, tmp_path: Path) -> None:
+    write_run(pipeline, tmp_path, "modern", table(0.02))
+    found = pipeline.predictions(tmp_path, "off-site", "modern", 1, only=["fold-2"])
+    assert set(found["ID"]) == set("def")
+    assert pipeline.predictions(tmp_path, "off-site", "modern", 1, only=["2019"]) is None
+
+
 def test_the_blend_is_the_mean_of_its_two_models(pipeline: Any, config: Any, tmp_path: Path) -> None:
     first, second = table(0.02, seed=1), table(0.02, seed=2)
     common = pipeline.with_blend(config, {"modern": first, "xgboost": second})

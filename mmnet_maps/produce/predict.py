@@ -29,7 +29,7 @@ from mmnet_maps.progress import say, steps
 __all__ = ["Request", "predict_product"]
 
 #: Below this many pixel-days a forecast would cost more than it tells.
-_WORTH_A_FORECAST = 8_000_000
+_WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
 
 
