@@ -153,9 +153,14 @@ class WindowPass:
     def multiply_adds(self) -> int:
         """Of one pixel."""
         attention, steps = self.attention, self.attention.steps
-        layers = [*self.encoder.rest, attention.project, attention.out, attention.wide, attention.narrow]
-        daily: int = sum(a * b for a, b in (layer.shape for layer in layers)) + 2 * steps * attention.width
-        return self.place.shape[0] * self.place.shape[1] + steps * daily + self.head.multiply_adds
+        daily, asked = (
+            [*self.encoder.rest, attention.project],
+            [attention.out, attention.wide, attention.narrow],
+        )
+        each, once = (sum(a * b for a, b in (layer.shape for layer in part)) for part in (daily, asked))
+        queries = 1 if attention.last_step else steps
+        seen = steps * each + queries * (once + 2 * steps * attention.width)
+        return self.place.shape[0] * self.place.shape[1] + seen + self.head.multiply_adds
 
     def buffers(self, block: int) -> Buffers:
         """Buffers for blocks of that many pixels."""

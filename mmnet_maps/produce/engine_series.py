@@ -113,24 +113,28 @@ class Attention:
         Tensor, shape (n, 128)
         """
         n = len(days)
-        flat = (days.add_(self.position)).view(n * self.steps, self.width)
+        coded = days.add_(self.position)
+        # Of the last step alone only its own query is asked; every layer behind it sees one row a window.
+        flat = coded[:, -1] if self.last_step else coded.view(n * self.steps, self.width)
         mixed = self._mix(projected.add_(self.position_projected))
         found = self.first_norm(torch.addmm(self.out.bias, mixed, self.out.weight).add_(flat))
         hidden = torch.addmm(self.wide.bias, found, self.wide.weight).relu_()
         found = self.second_norm(torch.addmm(self.narrow.bias, hidden, self.narrow.weight).add_(found))
-        encoded = self.last_norm(found).view(n, self.steps, self.width)
-        return encoded[:, -1] if self.last_step else encoded.mean(dim=1)
+        encoded = self.last_norm(found)
+        return encoded if self.last_step else encoded.view(n, self.steps, self.width).mean(dim=1)
 
     def _mix(self, projected: Tensor) -> Tensor:
-        """Attention of every head: (n, steps, 384) to (n x steps, 128)."""
+        """Attention of every head: (n, steps, 384) to (n x queries, 128)."""
         n, steps, size = len(projected), self.steps, self.width // self.heads
         parts = projected.view(n, steps, 3, self.heads, size).permute(2, 1, 4, 3, 0).contiguous()
         queries, keys, values = parts  # each (steps, size, heads, n)
-        scores = torch.zeros((steps, steps, self.heads, n), device=projected.device)
+        queries = queries[-1:] if self.last_step else queries
+        asked = len(queries)
+        scores = torch.zeros((asked, steps, self.heads, n), device=projected.device)
         for k in range(size):
             scores.addcmul_(queries[:, None, k], keys[None, :, k])
         shares = torch.softmax(scores, dim=1)
-        mixed = torch.zeros((steps, size, self.heads, n), device=projected.device)
+        mixed = torch.zeros((asked, size, self.heads, n), device=projected.device)
         for day in range(steps):
             mixed.addcmul_(shares[:, day, None], values[None, day])
-        return mixed.permute(3, 0, 2, 1).reshape(n * steps, self.width)
+        return mixed.permute(3, 0, 2, 1).reshape(n * asked, self.width)

@@ -15,7 +15,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, flat_matrix, model_arrays
 from mmnet_maps.learn.models.baselines import BaselineConfig, fit_baseline
-from mmnet_maps.learn.models.networks import MMNet
+from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.produce import precision
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.made_up import made_up_bundle, made_up_inputs, made_up_tile
@@ -72,9 +72,10 @@ def test_members_and_square_roots_equal_the_plain_forward_pass(kind: str, count:
         np.testing.assert_allclose(found, np.maximum(plain, 0) ** 2, rtol=1e-4, atol=1e-6)
 
 
-def test_the_last_step_read_out_equals_the_plain_forward_pass() -> None:
-    bundle = _members("mmnet", 1)
-    network = MMNet(len(CATALOGUE.snapshot), len(CATALOGUE.series), len(CATALOGUE.lags), readout="last")
+@pytest.mark.parametrize("kind", ["mmnet", "transformer"])
+def test_the_last_step_read_out_equals_the_plain_forward_pass(kind: str) -> None:
+    bundle = _members(kind, 1)
+    network = build_network(kind, CATALOGUE, readout="last")
     assert bundle.network is not None
     network.load_state_dict(bundle.network.state_dict())
     last = replace(bundle, network=network.eval().requires_grad_(False), readout="last")
