@@ -159,7 +159,7 @@ class WindowPass:
         )
         each, once = (sum(a * b for a, b in (layer.shape for layer in part)) for part in (daily, asked))
         queries = 1 if attention.last_step else steps
-        seen = steps * each + queries * (once + 2 * steps * attention.width)
+        seen: int = steps * each + queries * (once + 2 * steps * attention.width)
         return self.place.shape[0] * self.place.shape[1] + seen + self.head.multiply_adds
 
     def buffers(self, block: int) -> Buffers:
