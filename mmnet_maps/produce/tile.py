@@ -212,7 +212,7 @@ class _Block:
             self._flag_snow(bits)
             engine.scale(features, engine.dated, self.workspace.inputs[engine.dated :])
             prediction[place] = engine.predict(self.workspace, series.table[place], self.count)
-            if np.isnan(prediction[place, : self.count]).any():
+            if not np.isfinite(prediction[place, : self.count]).all():
                 self._flag_missing(features, bits)
         self._store(prediction[:, : self.count], quality[:, : self.count], result)
 
