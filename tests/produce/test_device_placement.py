@@ -14,7 +14,8 @@ import torch
 
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.produce import bench_device, device, device_tile
+from mmnet_maps.produce import bench_device, device, device_tile, predict
+from mmnet_maps.produce.calibration import Calibration, measure
 from mmnet_maps.produce.device_tile import predict_tiles
 from mmnet_maps.produce.engine import Engine
 from mmnet_maps.produce.engine_pixels import DensePass
@@ -99,8 +100,13 @@ def test_everything_stays_on_the_device_until_the_maps_come_back(kind: str, lent
 
 
 def test_a_product_is_made_on_the_device_and_another_device_makes_it_anew(
-    make_world: Any, tmp_path: Path, lent: Lending
+    make_world: Any, tmp_path: Path, lent: Lending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def calibrate(survey: Any, units: Any, *about: Any) -> Calibration:
+        # Another process has no lent device: the piece is measured in this one.
+        return measure(survey, units[0], *about[:-1])
+
+    monkeypatch.setattr(predict, "calibrate", calibrate)
     world = make_world(seed=3)
     cube = world.cube(tmp_path / "cube")
     asked = Request(world.bundle, cube, "2020-03-01", "2020-03-04", tmp_path / "there", block_days=4)
