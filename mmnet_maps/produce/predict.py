@@ -314,9 +314,15 @@ def _scheduler(request: Request) -> Iterator[str]:
     if request.scheduler is not None:
         yield request.scheduler
         return
+    import dask
     from distributed import LocalCluster
 
+    # dask has memory given back at every turn; here the same buffers are wanted again at once, and a worker
+    # would spend a third of its time on their pages.
+    environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
+    environment.pop("MALLOC_TRIM_THRESHOLD_", None)
     with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
         tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=request.workers,
