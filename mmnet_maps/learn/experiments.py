@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from mmnet_maps.learn.bundle import CARD, Bundle, save_bundle
 from mmnet_maps.learn.evaluate import evaluate_table, scores
 from mmnet_maps.learn.groups import join_groups
 from mmnet_maps.learn.intervals import IntervalTable
+from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.learn.model_input import from_table
 from mmnet_maps.learn.models.baselines import BASELINES
 from mmnet_maps.learn.models.networks import NETWORKS
@@ -228,23 +227,9 @@ def _run(jobs: list[_Job], frame: pd.DataFrame) -> None:
         for job in jobs:
             _run_fold(job, frame)
         return
-    from dask.distributed import Client, LocalCluster
+    from distributed import Client
 
-    # dask has no annotations.
-    with (
-        tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address=":0",  # None stands for a fixed port, which another run may have
-            # What goes wrong in a fold is raised here; a slow goodbye of a worker is no concern of the user.
-            silence_logs=logging.ERROR,
-            local_directory=scratch,
-        ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
-    ):
+    with local_cluster(workers) as address, Client(address) as client:  # type: ignore[no-untyped-call]
         table = client.scatter(frame, broadcast=True)
         futures = [client.submit(_run_fold, job, table, pure=False) for job in jobs]
         client.gather(futures)  # the first error of a fold ends the run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.prepare.cube import open_cube
 from mmnet_maps.produce.device import find_device
 from mmnet_maps.produce.plan import Estimate, Prices, calibrate, estimate
@@ -314,23 +314,5 @@ def _scheduler(request: Request) -> Iterator[str]:
     if request.scheduler is not None:
         yield request.scheduler
         return
-    import dask
-    from distributed import LocalCluster
-
-    # dask has memory given back at every turn; here the same buffers are wanted again at once, and a worker
-    # would spend a third of its time on their pages.
-    environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
-    environment.pop("MALLOC_TRIM_THRESHOLD_", None)
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
-        tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=request.workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            local_directory=scratch,
-        ) as cluster,
-    ):
-        yield cluster.scheduler_address
+    with local_cluster(request.workers) as address:
+        yield address
