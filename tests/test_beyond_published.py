@@ -1,4 +1,4 @@
-"""The comparison of recipes: rows that all models share, the blend, what is missing, and early targets."""
+"""The comparison of recipes: rows that all models share, the blend, and what is missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
-from mmnet_maps.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,10 +100,3 @@ def test_scores_over_seeds_are_their_mean_and_range(pipeline: Any, config: Any, 
     assert cells["modern (2)"][3].strip() == f"{np.mean(rmse):.4f} ({min(rmse):.4f} to {max(rmse):.4f})"
     assert "published (2)" in cells and "modern less published (2)" in cells
     assert not any(name.startswith(("xgboost", "blend")) for name in cells)
-
-
-def test_normals_of_a_tested_year_are_refused(pipeline: Any, config: Any) -> None:
-    with pytest.raises(InputError, match="normals_until=2018: on-site is tested on 2018 too"):
-        pipeline.refuse_early_targets(config, "on-site", {"folds": {"2018": {}, "2019": {}}})
-    pipeline.refuse_early_targets(config, "on-site", {"folds": {"2019": {}}})
-    pipeline.refuse_early_targets(config, "off-site", {"folds": {"fold-1": {}}})
