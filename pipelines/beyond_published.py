@@ -23,7 +23,7 @@ from mmnet_maps.learn.bootstrap import paired_difference
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.learn.scoring import scores
 from mmnet_maps.learn.splits import Experiment
-from mmnet_maps.prepare.table_io import read_table
+from mmnet_maps.prepare.stations.files import read_table
 
 KEYS = ["ID", "Date"]
 #: Shown: where the score stands, its name, and what the table calls it.

@@ -9,13 +9,13 @@ import argparse
 import datetime as dt
 from pathlib import Path
 
-from mmnet_maps.cli.cube import build_from_config
 from mmnet_maps.config import Config
 from mmnet_maps.errors import WorkError
-from mmnet_maps.prepare.cube_config import CubeConfig
-from mmnet_maps.produce.export import export_product
-from mmnet_maps.produce.predict import Request, predict_product
-from mmnet_maps.produce.product import open_product
+from mmnet_maps.jobs.cubes import build_from_config
+from mmnet_maps.prepare.cube.config import CubeConfig
+from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.show.report import write_report
 
 

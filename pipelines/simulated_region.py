@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmnet_maps.cli.demo_job import DemoConfig, demo_text, run_demo
+from mmnet_maps.simulated.demo import DemoConfig, demo_text, run_demo
 
 
 def main() -> None:

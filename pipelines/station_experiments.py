@@ -11,7 +11,7 @@ from pathlib import Path
 from mmnet_maps.config import Config
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.learn.splits import Experiment
-from mmnet_maps.prepare.table_io import read_table
+from mmnet_maps.prepare.stations.files import read_table
 
 SCORES = ("corr", "ubrmse", "rmse", "bias")
 

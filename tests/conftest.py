@@ -26,9 +26,9 @@ def shared() -> Path:
 def make_product(tmp_path: Path) -> Callable[..., Any]:
     """A function that makes a small product with missing pixels, quality bits and unfinished units."""
     from mmnet_maps.grid import Grid
-    from mmnet_maps.produce.ledger import Entry
-    from mmnet_maps.produce.product import create_product
-    from mmnet_maps.produce.trust import FLAGS
+    from mmnet_maps.produce.product.ledger import Entry
+    from mmnet_maps.produce.product.store import create_product
+    from mmnet_maps.produce.tile.trust import FLAGS
     from mmnet_maps.produce.units import Layout
 
     def make(

@@ -20,10 +20,10 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, cell_lookup
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.learn.model_input import from_table
-from mmnet_maps.prepare.cube import Cube, open_cube
-from mmnet_maps.prepare.table_io import read_table
-from mmnet_maps.produce.product import open_product
-from mmnet_maps.sources.simulated import (
+from mmnet_maps.prepare.cube.store import Cube, open_cube
+from mmnet_maps.prepare.stations.files import read_table
+from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.simulated import (
     SimulationConfig,
     cube_settings,
     simulate_region,

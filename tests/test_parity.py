@@ -19,23 +19,23 @@ import yaml
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from mmnet_maps.cli.cube import build_from_config
 from mmnet_maps.dates import from_yyyymmdd
 from mmnet_maps.grid import Tile
+from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import fit_scaler, from_table
 from mmnet_maps.learn.models.networks import build_network
-from mmnet_maps.prepare.cube import Cube, open_cube
-from mmnet_maps.prepare.cube_config import CubeConfig
+from mmnet_maps.prepare.cube.config import CubeConfig
+from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.prepare.features import Scaler
-from mmnet_maps.prepare.station_table import StationTable, StationTableConfig, build_station_table
-from mmnet_maps.produce.engine import Engine
-from mmnet_maps.produce.reading import tile_inputs
-from mmnet_maps.produce.tile import predict_tile
+from mmnet_maps.prepare.stations.table import StationTable, StationTableConfig, build_station_table
+from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.tile.program import predict_tile
+from mmnet_maps.produce.tile.reading import tile_inputs
 from mmnet_maps.produce.units import Unit
-from mmnet_maps.sources.in_situ import read_in_situ, read_network
-from mmnet_maps.sources.raw_exports import read_raw_folder
-from mmnet_maps.sources.simulated import SimulationConfig, cube_settings, simulate_region
+from mmnet_maps.simulated import SimulationConfig, cube_settings, simulate_region
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
 CONFIG = SimulationConfig.from_mapping(
     {

@@ -19,18 +19,18 @@ import torch
 import xarray as xr
 from pyproj import Transformer
 
+from mmnet_maps.bench.made_up import made_up_bundle
 from mmnet_maps.catalogue import published_catalogue
-from mmnet_maps.cli.cube import build_from_config
+from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
-from mmnet_maps.prepare.cube import open_cube
-from mmnet_maps.prepare.cube_config import CubeConfig
-from mmnet_maps.produce.engine import Engine
-from mmnet_maps.produce.export import export_product
-from mmnet_maps.produce.made_up import made_up_bundle
-from mmnet_maps.produce.predict import Request, predict_product
-from mmnet_maps.produce.product import open_product
-from mmnet_maps.produce.work import compute_unit
-from mmnet_maps.sources.simulated import SimulationConfig, cube_settings, simulate_region
+from mmnet_maps.prepare.cube.config import CubeConfig
+from mmnet_maps.prepare.cube.store import open_cube
+from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.produce.run.predict import Request, predict_product
+from mmnet_maps.produce.run.work import compute_unit
+from mmnet_maps.simulated import SimulationConfig, cube_settings, simulate_region
 
 # 6 km around the canyon's mouth, inside the Landsat scene.
 CENTRE, SIDE = (-113.02, 37.27), 200

@@ -20,7 +20,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole job on a simulated region, from its data to maps judged by the known truth."""
-    from mmnet_maps.cli.demo_job import DemoConfig, demo_text, run_demo
+    from mmnet_maps.simulated.demo import DemoConfig, demo_text, run_demo
 
     preset = ["simulation.region_pixels=2048", "simulation.stations_per_climate=40"] if full else []
     summary = run_demo(DemoConfig.load(config, [*preset, *(override or ())]), out)

@@ -47,7 +47,7 @@ def stations(
     from mmnet_maps.sources.earth_engine.exports import export_tables
     from mmnet_maps.sources.earth_engine.session import open_session
     from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables, network_for
-    from mmnet_maps.sources.in_situ import read_network
+    from mmnet_maps.sources.stations.in_situ import read_network
 
     table = network_for(read_network(network, domain=False), network)
     job = StationJob(table, to_date(start), to_date(end), out, radius)
@@ -69,7 +69,7 @@ def cube(
     as_json: Json = False,
 ) -> None:
     """Fill a cube with every source on its own native grid; a stopped build goes on where it was."""
-    from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
 
     loaded = EarthEngineCubeConfig.load(config, settings or ())
     show(build_from_earth_engine(loaded, config.parent, out, workers), as_json)
@@ -101,7 +101,7 @@ def _settings(path: Path | None, overrides: list[str] | None) -> EarthEngineConf
     if path is not None and path.is_file():
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(data, dict) and isinstance(data.get("earthengine"), dict):
-            from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig
+            from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig
 
             inner = [f"earthengine.{text}" for text in overrides or ()]
             return EarthEngineCubeConfig.load(path, inner).earthengine

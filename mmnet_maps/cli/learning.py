@@ -39,7 +39,7 @@ def train(
 ) -> None:
     """Train a model and score it on rows that it has not seen."""
     from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
-    from mmnet_maps.prepare.table_io import read_table
+    from mmnet_maps.prepare.stations.files import read_table
 
     named = {"model": model, "experiment": experiment, "target": target}
     overrides = [f"{key}={value}" for key, value in named.items() if value is not None]

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Json", "plain", "show"]
+from mmnet_maps.jobs.summary import plain
+
+__all__ = ["Json", "show"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print a machine-readable summary on standard output.")]
 
@@ -21,14 +23,3 @@ def show(summary: dict[str, Any], as_json: bool, text: str | None = None) -> Non
         typer.echo(json.dumps(plain(summary), indent=2, allow_nan=False))
     else:
         typer.echo(text if text is not None else "\n".join(f"{k}: {v}" for k, v in summary.items()))
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: keys and unknown types as text, NaN and infinity as None."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and value - value != 0.0:
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

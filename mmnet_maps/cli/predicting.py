@@ -50,7 +50,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Make daily maps from a bundle and a cube; a second run does only what is missing."""
-    from mmnet_maps.produce.predict import Request, predict_product
+    from mmnet_maps.produce.run.predict import Request, predict_product
 
     request = Request(bundle, cube, start, end, out, workers, scheduler, precision, device, tile, block_days)
     summary = predict_product(request, dry_run=dry_run)
@@ -79,8 +79,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written."""
-    from mmnet_maps.produce.plan import Prices
-    from mmnet_maps.produce.predict import Request, predict_product
+    from mmnet_maps.produce.run.plan import Prices
+    from mmnet_maps.produce.run.predict import Request, predict_product
 
     request = Request(bundle, cube, start, end, out, workers, None, precision, device, tile, block_days)
     summary = predict_product(request, dry_run=True, prices=Prices(per_hour, per_gib))
@@ -92,7 +92,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure the engine and the whole path beside the published forward pass and a naive path."""
-    from mmnet_maps.produce.bench_end_to_end import bench_report
+    from mmnet_maps.bench.end_to_end import bench_report
 
     show(bench_report(rounds), as_json)
 

@@ -24,8 +24,8 @@ def export(
 ) -> None:
     """Write a cloud-optimised GeoTIFF and a STAC item for every finished day."""
     from mmnet_maps.dates import to_date, to_day
-    from mmnet_maps.produce.export import export_product
-    from mmnet_maps.produce.product import open_product
+    from mmnet_maps.produce.export.days import export_product
+    from mmnet_maps.produce.product.store import open_product
     from mmnet_maps.produce.units import iso
 
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
@@ -51,9 +51,9 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Compare maps with stations: scores, interval coverage, every pair."""
-    from mmnet_maps.produce.product import open_product
-    from mmnet_maps.produce.validate import validate_stations
-    from mmnet_maps.sources.in_situ import read_in_situ, read_network
+    from mmnet_maps.produce.judge.stations import validate_stations
+    from mmnet_maps.produce.product.store import open_product
+    from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 
     maps = open_product(product)
     measured, stations = read_in_situ(in_situ), read_network(network, domain=False)

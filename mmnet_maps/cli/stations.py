@@ -14,7 +14,7 @@ from mmnet_maps.whole_file import appearing
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmnet_maps.prepare.station_table import StationTable
+    from mmnet_maps.prepare.stations.table import StationTable
 
 __all__ = ["register"]
 
@@ -79,9 +79,9 @@ def build(
     """Make a station table from the raw exports of the published scripts."""
     from mmnet_maps.catalogue import published_catalogue
     from mmnet_maps.prepare.normals import add_normals
-    from mmnet_maps.prepare.station_table import StationTableConfig, build_station_table
-    from mmnet_maps.sources.in_situ import read_in_situ, read_network
-    from mmnet_maps.sources.raw_exports import read_raw_folder
+    from mmnet_maps.prepare.stations.table import StationTableConfig, build_station_table
+    from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+    from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
     _refuse_ending(out)
     settings = StationTableConfig.load(config, [*(override or []), *_chosen(encoding=encoding, fill=fill)])
@@ -110,8 +110,8 @@ def from_uscrn(
 ) -> None:
     """Make a station table from NOAA USCRN daily01 files, with the variables that they hold."""
     from mmnet_maps.prepare.normals import add_normals
-    from mmnet_maps.prepare.station_table import OwnWeatherConfig, build_station_table
-    from mmnet_maps.sources.uscrn import read_uscrn, uscrn_catalogue
+    from mmnet_maps.prepare.stations.table import OwnWeatherConfig, build_station_table
+    from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
 
     _refuse_ending(out)
     settings = OwnWeatherConfig.load(config, [*(override or []), *_chosen(encoding=encoding, fill=fill)])
@@ -144,7 +144,7 @@ def from_ismn(
     as_json: Json = False,
 ) -> None:
     """Daily means of the good soil moisture values of an ISMN archive, as ground truth CSV."""
-    from mmnet_maps.sources.ismn_archive import read_ismn
+    from mmnet_maps.sources.stations.ismn import read_ismn
 
     _refuse_no_folder(out)
     frame, report = read_ismn(archive, depth, min_hours, flags=tuple(flag or ["G"]), all_days=all_days)
@@ -164,7 +164,7 @@ def predict(
 
     from mmnet_maps.learn.bundle import load_bundle
     from mmnet_maps.learn.model_input import from_table
-    from mmnet_maps.prepare.table_io import read_table
+    from mmnet_maps.prepare.stations.files import read_table
 
     _refuse_no_folder(out)
     model = load_bundle(bundle)
@@ -208,7 +208,7 @@ def _write_csv(frame: pd.DataFrame, out: Path) -> None:
 
 
 def _write(table: StationTable, out: Path, notes: dict[str, int], as_json: bool) -> None:
-    from mmnet_maps.prepare.table_io import write_table
+    from mmnet_maps.prepare.stations.files import write_table
 
     write_table(table.frame, out, table.catalogue)
     lines = [f"{name.replace('_', ' ')}: {count}" for name, count in notes.items()]

@@ -85,7 +85,7 @@ def explain(
     from mmnet_maps.learn.bundle import load_bundle
     from mmnet_maps.learn.explain import explain as explain_rows
     from mmnet_maps.learn.explain import write_explanation
-    from mmnet_maps.prepare.table_io import read_table
+    from mmnet_maps.prepare.stations.files import read_table
     from mmnet_maps.show.importance import write_importance_figures
 
     model = load_bundle(bundle)
@@ -129,7 +129,7 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw the figures of a study: scatter, map of stations, series, box plots by model."""
-    from mmnet_maps.prepare.table_io import read_table
+    from mmnet_maps.prepare.stations.files import read_table
     from mmnet_maps.show.run_folder import read_runs
     from mmnet_maps.show.study import write_figures
 
@@ -143,7 +143,7 @@ def figures(
 
 def _joined(predictions: pd.DataFrame, table: Path) -> pd.DataFrame:
     from mmnet_maps.learn.groups import join_groups
-    from mmnet_maps.prepare.table_io import read_table
+    from mmnet_maps.prepare.stations.files import read_table
 
     return join_groups(predictions, read_table(table)[0])
 

@@ -30,7 +30,7 @@ from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.rows import TrainingRows
 from mmnet_maps.learn.splits import DEFAULT_VALIDATION, EXPERIMENTS, Experiment, Fold, split
 from mmnet_maps.learn.train import Fitted, TrainConfig, fit
-from mmnet_maps.prepare.table_io import model_columns
+from mmnet_maps.prepare.stations.files import model_columns
 from mmnet_maps.progress import say
 from mmnet_maps.variables import last_year_of
 from mmnet_maps.whole_file import write_whole

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import Scaler
-from mmnet_maps.prepare.table_io import model_columns
+from mmnet_maps.prepare.stations.files import model_columns
 
 __all__ = [
     "ModelInput",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.produce.compare import CoarseField, TruthField
-from mmnet_maps.produce.product import Product
+from mmnet_maps.produce.judge.truth import CoarseField, TruthField
+from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.figures import save
 

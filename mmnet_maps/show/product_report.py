@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.grid import Tile
-from mmnet_maps.produce.product import Product
-from mmnet_maps.produce.trust import FLAG_LONG_NAMES
+from mmnet_maps.produce.product.store import Product
+from mmnet_maps.produce.tile.trust import FLAG_LONG_NAMES
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
 from mmnet_maps.show.figures import scatter_figure, series_figure, share_figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.produce.product import open_product
+from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
 from mmnet_maps.show.run_report import run_body

@@ -22,8 +22,8 @@ import numpy as np
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, lonlat
 from mmnet_maps.packing import Packing
-from mmnet_maps.produce.export_cog import Cog, open_cog
-from mmnet_maps.produce.product import LAYERS
+from mmnet_maps.produce.export.cog import Cog, open_cog
+from mmnet_maps.produce.product.store import LAYERS
 from mmnet_maps.show.maps import QUALITY_COLOURS, colour_map, quality_classes, width_colour_map
 
 __all__ = ["Exports", "make_server", "serve"]

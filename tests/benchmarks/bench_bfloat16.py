@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.model_input import ModelInput, from_table
-from mmnet_maps.prepare.table_io import read_table
-from mmnet_maps.produce.engine import Engine
+from mmnet_maps.prepare.stations.files import read_table
+from mmnet_maps.produce.engine.engine import Engine
 
 
 def _estimates(engine: Engine, bundle: Bundle, inputs: ModelInput) -> NDArray[np.float32]:

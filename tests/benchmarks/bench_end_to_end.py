@@ -22,18 +22,18 @@ from typing import Any
 
 import numpy as np
 
+from mmnet_maps.bench.end_to_end import measure_end_to_end
+from mmnet_maps.bench.engine import interleaved
+from mmnet_maps.bench.made_up import made_up_bundle, made_up_inputs
+from mmnet_maps.bench.made_up_cube import made_up_cube
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
-from mmnet_maps.produce.bench import interleaved
-from mmnet_maps.produce.bench_end_to_end import measure_end_to_end
-from mmnet_maps.produce.export import export_product
-from mmnet_maps.produce.made_up import made_up_bundle, made_up_inputs
-from mmnet_maps.produce.made_up_cube import made_up_cube
-from mmnet_maps.produce.predict import Request, predict_product
-from mmnet_maps.produce.product import open_product
+from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.produce.run.predict import Request, predict_product
+from mmnet_maps.produce.run.work import peak_mib
 from mmnet_maps.produce.units import iso
-from mmnet_maps.produce.work import peak_mib
 
 FIRST = 18_322
 

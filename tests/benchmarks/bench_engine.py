@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
+from mmnet_maps.bench.engine import measure_engine
+from mmnet_maps.bench.made_up import made_up_bundle
 from mmnet_maps.catalogue import published_catalogue
-from mmnet_maps.produce.bench import measure_engine
-from mmnet_maps.produce.made_up import made_up_bundle
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def test_a_missing_bundle_ends_with_one_line_and_status_2(
 def test_a_device_that_is_not_there_ends_with_one_line_and_status_2(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mmnet_maps.produce import device
+    from mmnet_maps.produce.engine import device
 
     monkeypatch.setattr(device, "seen_devices", lambda: ["cpu", "mps"])
     arguments = ["--bundle", "b", "--cube", "c", "--start", "2020-03-01", "--end", "2020-03-02"]
@@ -49,7 +49,7 @@ def test_a_device_that_is_not_there_ends_with_one_line_and_status_2(
 def test_a_failed_unit_is_status_1_and_the_summary_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mmnet_maps.produce import predict
+    from mmnet_maps.produce.run import predict
 
     summary = {
         "product": "p",

@@ -15,7 +15,7 @@ from mmnet_maps.cli import app
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.learn.model_input import from_table
 from mmnet_maps.learn.published import import_published
-from mmnet_maps.prepare.table_io import read_table
+from mmnet_maps.prepare.stations.files import read_table
 
 
 def call(*words: object) -> dict[str, object]:

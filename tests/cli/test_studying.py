@@ -17,7 +17,7 @@ from mmnet_maps.learn.bundle import Bundle, save_bundle
 from mmnet_maps.learn.evaluate import station_scores
 from mmnet_maps.learn.model_input import fit_scaler, from_table, model_arrays
 from mmnet_maps.learn.models.baselines import BaselineConfig, fit_baseline
-from mmnet_maps.prepare.table_io import model_columns, write_table
+from mmnet_maps.prepare.stations.files import model_columns, write_table
 
 
 def _run(*arguments: object) -> Result:

@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 
 from mmnet_maps import cli
 from mmnet_maps.catalogue import Catalogue, published_catalogue
-from mmnet_maps.prepare.table_io import model_columns, write_table
+from mmnet_maps.prepare.stations.files import model_columns, write_table
 
 Run = Callable[..., str]
 
@@ -129,8 +129,8 @@ def test_an_unknown_key_and_a_date_out_of_range(refused: Run, tmp_path: Path) ->
 
 
 def test_a_bundle_for_another_catalogue(refused: Run, tmp_path: Path) -> None:
+    from mmnet_maps.bench.made_up import made_up_bundle
     from mmnet_maps.learn.bundle import save_bundle
-    from mmnet_maps.produce.made_up import made_up_bundle
 
     save_bundle(made_up_bundle("mlp", published_catalogue(), rows=256), tmp_path / "bundle")
     a_table(tmp_path / "table.parquet", catalogue=published_catalogue().without(["VV", "VH"]))
@@ -143,10 +143,10 @@ def test_a_bundle_for_another_catalogue(refused: Run, tmp_path: Path) -> None:
 
 
 def test_a_variable_missing_from_the_cube(refused: Run, tmp_path: Path) -> None:
-    from mmnet_maps.cli.cube import build_from_config
+    from mmnet_maps.bench.made_up import made_up_bundle
+    from mmnet_maps.jobs.cubes import build_from_config
     from mmnet_maps.learn.bundle import save_bundle
-    from mmnet_maps.prepare.cube_config import CubeConfig
-    from mmnet_maps.produce.made_up import made_up_bundle
+    from mmnet_maps.prepare.cube.config import CubeConfig
 
     save_bundle(made_up_bundle("mmnet", published_catalogue(), rows=256), tmp_path / "bundle")
     a_raster(tmp_path / "elevation.tif")

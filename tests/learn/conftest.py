@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue, published_catalogue
-from mmnet_maps.prepare.table_io import model_columns
+from mmnet_maps.prepare.stations.files import model_columns
 
 TableMaker = Callable[..., pd.DataFrame]
 

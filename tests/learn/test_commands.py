@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.cli.main import app
 from mmnet_maps.errors import InputError
-from mmnet_maps.prepare.table_io import write_table
+from mmnet_maps.prepare.stations.files import write_table
 
 TableMaker = Callable[..., pd.DataFrame]
 

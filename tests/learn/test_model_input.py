@@ -11,7 +11,7 @@ import pytest
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.model_input import fit_scaler, flat_matrix, from_table, mlp_matrix, model_arrays
-from mmnet_maps.prepare.table_io import model_columns
+from mmnet_maps.prepare.stations.files import model_columns
 
 TableMaker = Callable[..., pd.DataFrame]
 

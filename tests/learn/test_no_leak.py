@@ -19,10 +19,10 @@ import pytest
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.prepare.normals import add_normals
-from mmnet_maps.prepare.station_table import StationTable, StationTableConfig, build_station_table
-from mmnet_maps.prepare.table_io import read_table, write_table
-from mmnet_maps.sources.in_situ import read_in_situ, read_network
-from mmnet_maps.sources.raw_exports import read_raw_folder
+from mmnet_maps.prepare.stations.files import read_table, write_table
+from mmnet_maps.prepare.stations.table import StationTable, StationTableConfig, build_station_table
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
 #: Columns of the exports that are no values.
 NAMES = ("system:index", ".geo", "ID", "Network", "Latitude", "Longitude", "Date", "Domain", "mode")

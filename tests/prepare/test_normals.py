@@ -11,10 +11,10 @@ import pytest
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.normals import add_normals, climate_normals, with_normals
-from mmnet_maps.prepare.station_table import build_station_table
-from mmnet_maps.sources.in_situ import read_in_situ, read_network
-from mmnet_maps.sources.raw_exports import read_raw_folder
-from mmnet_maps.sources.uscrn import uscrn_catalogue
+from mmnet_maps.prepare.stations.table import build_station_table
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
+from mmnet_maps.sources.stations.uscrn import uscrn_catalogue
 
 
 def weather(years: tuple[int, ...] = (2016, 2017, 2018)) -> pd.DataFrame:

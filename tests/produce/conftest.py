@@ -18,8 +18,8 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.learn.bundle import Bundle, save_bundle
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.cube import build_cube
-from mmnet_maps.prepare.cube_config import Target
+from mmnet_maps.prepare.cube.config import Target
+from mmnet_maps.prepare.cube.store import build_cube
 from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.variables import Cadence, Variable
 

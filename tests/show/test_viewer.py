@@ -15,7 +15,7 @@ import pytest
 from matplotlib.image import imread
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.produce.export import export_product
+from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.show.viewer import make_server
 
 

@@ -18,7 +18,7 @@ from ee_region import millis
 from ee_world import Scene, World
 
 from mmnet_maps.assets import ASSETS
-from mmnet_maps.sources.simulated.packings import GRIDMET_NAMES
+from mmnet_maps.simulated.packings import GRIDMET_NAMES
 
 #: Differences of the eight fields of a day from its mean.
 _TURN = np.array([-4, -3, -2, -1, 1, 2, 3, 4]) * 1e-3

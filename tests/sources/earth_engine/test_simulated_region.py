@@ -14,19 +14,19 @@ from ee_simulated import settings_of, world_of
 from ee_standin import StandIn
 from ee_world import to
 
-from mmnet_maps.cli.cube import build_from_config
-from mmnet_maps.cli.earthengine_cube import EarthEngineCubeConfig, build_from_earth_engine
 from mmnet_maps.dates import year_of
 from mmnet_maps.grid import Grid
-from mmnet_maps.prepare.cube import Cube, open_cube
-from mmnet_maps.prepare.cube_config import CubeConfig
+from mmnet_maps.jobs.cubes import build_from_config
+from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
+from mmnet_maps.prepare.cube.config import CubeConfig
+from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.prepare.features import nearest_release
-from mmnet_maps.prepare.station_table import build_station_table
+from mmnet_maps.prepare.stations.table import build_station_table
+from mmnet_maps.simulated import SimulationConfig, cube_settings, simulate_region
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
-from mmnet_maps.sources.in_situ import read_in_situ, read_network
-from mmnet_maps.sources.raw_exports import read_raw_folder
-from mmnet_maps.sources.simulated import SimulationConfig, cube_settings, simulate_region
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
 #: Fourteen days around New Year: two files a year, two land cover editions.
 TINY = SimulationConfig(

@@ -20,7 +20,7 @@ from scipy import signal
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.sources.earth_engine.session import Session, open_session
 from mmnet_maps.sources.earth_engine.stations import DISC_RADIUS_M, StationJob, download_tables
-from mmnet_maps.sources.raw_exports import read_raw_folder
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
 
 @lru_cache

@@ -19,7 +19,7 @@ from mmnet_maps.sources.earth_engine.cube import open_readers
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
-from mmnet_maps.sources.raw_exports import read_raw_folder
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 
 X, Y = to("EPSG:4326", "EPSG:32612").transform(LON, LAT)
 TARGET = Grid.from_bounds("EPSG:32612", (X - 600, Y - 600, X + 600, Y + 600), 30.0)

@@ -1,0 +1,1 @@
+"""The native-resolution cube: configuration, layout, building, reading, audit."""

@@ -1,0 +1,101 @@
+"""One part of a cube: a shard of every variable of a source, from its rasters to Zarr."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mmnet_maps.grid import Tile
+from mmnet_maps.prepare.cube import index as place
+from mmnet_maps.prepare.cube.layout import fill_of
+from mmnet_maps.prepare.cube.plan import Part
+
+__all__ = ["build_part"]
+
+
+def build_part(part: Part, arrays: dict[str, zarr.Array[Any]]) -> None:
+    """Read, write, digest, and enter one part in the ledger, in this order."""
+    plan, tile = part.plan, part.tile
+    needed = place.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
+    offset = part.begin - plan.first
+    time = slice(offset, offset + part.end - part.begin)
+    blocks = _read_part(part, needed)
+    for name, block in blocks.items():
+        if plan.static:
+            arrays[name][tile.rows, tile.cols] = block[0]
+        else:
+            arrays[name][time, tile.rows, tile.cols] = block
+    _, high, wide = plan.layout.chunks
+    rows = slice(tile.row // high, -(-(tile.row + tile.height) // high))
+    cols = slice(tile.col // wide, -(-(tile.col + tile.width) // wide))
+    arrays["digest"][time, rows, cols] = _digests(part, blocks, needed)
+    arrays["made_from"][part.index] = np.uint64(part.made_from)
+
+
+def _read_part(part: Part, needed: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+    """Stored values of a shard; missing where the source has or the region needs nothing."""
+    plan, tile = part.plan, part.tile
+    shape = (part.end - part.begin, tile.height, tile.width)
+    wanted = _bounding(needed, tile)
+    if wanted is None:
+        return _nothing(part, shape)
+    row, col = plan.window.row + tile.row + wanted.row, plan.window.col + tile.col + wanted.col
+    have = place.covered(plan.reader.grid, Tile(row, col, wanted.height, wanted.width))
+    if have is None:
+        return _nothing(part, shape)
+    rows = slice(row + have.row, row + have.row + have.height)
+    cols = slice(col + have.col, col + have.col + have.width)
+    top, left = wanted.row + have.row, wanted.col + have.col
+    blocks: dict[str, NDArray[Any]] = {}
+    values = plan.reader.read(part.begin, part.end, rows, cols)
+    for name, packing in plan.reader.variables.items():
+        block = values.pop(name)
+        if block.shape != shape:
+            whole = np.full(shape, fill_of(packing), dtype=packing.dtype)
+            whole[:, top : top + have.height, left : left + have.width] = block
+            block = whole
+        if needed is not None:
+            # A copy: what the reader handed out may be its own.
+            block = np.where(needed, block, fill_of(packing))
+        blocks[name] = block
+    return blocks
+
+
+def _nothing(part: Part, shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    variables = part.plan.reader.variables.items()
+    return {name: np.full(shape, fill_of(packing), dtype=packing.dtype) for name, packing in variables}
+
+
+def _bounding(needed: NDArray[np.bool_] | None, tile: Tile) -> Tile | None:
+    if needed is None:
+        return Tile(0, 0, tile.height, tile.width)
+    if not needed.any():
+        return None
+    rows, cols = np.flatnonzero(needed.any(axis=1)), np.flatnonzero(needed.any(axis=0))
+    return Tile(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
+
+
+def _digests(
+    part: Part, blocks: dict[str, NDArray[Any]], needed: NDArray[np.bool_] | None
+) -> NDArray[np.uint64]:
+    """A digest of every (step, chunk) over all variables; 0 where the region needs nothing."""
+    _, high, wide = part.plan.layout.chunks
+    seed = json.dumps(
+        {k: v.model_dump(mode="json") for k, v in sorted(part.plan.reader.variables.items())}
+    ).encode()
+    count_y, count_x = -(-part.tile.height // high), -(-part.tile.width // wide)
+    found = np.zeros((part.end - part.begin, count_y, count_x), dtype=np.uint64)
+    for step, i, j in np.ndindex(*found.shape):
+        rows, cols = slice(i * high, (i + 1) * high), slice(j * wide, (j + 1) * wide)
+        if needed is not None and not needed[rows, cols].any():
+            continue
+        digest = hashlib.blake2b(seed, digest_size=8)
+        for name in sorted(blocks):
+            digest.update(np.ascontiguousarray(blocks[name][step, rows, cols]).data)
+        found[step, i, j] = int.from_bytes(digest.digest(), "little")
+    return found

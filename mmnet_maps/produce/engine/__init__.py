@@ -1,0 +1,1 @@
+"""Trained weights to numbers: exact, factorised inference."""

@@ -1,0 +1,184 @@
+"""The pixel pass: a chain of small products over one block of pixels, results in preallocated buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mmnet_maps.produce.engine.folding import Dense
+from mmnet_maps.produce.engine.series import Attention, DayEncoder
+from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes
+
+__all__ = ["STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
+
+#: Pixels of one product on a CPU.
+STEP = ON_CPU.step
+#: Numbers in a line of the cache.
+_LINE = 16
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Tensors of one worker.
+
+    Attributes
+    ----------
+    inputs : Tensor, shape (features, block)
+    series : Tensor of int64, shape (block,)
+    estimates : Tensor, shape (block,)
+    layers : tuple of Tensor
+        Results of the layers, for some of the pixels at a time.
+    """
+
+    inputs: Tensor
+    series: Tensor
+    estimates: Tensor
+    layers: tuple[Tensor, ...]
+
+
+class PixelPass(Protocol):
+    """From scaled features and a table of series to estimates.
+
+    Attributes
+    ----------
+    table_dtype : torch.dtype
+        Of the table that it takes.
+    """
+
+    table_dtype: torch.dtype
+
+    def buffers(self, block: int) -> Buffers:
+        """Buffers for blocks of that many pixels."""
+
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one pixel."""
+
+
+class DensePass:
+    """MMNet and MLP: layers with ReLU between them; the series enter one layer as its bias.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+        The last gives the estimate.
+    entry : int
+        The layer whose bias is the pixel's row of the series table.
+    step : int, optional
+        Pixels of one product; what suits the class on a CPU without it.
+    """
+
+    table_dtype = torch.float32
+    step = STEP
+
+    def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
+        self.layers, self.entry = tuple(layers), entry
+        self.device = self.layers[0].weight.device
+        if step is not None:
+            self.step = step
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one pixel."""
+        return sum(a * b for a, b in (layer.shape for layer in self.layers))
+
+    def buffers(self, block: int) -> Buffers:
+        """Buffers for blocks of that many pixels."""
+        # Rows a power of two apart would fall on the same lines of the cache.
+        inputs = torch.zeros(self.layers[0].shape[0], block + _LINE, device=self.device)[:, :block]
+        results = tuple(torch.zeros(self.step, layer.shape[1], device=self.device) for layer in self.layers)
+        series = torch.zeros(block, dtype=torch.int64, device=self.device)
+        return Buffers(inputs, series, torch.zeros(block, device=self.device), results)
+
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
+        for start in range(0, count, self.step):
+            own = slice(start, start + self.step)
+            values = buffers.inputs[:, own].t()
+            buffers.estimates[own] = self._estimate(values, buffers.series[own], buffers.layers, table)
+        return buffers.estimates
+
+    def _estimate(self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor) -> Tensor:
+        return self._run(values, series, results, table, range(len(self.layers)))[:, 0]
+
+    def _run(
+        self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor, places: range
+    ) -> Tensor:
+        """Some layers in float32, shape (step, outputs)."""
+        for place in places:
+            layer, out = self.layers[place], results[place]
+            if place == self.entry:
+                torch.index_select(table, 0, series, out=out)
+                out.addmm_(values, layer.weight)
+            else:
+                torch.addmm(layer.bias, values, layer.weight, out=out)
+            values = out.relu_() if place + 1 < len(self.layers) else out
+        return values
+
+
+class WindowPass:
+    """Transformer: its snapshot stands in every day of the window, so that attention runs per pixel.
+
+    Parameters
+    ----------
+    place : Dense
+        The snapshot's part of the first day layer.
+    encoder, attention : DayEncoder, Attention
+    head : sequence of Dense
+    sizes : Sizes
+        Of the products.
+    """
+
+    table_dtype = torch.float32
+
+    def __init__(
+        self,
+        place: Dense,
+        encoder: DayEncoder,
+        attention: Attention,
+        head: Sequence[Dense],
+        sizes: Sizes = ON_CPU,
+    ) -> None:
+        self.place, self.encoder, self.attention = place, encoder, attention
+        self.head, self.windows = DensePass([*head], -1, sizes.step), sizes.windows
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one pixel."""
+        attention, steps = self.attention, self.attention.steps
+        daily, asked = (
+            [*self.encoder.rest, attention.project],
+            [attention.out, attention.wide, attention.narrow],
+        )
+        each, once = (sum(a * b for a, b in (layer.shape for layer in part)) for part in (daily, asked))
+        queries = 1 if attention.last_step else steps
+        seen: int = steps * each + queries * (once + 2 * steps * attention.width)
+        return self.place.shape[0] * self.place.shape[1] + seen + self.head.multiply_adds
+
+    def buffers(self, block: int) -> Buffers:
+        """Buffers for blocks of that many pixels."""
+        width, out = self.place.shape
+        head = self.head.buffers(block)
+        own = (torch.zeros(block, n, device=self.head.device) for n in (out, self.attention.width))
+        inputs = torch.zeros(width, block, device=self.head.device)
+        return Buffers(inputs, head.series, head.estimates, (*own, *head.layers))
+
+    def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
+        """Estimates of the first `count` pixels at least, in the buffer for them."""
+        place, past, *rest = buffers.layers
+        steps, width, windows = self.attention.steps, self.attention.width, self.windows
+        torch.mm(buffers.inputs.t(), self.place.weight, out=place)
+        for start in range(0, count, windows):
+            own = slice(start, start + windows)
+            daily = table.index_select(0, buffers.series[own]).view(windows, steps, -1)
+            days = self.encoder.after_first((daily + place[own, None]).view(windows * steps, -1))
+            projected = self.attention.project_days(days)
+            past[own] = self.attention(days.view(windows, steps, width), projected.view(windows, steps, -1))
+        return self.head(Buffers(past.t(), buffers.series, buffers.estimates, tuple(rest)), table, count)

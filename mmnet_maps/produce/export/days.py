@@ -1,0 +1,180 @@
+"""Finished days of a product as files: a COG and a STAC item a day."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from mmnet_maps import __version__
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.produce.export.cog import bands_of, north_up, write_cog
+from mmnet_maps.produce.export.stac import item_path, read_item, write_collection, write_item
+from mmnet_maps.produce.product.store import LAYERS, Product
+from mmnet_maps.produce.units import iso
+from mmnet_maps.progress import say, steps
+
+__all__ = ["Exported", "day_digest", "day_stem", "export_product"]
+
+#: Part of every day's digest: raise it when the files of a day change their form.
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export did.
+
+    Attributes
+    ----------
+    written, kept : tuple of int
+        Days since 1970-01-01 whose files were made, and whose files were already those of the product.
+    unfinished : tuple of int
+        Days that were asked for and are not finished in the product: no file was made.
+    items : int
+        Items of the collection now, days of earlier exports included.
+    """
+
+    written: tuple[int, ...]
+    kept: tuple[int, ...]
+    unfinished: tuple[int, ...]
+    items: int
+
+
+def day_stem(day: int) -> str:
+    """``soil_moisture_YYYYMMDD``."""
+    return f"soil_moisture_{iso(day).replace('-', '')}"
+
+
+def day_digest(product: Product, day: int) -> str:
+    """Digest of what the files of a day are made from: every stored object that holds it, and their meaning.
+
+    A block of days shares its stored objects, so late data for one of them renews all of them.
+    """
+    units = {}
+    for unit in product.layout.units(day, day + 1):
+        entry = product.ledger.read(unit.key)
+        units[unit.key] = None if entry is None else entry.outputs
+    parts = [_FORM, product.grid.to_dict(), product.about.get("bundle"), product.flags(), units]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def export_product(
+    product: Product, out: Path, start: int | None = None, end: int | None = None, workers: int = 2
+) -> Exported:
+    """Write a COG and a STAC item for every finished day, and the catalog over all of them.
+
+    A day whose files are already those of the product is left alone, so an export may be repeated, and
+    continues where it was interrupted.
+
+    Parameters
+    ----------
+    product : Product
+    out : Path
+        Folder of the files; made if it is not there.
+    start, end : int, optional
+        First and last day since 1970-01-01, both included; by default all days of the product.
+    workers : int
+        Days written at once (threads; GDAL and Zarr leave the interpreter free meanwhile).
+
+    Raises
+    ------
+    InputError
+        The days are not in the product or in the wrong order, none of them is finished, or `out` is a file.
+    WorkError
+        A file could not be written; days finished before stay.
+    """
+    days = _asked(product, start, end)
+    done = set(product.finished_days().tolist())
+    unfinished = tuple(day for day in days if day not in done)
+    todo = [day for day in days if day in done]
+    if not todo:
+        raise InputError(
+            f"{product.path}: no day from {iso(days[0])} to {iso(days[-1])} is finished; "
+            "run `mmnet-maps predict` for them first"
+        )
+    if unfinished:
+        say(f"{len(unfinished)} of {len(days)} days are unfinished and left out, from {iso(unfinished[0])}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"{out}: is a file, expected a folder for the exports") from None
+    written: list[int] = []
+    kept: list[int] = []
+    with (
+        steps("days exported", len(todo)) as advance,
+        ThreadPoolExecutor(max(1, workers), thread_name_prefix="export") as pool,
+    ):
+        for day, state in zip(todo, pool.map(partial(_export_day, product, out), todo), strict=True):
+            (written if state == "written" else kept).append(day)
+            advance()
+    items = write_collection(out, {"mmnet_maps:bundle": str(product.about.get("bundle", ""))})
+    return Exported(tuple(written), tuple(kept), unfinished, items)
+
+
+def _asked(product: Product, start: int | None, end: int | None) -> list[int]:
+    first = product.layout.start if start is None else int(start)
+    last = product.layout.stop - 1 if end is None else int(end)
+    if first > last:
+        raise InputError(f"start {iso(first)} is after end {iso(last)}")
+    product.index(first)
+    product.index(last)
+    return list(range(first, last + 1))
+
+
+def _export_day(product: Product, out: Path, day: int) -> Literal["written", "kept"]:
+    digest, path = day_digest(product, day), out / f"{day_stem(day)}.tif"
+    if _is_current(path, digest):
+        return "kept"
+    about = {name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "interval")}
+    provenance = {name: value for name, value in about.items() if value is not None}
+    with _work_folder(out, path.stem) as work:
+        tags = {
+            "title": f"Soil moisture, {iso(day)}",
+            "date": iso(day),
+            "software": f"mmnet-maps {__version__}",
+            "digest": digest,
+            **{
+                name: value if isinstance(value, str) else json.dumps(value)
+                for name, value in provenance.items()
+            },
+        }
+        facts = write_cog(product, day, work / path.name, tags, work)
+        (work / path.name).replace(path)
+    properties: dict[str, Any] = {
+        "mmnet_maps:digest": digest,
+        "mmnet_maps:valid_percent": round(facts["valid_percent"], 4),
+        **{f"mmnet_maps:{name}": value for name, value in provenance.items()},
+    }
+    grid = north_up(product.grid)[0]
+    write_item(path, day, grid, bands_of(product), LAYERS["soil_moisture"], product.flags(), properties)
+    return "written"
+
+
+def _is_current(path: Path, digest: str) -> bool:
+    """Whether a day's item is of this digest and its file is there, of the size that the item says."""
+    item = read_item(item_path(path.parent, path.stem))
+    if item is None or item.get("properties", {}).get("mmnet_maps:digest") != digest:
+        return False
+    size = item.get("assets", {}).get("data", {}).get("file:size")
+    return path.is_file() and path.stat().st_size == size
+
+
+@contextmanager
+def _work_folder(out: Path, stem: str) -> Iterator[Path]:
+    """Folder for a day's drafts; what a killed export left under its name goes first."""
+    work = out / f".{stem}.partial"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir()
+        yield work
+    except OSError as error:
+        raise WorkError(f"{out}: could not write {stem}: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Maps against stations and against a known truth."""

@@ -1,0 +1,1 @@
+"""The product store and its ledger."""

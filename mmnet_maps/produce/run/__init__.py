@@ -1,0 +1,1 @@
+"""Work units, and the run that makes them."""

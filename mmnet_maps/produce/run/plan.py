@@ -1,0 +1,120 @@
+"""What a prediction will take: bytes, memory, time and cost, from a few seconds of the same work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmnet_maps.prepare.cube.store import Cube, CubeSource
+from mmnet_maps.produce.product.store import LAYERS
+from mmnet_maps.produce.run.calibration import Calibration, calibrate
+from mmnet_maps.produce.run.survey import Survey
+from mmnet_maps.produce.run.work import resident_mib
+from mmnet_maps.produce.tile.reading import SUB_TILE, required_sources
+from mmnet_maps.produce.units import Unit
+
+__all__ = ["Calibration", "Estimate", "Prices", "calibrate", "estimate"]
+
+#: Seconds until a worker process has its first unit: imports, weights, opening.
+_WORKER_START = 6.0
+#: What one more worker on this machine adds, as a share of a worker alone (memory and caches are shared).
+_SHARE_OF_ONE_MORE = 0.92
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices in any currency: of an hour of one worker, and of a GiB of output for a month."""
+
+    per_worker_hour: float = 0.0
+    per_gib_month: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes
+    ----------
+    seconds : float
+        On `workers` workers of this machine.
+    peak_memory_mib : float
+        Of the largest worker.
+    bytes_read, bytes_written : int
+        On disk.
+    cost : float
+        In the currency of the prices.
+    """
+
+    seconds: float
+    workers: int
+    peak_memory_mib: float
+    bytes_read: int
+    bytes_written: int
+    cost: float
+
+
+def estimate(
+    survey: Survey, units: Sequence[Unit], found: Calibration, workers: int, prices: Prices
+) -> Estimate:
+    """Scale a calibration up to all units.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+        The work: those that are new or stale and not outside the region.
+    workers : int
+    prices : Prices
+    """
+    seconds, pixel_days, read = 0.0, 0, 0.0
+    for unit in units:
+        pixels = survey.pixels(unit)
+        seconds += pixels * (found.per_pixel + unit.days * (found.per_pixel_day + found.write_per_pixel_day))
+        pixel_days += pixels * unit.days
+        read += sum(size * found.stored_share[name] for name, size in survey.bytes_seen(unit).items())
+    lanes = min(workers, len(units))
+    if workers > 1:
+        seconds = _WORKER_START + seconds / (1 + (lanes - 1) * _SHARE_OF_ONE_MORE)
+    written = pixel_days * found.bytes_per_pixel_day
+    hours, gib = seconds * workers / 3600, written / 2**30
+    return Estimate(
+        seconds=seconds,
+        workers=workers,
+        peak_memory_mib=_start_mib(found, workers) + max(_more_mib(survey, unit, found) for unit in units),
+        bytes_read=round(read),
+        bytes_written=round(written),
+        cost=hours * prices.per_worker_hour + gib * prices.per_gib_month,
+    )
+
+
+def _start_mib(found: Calibration, workers: int) -> float:
+    """Memory with a calibration's piece: of a process of its own; one worker is this process as it is now."""
+    own = resident_mib() if workers == 1 else 0.0
+    return found.peak_mib + max(0.0, own - found.resident_mib)
+
+
+def _more_mib(survey: Survey, unit: Unit, found: Calibration) -> float:
+    """Memory of a unit beyond that of a calibration: the rest of its output, and chunks kept."""
+    values = unit.days * unit.tile.height * unit.tile.width - found.pixel_days
+    output = max(0, values) * sum(_bytes(packing.dtype) for packing in LAYERS.values())
+    rows = min(1.0, SUB_TILE / unit.tile.height)
+    seen = survey.bytes_seen(unit)
+    kept = sum(
+        rows * seen[source.name]
+        for source, _ in required_sources(survey.cube, survey.catalogue)
+        if not _in_step(survey.cube, source)
+    )
+    return (output + kept) / 2**20
+
+
+def _in_step(cube: Cube, source: CubeSource) -> bool:
+    """Whether a sub-tile is a whole number of the source's chunks: none is kept for its neighbours."""
+    offset = cube.grid.aligned_offset(source.grid)
+    if offset is None:
+        return False
+    return all(n % chunk == 0 for n, chunk in zip(offset, source.chunks[1:], strict=True))
+
+
+def _bytes(dtype: str) -> int:
+    return np.dtype(dtype).itemsize

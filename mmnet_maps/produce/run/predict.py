@@ -1,0 +1,318 @@
+"""From a bundle and a cube to daily maps: run the work units that are missing or stale."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.learn.local_cluster import local_cluster
+from mmnet_maps.prepare.cube.store import open_cube
+from mmnet_maps.produce.engine.device import find_device
+from mmnet_maps.produce.product.store import Product, create_product, open_product
+from mmnet_maps.produce.run.plan import Estimate, Prices, calibrate, estimate
+from mmnet_maps.produce.run.survey import Planned, Survey
+from mmnet_maps.produce.run.work import Job, Report, forget_peak, run_unit
+from mmnet_maps.produce.tile.reading import check_cube
+from mmnet_maps.produce.tile.trust import FLAGS
+from mmnet_maps.produce.units import Layout, day_number, iso
+from mmnet_maps.progress import say, steps
+
+__all__ = ["Request", "predict_product"]
+
+#: Below this many pixel-days a forecast would cost more than it tells.
+_WORTH_A_FORECAST = 30_000_000
+_TILE, _BLOCK_DAYS = 1024, 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes
+    ----------
+    bundle, cube, out : Path
+        The last is the product: created, or resumed where it exists.
+    start, end : str
+        First and last day, ``YYYY-MM-DD`` or ``YYYYMMDD``.
+    workers : int
+        Processes on this machine; 1 works in this process.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers do the work instead.
+    precision : {"float32", "bfloat16"}
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
+    tile, block_days : int, optional
+        Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
+    """
+
+    bundle: Path
+    cube: Path
+    start: str
+    end: str
+    out: Path
+    workers: int = 1
+    scheduler: str | None = None
+    precision: str = "float32"
+    device: str = "cpu"
+    tile: int | None = None
+    block_days: int | None = None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A request that was checked against its bundle, its cube and the product that is there."""
+
+    request: Request
+    first: int
+    stop: int
+    about: dict[str, Any]
+    survey: Survey
+    product: Product | None
+
+
+def predict_product(
+    request: Request, dry_run: bool = False, forecast: bool = True, prices: Prices | None = None
+) -> dict[str, Any]:
+    """Make or complete a product; units that are up to date are left alone.
+
+    Parameters
+    ----------
+    request : Request
+    dry_run : bool
+        Only say what would be done, and what it would take; nothing is written.
+    forecast : bool
+        Estimate time and memory before the work, to be told against what it took.
+    prices : Prices, optional
+        For the cost of a dry run.
+
+    Returns
+    -------
+    dict
+        Counts of units by state, and the forecast; after a run also what was done, with ``failed`` (errors by
+        unit).
+
+    Raises
+    ------
+    InputError
+        The inputs do not fit each other, the days, or the product that is there.
+    """
+    prepared = _prepare(request)
+    ledger = prepared.product.ledger if prepared.product else None
+    counts, todo = _sort(prepared.survey.planned(ledger, prepared.first, prepared.stop))
+    pixel_days = sum(prepared.survey.pixels(p.unit) * p.unit.days for p in todo)
+    expected = None
+    if dry_run or (forecast and pixel_days > _WORTH_A_FORECAST):
+        expected = _forecast(prepared, todo, prices or Prices())
+    summary: dict[str, Any] = {"product": str(request.out), "units": counts, "pixel_days": pixel_days}
+    if expected is not None:
+        summary["forecast"] = asdict(expected)
+    if dry_run:
+        return summary
+    product = _ready_product(prepared)
+    with _sole_writer(product):
+        return summary | _run(prepared, todo, expected)
+
+
+def _prepare(request: Request) -> _Prepared:
+    first, stop = day_number(request.start, "start"), day_number(request.end, "end") + 1
+    if stop <= first:
+        raise InputError(f"--start {request.start} is after --end {request.end}")
+    if request.workers < 1:
+        raise InputError(f"--workers {request.workers}: expected at least 1")
+    device = _device_kind(request)
+    bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
+    about = {
+        "bundle": bundle.digest,
+        "catalogue": bundle.catalogue.fingerprint,
+        "model": bundle.kind,
+        "precision": request.precision,
+        "device": device,
+    }
+    product = open_product(request.out) if request.out.exists() else None
+    layout = _layout(request, cube.grid, first, stop, product)
+    check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
+    common = {name: about[name] for name in ("bundle", "catalogue", "precision")}
+    if device != "cpu":
+        # Another kind of device rounds otherwise: what one has begun another makes anew.
+        common["device"] = device
+    survey = Survey(cube, bundle.catalogue, layout, common)
+    return _Prepared(request, first, stop, about, survey, product)
+
+
+def _device_kind(request: Request) -> str:
+    """``cpu``, ``cuda``, ...: of a device here, or of the workers of a scheduler, which see their own."""
+    if request.scheduler is None:
+        return find_device(request.device).type
+    return request.device.split(":")[0]
+
+
+def _layout(request: Request, grid: Any, first: int, stop: int, product: Product | None) -> Layout:
+    if product is None:
+        return Layout(grid, first, stop, request.tile or _TILE, request.block_days or _BLOCK_DAYS)
+    held, where = product.layout, request.out
+    if held.grid != grid:
+        raise InputError(
+            f"{where}: the product is on another grid ({_described(held.grid)}) than {request.cube} "
+            f"({_described(grid)}); give another --out"
+        )
+    if first < held.start:
+        raise InputError(
+            f"{where}: the product begins on {iso(held.start)} and cannot begin earlier, on {request.start}; "
+            "give a later --start or another --out"
+        )
+    for name in ("tile", "block_days"):
+        asked, has = getattr(request, name), getattr(held, name)
+        if asked is not None and asked != has:
+            raise InputError(f"{where}: the product was made with {name} {has}, found {asked}")
+    return Layout(grid, held.start, max(stop, held.stop), held.tile, held.block_days)
+
+
+def _described(grid: Any) -> str:
+    left, bottom, right, top = grid.bounds
+    return f"{grid.height} x {grid.width} over {left:g} {bottom:g} {right:g} {top:g} in {str(grid.crs)[:40]}"
+
+
+def _whole_blocks(layout: Layout, first: int, stop: int) -> tuple[int, int]:
+    blocks = list(layout.blocks(first, stop))
+    return blocks[0][0], blocks[-1][1]
+
+
+def _sort(planned: Iterable[Planned]) -> tuple[dict[str, int], list[Planned]]:
+    counts = {"new": 0, "done": 0, "stale": 0, "outside": 0}
+    todo = []
+    for item in planned:
+        counts[item.state] += 1
+        counts["outside"] += item.outside
+        if item.state != "done":
+            todo.append(item)
+    return counts, todo
+
+
+def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estimate | None:
+    units = [p.unit for p in todo if not p.outside]
+    request = prepared.request
+    elsewhere = request.scheduler is not None and _device_kind(request) != "cpu"
+    if not units or elsewhere:
+        return None
+    found = calibrate(
+        prepared.survey, units, request.bundle, request.precision, request.device, request.workers
+    )
+    return estimate(prepared.survey, units, found, request.workers, prices)
+
+
+def _ready_product(prepared: _Prepared) -> Product:
+    """The product as long as the request needs it, naming the bundle that it is being made from."""
+    layout, out = prepared.survey.layout, prepared.request.out
+    if prepared.product is None:
+        return create_product(out, layout, prepared.about, FLAGS)
+    return prepared.product.extended(layout.stop).described(prepared.about)
+
+
+@contextmanager
+def _sole_writer(product: Product) -> Iterator[None]:
+    """Hold the product against a second run; the system lets go when this process ends, however it ends."""
+    with (product.ledger.path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{product.path}: another run is writing to it; wait for its end") from None
+        yield
+
+
+def _run(prepared: _Prepared, todo: list[Planned], expected: Estimate | None) -> dict[str, Any]:
+    request = prepared.request
+    job = Job(
+        request.bundle.absolute(),
+        request.cube.absolute(),
+        request.out.absolute(),
+        request.precision,
+        request.device,
+        uuid.uuid4().hex,
+    )
+    tasks = ((job, p.unit, prepared.survey.inputs(p.unit), p.outside) for p in todo)
+    forget_peak()
+    began, done, failed, peak = time.perf_counter(), 0, {}, 0.0
+    with steps("units", len(todo)) as advance:
+        for report in _reports(tasks, request):
+            done += report.pixel_days
+            peak = max(peak, report.peak_mib)
+            rate = done / (time.perf_counter() - began)
+            advance(1, f"{rate / 1e6:.2f} M pixel-days/s" if done else "")
+            if report.error:
+                failed[report.key] = report.error
+                say(f"unit {report.key} failed: {report.error}")
+    seconds = time.perf_counter() - began
+    if expected is not None:
+        say(
+            f"took {seconds:.0f} s, expected {expected.seconds:.0f} s; peak memory {peak:.0f} MiB, "
+            f"expected {expected.peak_memory_mib:.0f} MiB"
+        )
+    return {
+        "seconds": seconds,
+        "pixel_days_done": done,
+        "pixel_days_per_s": done / seconds if seconds else 0.0,
+        "peak_memory_mib": peak,
+        "workers": request.workers,
+        "failed": failed,
+    }
+
+
+def _reports(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Report]:
+    if request.workers == 1 and request.scheduler is None:
+        for task in tasks:
+            yield _guarded(*task)
+    else:
+        yield from _on_dask(tasks, request)
+
+
+def _guarded(job: Job, unit: Any, inputs: dict[str, Any], outside: bool) -> Report:
+    """Run a unit; whatever goes wrong is told with the unit's key, and the others go on."""
+    try:
+        return run_unit(job, unit, inputs, outside)
+    except Exception as error:
+        return Report(unit.key, error=_one_line(error))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+
+
+def _on_dask(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Report]:
+    """Keep a few units a worker in flight, so that memory does not grow with the number of units."""
+    from distributed import Client, as_completed
+
+    with _scheduler(request) as address, Client(address) as client:  # type: ignore[no-untyped-call]
+        keys: dict[str, str] = {}
+
+        def submit(task: tuple[Any, ...]) -> Any:
+            name = f"unit-{uuid.uuid4().hex}"
+            keys[name] = task[1].key
+            return client.submit(_guarded, *task, key=name, pure=False)
+
+        flight = 2 * max(1, sum(client.nthreads().values()))
+        running = as_completed([submit(task) for task in islice(tasks, flight)])  # type: ignore[no-untyped-call]
+        for future in running:
+            error, key = future.exception(), keys.pop(future.key)
+            yield Report(key, error=_one_line(error)) if error is not None else future.result()
+            future.release()
+            for task in islice(tasks, 1):
+                running.add(submit(task))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _scheduler(request: Request) -> Iterator[str]:
+    """Address of the scheduler given, or of a cluster of processes on this machine."""
+    if request.scheduler is not None:
+        yield request.scheduler
+        return
+    with local_cluster(request.workers) as address:
+        yield address

@@ -1,0 +1,111 @@
+"""Which work units are new, done or stale: what each can see of its inputs, against the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.grid import Tile
+from mmnet_maps.prepare.cube.store import Cube
+from mmnet_maps.produce.product.ledger import Ledger, State
+from mmnet_maps.produce.tile.reading import (
+    Window,
+    inside,
+    required_sources,
+    source_digests,
+    tile_windows,
+    visible_rows,
+)
+from mmnet_maps.produce.units import Layout, Unit
+
+__all__ = ["NUMERICS", "Planned", "Survey"]
+
+#: Version of everything between stored inputs and stored outputs that no digest covers. Raise it when the
+#: code changes a value: every unit is then stale.
+NUMERICS = 1
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A unit with its state; `outside` if no pixel of it lies in the region."""
+
+    unit: Unit
+    state: State
+    outside: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is the same for a tile on all days."""
+
+    pixels: int
+    mask: str
+    windows: dict[str, Window]
+
+
+@dataclass
+class Survey:
+    """The units of a request and their inputs.
+
+    Attributes
+    ----------
+    cube : Cube
+    catalogue : Catalogue
+        Of the bundle.
+    layout : Layout
+    common : dict
+        What all units depend on: bundle digest, precision, ...
+    """
+
+    cube: Cube
+    catalogue: Catalogue
+    layout: Layout
+    common: dict[str, Any]
+    _places: dict[Tile, _Place] = field(default_factory=dict)
+
+    def inputs(self, unit: Unit) -> dict[str, Any]:
+        """Digests of everything that the unit's values depend on."""
+        place = self._place(unit.tile)
+        found = {**self.common, "numerics": NUMERICS, "days": [unit.first, unit.stop], "region": place.mask}
+        if place.pixels:
+            found |= source_digests(self.cube, self.catalogue, unit, place.windows)
+        return found
+
+    def pixels(self, unit: Unit) -> int:
+        """Pixels of a unit that lie in the region."""
+        return self._place(unit.tile).pixels
+
+    def planned(self, ledger: Ledger | None, first: int, stop: int) -> Iterator[Planned]:
+        """Units that touch the days ``first`` to ``stop`` (exclusive) with their state.
+
+        Without a ledger all are new.
+        """
+        for unit in self.layout.units(first, stop):
+            state: State = "new" if ledger is None else ledger.state(unit.key, self.inputs(unit))
+            yield Planned(unit, state, self.pixels(unit) == 0)
+
+    def bytes_seen(self, unit: Unit) -> dict[str, int]:
+        """By source, bytes of decoded values that a unit reads."""
+        windows, found = self._place(unit.tile).windows, {}
+        for source, names in required_sources(self.cube, self.catalogue):
+            rows, cols = windows[source.name]
+            cells = (rows.stop - rows.start) * (cols.stop - cols.start)
+            found[source.name] = 0
+            for name in names:
+                begin, end = visible_rows(self.catalogue[name], self.catalogue, source.days, unit)
+                size = np.dtype(source.variables[name].dtype).itemsize
+                found[source.name] += (end - begin) * cells * size
+        return found
+
+    def _place(self, tile: Tile) -> _Place:
+        if tile not in self._places:
+            mask = inside(self.cube, tile)
+            digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:32]
+            windows = tile_windows(self.cube, self.catalogue, tile) if mask.any() else {}
+            self._places[tile] = _Place(int(np.count_nonzero(mask)), digest, windows)
+        return self._places[tile]

@@ -1,0 +1,218 @@
+"""One work unit from the cube to the product: read, compute, write, record."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.prepare.cube.store import Cube, open_cube
+from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.product.ledger import Entry
+from mmnet_maps.produce.product.store import LAYERS, Product, open_product
+from mmnet_maps.produce.tile.device_tile import predict_tiles
+from mmnet_maps.produce.tile.inputs import TileInputs
+from mmnet_maps.produce.tile.program import TileResult, predict_tile
+from mmnet_maps.produce.tile.reading import SUB_TILE, ahead, tile_inputs
+from mmnet_maps.produce.units import Unit
+
+__all__ = [
+    "Bench",
+    "Job",
+    "Report",
+    "compute_unit",
+    "forget_peak",
+    "one_thread",
+    "open_bench",
+    "peak_mib",
+    "resident_mib",
+    "run_unit",
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all units of a run share; small, so that it travels to every worker.
+
+    Attributes
+    ----------
+    bundle, cube, product : Path
+    precision : {"float32", "bfloat16"}
+    device : str
+    run : str
+        Differs from run to run: a worker opens everything anew for each.
+    """
+
+    bundle: Path
+    cube: Path
+    product: Path
+    precision: str
+    device: str
+    run: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker keeps open from unit to unit."""
+
+    cube: Cube
+    catalogue: Catalogue
+    engine: Engine
+    product: Product
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells of a unit.
+
+    Attributes
+    ----------
+    key : str
+    pixel_days : int
+        Computed (those inside the region).
+    seconds, seconds_writing : float
+        In all, and of that for writing.
+    peak_mib : float
+        Largest resident memory of the worker so far.
+    error : str
+        Empty if the unit is done.
+    """
+
+    key: str
+    pixel_days: int = 0
+    seconds: float = 0.0
+    seconds_writing: float = 0.0
+    peak_mib: float = 0.0
+    error: str = ""
+
+
+@lru_cache(maxsize=1)
+def open_bench(job: Job) -> Bench:
+    """Open what the units of a job need; kept until a unit of another job comes."""
+    bundle = load_bundle(job.bundle)
+    engine = Engine(bundle, precision=job.precision, device=job.device)
+    return Bench(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one torch thread: more never helped, and the bits depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far.
+
+    Linux's own figure for the process' memory comes first: `getrusage` also counts what the parent held when
+    it started this process.
+    """
+    return _memory_mib("VmHWM:")
+
+
+def resident_mib() -> float:
+    """Resident memory of this process now; its largest so far where the system does not tell."""
+    return _memory_mib("VmRSS:")
+
+
+def forget_peak() -> None:
+    """Let `peak_mib` begin anew from what is held now, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _memory_mib(name: str) -> float:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def compute_unit(
+    cube: Cube, catalogue: Catalogue, engine: Engine, unit: Unit, sub_tile: int = SUB_TILE
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Compute every layer of a unit; the next sub-tile is read meanwhile.
+
+    Returns
+    -------
+    values : dict of str to ndarray, shape (unit.days, tile.height, tile.width)
+        As stored; missing, and not computed, outside the region.
+    pixel_days : int
+        How many were computed.
+    """
+    shape = (unit.days, unit.tile.height, unit.tile.width)
+    values = {name: np.full(shape, packing.missing, dtype=packing.dtype) for name, packing in LAYERS.items()}
+    days = np.arange(unit.first, unit.stop, dtype=np.int64)
+    computed = 0
+    for inputs, result in _computed(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):
+        _place_piece(unit, inputs, result, values)
+        computed += int(np.count_nonzero(inputs.inside)) * unit.days
+    return values, computed
+
+
+def _computed(
+    engine: Engine, tiles: Iterator[TileInputs], days: NDArray[np.int64]
+) -> Iterator[tuple[TileInputs, TileResult]]:
+    """Sub-tiles with their maps: in NumPy, or on the engine's device."""
+    if engine.whole_tiles:
+        yield from predict_tiles(engine, tiles, days)
+        return
+    for inputs in ahead(tiles):
+        yield inputs, predict_tile(engine, inputs, days)
+
+
+def _place_piece(unit: Unit, inputs: TileInputs, result: TileResult, values: dict[str, NDArray[Any]]) -> None:
+    piece = inputs.tile
+    top, left = piece.row - unit.tile.row, piece.col - unit.tile.col
+    for name, out in values.items():
+        out[:, top : top + piece.height, left : left + piece.width] = getattr(result, name).reshape(
+            unit.days, piece.height, piece.width
+        )
+
+
+def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Report:
+    """Make a unit, from nothing to its entry in the ledger.
+
+    The old entry goes first and the new one comes last: whenever this stops, the ledger never vouches for
+    data that are not whole.
+
+    Parameters
+    ----------
+    job : Job
+    unit : Unit
+    inputs : dict
+        Digests to record.
+    outside : bool
+        The unit lies wholly outside the region: nothing is stored, which reads as not computed.
+    """
+    began = time.perf_counter()
+    with one_thread():
+        bench = open_bench(job)
+        bench.product.ledger.remove(unit.key)
+        computed, writing = 0, time.perf_counter()
+        if outside:
+            outputs = bench.product.erase_unit(unit)
+        else:
+            values, computed = compute_unit(bench.cube, bench.catalogue, bench.engine, unit)
+            writing = time.perf_counter()
+            outputs = bench.product.write_unit(unit, values)
+        bench.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside))
+    done = time.perf_counter()
+    return Report(unit.key, computed, done - began, done - writing, peak_mib())

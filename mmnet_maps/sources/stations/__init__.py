@@ -1,0 +1,1 @@
+"""Records of stations: USCRN, ISMN, raw exports, in situ tables."""

@@ -1,0 +1,174 @@
+"""A run that stops anywhere goes on from there to the same bytes, and late data redo what they change."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.produce.run import work
+from mmnet_maps.produce.run.predict import Request, predict_product
+
+FIRST = 18322
+
+
+def _day(number: int) -> str:
+    return str(np.datetime64(number, "D"))
+
+
+def _request(world: Any, cube: Path, out: Path, days: int = 8) -> Request:
+    return Request(world.bundle, cube, _day(FIRST), _day(FIRST + days - 1), out, tile=16, block_days=4)
+
+
+def _bytes(path: Path) -> dict[str, bytes]:
+    return {
+        str(place.relative_to(path)): place.read_bytes()
+        for place in sorted(path.rglob("*"))
+        if place.is_file() and place.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """World, cube, and the bytes of a product made in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    world = make_world(width=16)
+    cube = world.cube(folder / "cube")
+    summary = predict_product(_request(world, cube, folder / "product"))
+    assert summary["units"]["new"] == 4
+    return world, cube, folder / "product"
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(whole: Any) -> None:
+    world, cube, product = whole
+    before = _bytes(product)
+    summary = predict_product(_request(world, cube, product))
+    assert summary["units"] == {"new": 0, "done": 4, "stale": 0, "outside": 0}
+    assert summary["pixel_days"] == 0
+    assert _bytes(product) == before
+
+
+@pytest.mark.parametrize("where", ["compute_unit", "write", "ledger"])
+def test_a_run_that_dies_is_completed_to_the_same_bytes(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    world, cube, product = whole
+    calls = 0
+
+    def dying(original: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                raise KeyboardInterrupt
+            return original(*arguments, **named)
+
+        return run
+
+    if where == "compute_unit":
+        monkeypatch.setattr(work, "compute_unit", dying(work.compute_unit))
+    elif where == "write":
+        from mmnet_maps.produce.product.store import Product
+
+        monkeypatch.setattr(Product, "digests", dying(Product.digests))
+    else:
+        from mmnet_maps.produce.product.ledger import Ledger
+
+        monkeypatch.setattr(Ledger, "write", dying(Ledger.write))
+    with pytest.raises(KeyboardInterrupt):
+        predict_product(_request(world, cube, tmp_path / "product"))
+    monkeypatch.undo()
+    assert len(list(open_product(tmp_path / "product").ledger.keys())) == 2
+    summary = predict_product(_request(world, cube, tmp_path / "product"))
+    assert summary["units"] == {"new": 2, "done": 2, "stale": 0, "outside": 0}
+    assert _bytes(tmp_path / "product") == _bytes(product)
+
+
+def test_a_killed_process_is_completed_to_the_same_bytes(whole: Any, tmp_path: Path) -> None:
+    world, cube, product = whole
+    out = tmp_path / "product"
+    command = [sys.executable, "-m", "mmnet_maps.cli", "predict", "--bundle", str(world.bundle)]
+    command += ["--cube", str(cube), "--start", _day(FIRST), "--end", _day(FIRST + 7), "--out", str(out)]
+    command += ["--tile", "16", "--block-days", "4"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if any((out / "ledger").glob("*.json")) and len(list((out / "ledger").glob("2020*"))) >= 2:
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    predict_product(_request(world, cube, out))
+    assert _bytes(out) == _bytes(product)
+
+
+def test_late_scenes_redo_exactly_the_units_that_they_reach(whole: Any, tmp_path: Path) -> None:
+    world, _, _ = whole
+    cube, out = world.cube(tmp_path / "cube"), tmp_path / "product"
+    predict_product(_request(world, cube, out))
+    before = _bytes(out)
+    radar = world.readers["sentinel1"]
+    # Radar reaches 60 days; a day of SMAP reaches 10: the second only touches the first block of days.
+    smap = world.readers["smap"]
+    early = int(np.searchsorted(smap.days, FIRST - 8))
+    world.with_reader(smap.changed(early)).cube(cube)
+    plan = predict_product(_request(world, cube, out), dry_run=True)
+    assert plan["units"] == {"new": 0, "done": 2, "stale": 2, "outside": 0}
+    predict_product(_request(world, cube, out))
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 4
+    world.with_reader(radar.changed(3)).cube(cube)
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["stale"] == 4
+    world.cube(cube)
+    predict_product(_request(world, cube, out))
+    assert _bytes(out) == before
+
+
+def test_data_that_no_unit_can_see_leave_all_done(whole: Any, tmp_path: Path) -> None:
+    world, _, _ = whole
+    cube, out = world.cube(tmp_path / "cube"), tmp_path / "product"
+    predict_product(_request(world, cube, out))
+    weather = world.readers["gridmet"]
+    changed = weather.changed(int(np.searchsorted(weather.days, FIRST + 8)))
+    world.with_reader(changed).cube(cube)
+    assert predict_product(_request(world, cube, out), dry_run=True)["units"]["done"] == 4
+
+
+def test_later_days_extend_a_product_to_the_bytes_of_one_made_at_once(whole: Any, tmp_path: Path) -> None:
+    world, cube, product = whole
+    out = tmp_path / "product"
+    predict_product(_request(world, cube, out, days=6))
+    assert open_product(out).finished_days().size == 6
+    summary = predict_product(_request(world, cube, out, days=8))
+    assert summary["units"] == {"new": 0, "done": 2, "stale": 2, "outside": 0}
+    assert _bytes(out) == _bytes(product)
+
+
+def test_another_bundle_makes_every_unit_stale(whole: Any, tmp_path: Path) -> None:
+    from mmnet_maps.learn.bundle import load_bundle, save_bundle
+
+    world, cube, _ = whole
+    out, other = tmp_path / "product", tmp_path / "bundle"
+    predict_product(_request(world, cube, out, days=4))
+    save_bundle(replace(load_bundle(world.bundle), facts={"note": "another"}), other)
+    request = replace(_request(world, cube, out, days=4), bundle=other)
+    assert predict_product(request, dry_run=True)["units"] == {"new": 0, "done": 0, "stale": 2, "outside": 0}
+    assert open_product(out).finished(FIRST)
+    predict_product(request)
+    assert open_product(out).finished(FIRST)
+    assert open_product(out).about["bundle"] == load_bundle(other).digest
+
+
+def test_two_runs_at_once_are_refused(whole: Any) -> None:
+    from mmnet_maps.produce.run.predict import _sole_writer
+
+    world, cube, product = whole
+    with _sole_writer(open_product(product)), pytest.raises(InputError, match="another run is writing"):
+        predict_product(_request(world, cube, product))
