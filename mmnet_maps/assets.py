@@ -1,7 +1,8 @@
 """Where Earth Engine keeps every variable: collections, bands, masks, pixel sizes, storage.
 
-The ids and bands of the published method are those of `mmnet_maps.variables`; here stands what is done with
-them. A configuration replaces any of it, a source at a time, so that another collection can stand in
+The bands of the published method are those of `mmnet_maps.variables`; here stand the collections, and what is
+done with them. SMAP is the version that goes on (008); what was published used 007, which ended in June 2025.
+A configuration replaces any of it, a source at a time, so that another collection can stand in
 (Daymet, ERA5-Land, another land cover) or beside (HLSS30 with HLSL30).
 """
 
@@ -159,9 +160,13 @@ class AssetSource(Config):
         """Names of all variables that its assets give, each once."""
         return tuple(dict.fromkeys(name for asset in self.assets for name in asset.bands))
 
+    def collection_of(self, name: str) -> str:
+        """Where a variable comes from: the ids of its assets, in one text."""
+        return " + ".join(asset.id for asset in self.assets if name in asset.bands)
+
 
 _BAND = {v.name: v.band for v in VARIABLES}
-_COLLECTION = {v.name: v.collection for v in VARIABLES}
+_POLARIS = "projects/sat-io/open-datasets/polaris"
 
 
 def _bands(*names: str) -> dict[str, Band]:
@@ -184,14 +189,14 @@ _WEATHER = {"eto": 0.1, "etr": 0.1, "pr": 0.1, "sph": 1e-5, "srad": 0.1, "vpd": 
 ASSETS: dict[str, AssetSource] = {
     "smap": AssetSource(
         times="means",
-        assets=(Asset(id=_COLLECTION["SMAP"], bands=_bands("SMAP")),),
+        assets=(Asset(id="NASA/SMAP/SPL4SMGP/008", bands=_bands("SMAP")),),
         packings={"SMAP": _int16(1e-4)},
     ),
     "hls": AssetSource(
         times="scenes",
         assets=(
             Asset(
-                id=_COLLECTION["Blue"],
+                id="NASA/HLS/HLSL30/v002",
                 bands=_bands(*_REFLECTANCES, *_THERMAL),
                 # Fmask bit 1: cloud, bit 3: cloud shadow.
                 masks=(Mask(band="Fmask", clear_bits=(1, 3)),),
@@ -205,7 +210,7 @@ ASSETS: dict[str, AssetSource] = {
         times="scenes",
         assets=(
             Asset(
-                id=_COLLECTION["VV"],
+                id="COPERNICUS/S1_GRD",
                 bands=_bands("VV", "VH", "angle"),
                 masks=(
                     Mask(band="VV", above=-20.0, below=-5.0, variables=("VV",)),
@@ -225,14 +230,14 @@ ASSETS: dict[str, AssetSource] = {
     ),
     "gridmet": AssetSource(
         times="daily",
-        assets=(Asset(id=_COLLECTION["pr"], bands=_bands(*_WEATHER)),),
+        assets=(Asset(id="IDAHO_EPSCOR/GRIDMET", bands=_bands(*_WEATHER)),),
         packings={name: _uint16(scale) for name, scale in _WEATHER.items()},
     ),
     "modis": AssetSource(
         times="daily",
         assets=(
             Asset(
-                id=_COLLECTION["LST"],
+                id="MODIS/061/MOD11A1",
                 bands=_bands("LST"),
                 masks=(Mask(band="QC_Day", clear_bits=(1, 3)),),
             ),
@@ -243,7 +248,7 @@ ASSETS: dict[str, AssetSource] = {
         times="static",
         assets=(
             Asset(
-                id=_COLLECTION["elevation"],
+                id="USGS/3DEP/10m",
                 bands=_bands("elevation", "slope", "aspect"),
                 also=("hillshade",),
                 terrain=True,
@@ -259,7 +264,7 @@ ASSETS: dict[str, AssetSource] = {
     "soil": AssetSource(
         times="static",
         assets=tuple(
-            Asset(id=f"{_COLLECTION[n]}/{n}_mean/{n}_0_5", bands={n: Band(name="b1")})
+            Asset(id=f"{_POLARIS}/{n}_mean/{n}_0_5", bands={n: Band(name="b1")})
             for n in ("clay", "sand", "bd")
         ),
         crs="EPSG:4326",
@@ -273,7 +278,7 @@ ASSETS: dict[str, AssetSource] = {
             for release, year in (
                 ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2016),
                 ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2019),
-                (_COLLECTION["LC"], 2021),
+                ("USGS/NLCD_RELEASES/2021_REL/NLCD", 2021),
             )
         ),
         reducer="mode",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError
-from mmnet_maps.variables import VARIABLES, Variable
+from mmnet_maps.variables import VARIABLES, Variable, same_collection
 
 __all__ = [
     "FEATURE_INPUTS",
@@ -240,6 +240,35 @@ class Catalogue(Config):
             for v in self.variables
         )
         return self.model_copy(update={"variables": changed})
+
+    def with_collections(self, found: Mapping[str, str]) -> Catalogue:
+        """The same catalogue, its variables known to come from these collections."""
+        return self.model_copy(
+            update={
+                "variables": tuple(
+                    v.model_copy(update={"collection": found.get(v.name, v.collection)})
+                    for v in self.variables
+                )
+            }
+        )
+
+    def other_collections(self, held: Mapping[str, Variable]) -> tuple[str, ...]:
+        """Where required variables come from another collection or version than those of `held`.
+
+        Returns
+        -------
+        tuple of str
+            A line a pair of collections, naming the variables. What either side does not know is left out.
+        """
+        pairs: dict[tuple[str, str], list[str]] = {}
+        for name in self.required:
+            ours, theirs = self[name].collection, held[name].collection if name in held else ""
+            if ours and theirs and not same_collection(ours, theirs):
+                pairs.setdefault((ours, theirs), []).append(name)
+        return tuple(
+            f"{', '.join(names)}: learned from {ours}, here from {theirs}"
+            for (ours, theirs), names in pairs.items()
+        )
 
     @property
     def fingerprint(self) -> str:

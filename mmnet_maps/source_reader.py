@@ -169,6 +169,9 @@ class SourceConfig(Config):
         Flags that make values missing.
     regrid : {"nearest", "bilinear", "average"}, optional
         Bring GeoTIFFs onto the target grid while building; without it the native grid is kept.
+    collection : str, optional
+        Collection and version that the files are of, such as ``SPL4SMGP.008``: kept with the cube, and held
+        against what a model learned from.
     variables : dict of str to VariableConfig
         By catalogue name; a plain list of names will do where nothing is to be said.
     """
@@ -182,6 +185,7 @@ class SourceConfig(Config):
     crs: str | None = None
     mask: MaskConfig | None = None
     regrid: Literal["nearest", "bilinear", "average"] | None = None
+    collection: str | None = None
     variables: dict[str, VariableConfig] = Field(min_length=1)
 
     @field_validator("variables", mode="before")

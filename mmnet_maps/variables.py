@@ -7,7 +7,17 @@ from typing import Literal
 
 from mmnet_maps.config import Config
 
-__all__ = ["NORMAL", "VARIABLES", "Cadence", "Fill", "Kind", "Variable", "last_year_of", "normal_of"]
+__all__ = [
+    "NORMAL",
+    "VARIABLES",
+    "Cadence",
+    "Fill",
+    "Kind",
+    "Variable",
+    "last_year_of",
+    "normal_of",
+    "same_collection",
+]
 
 Kind = Literal["constant", "snapshot", "series", "target"]
 Cadence = Literal["static", "yearly", "daily", "irregular"]
@@ -39,8 +49,11 @@ class Variable(Config):
         Days since the nearest observation above which a pixel is flagged as resting on old input.
     min_share : float
         Smallest share of a station's rows that must hold an observation before gaps are filled.
-    collection, band : str
-        Earth Engine collection id and band.
+    collection : str
+        Collection and version that values come from (``NASA/SMAP/SPL4SMGP/008``, ``MOD11A1.061``); empty
+        where it is not known. What reads the values sets it; tables, bundles and cubes carry it on.
+    band : str
+        Band on Earth Engine.
     resolution : str
         Native grid, for the reader.
     standard_name : str, optional
@@ -96,6 +109,25 @@ def last_year_of(normal: Variable) -> int | None:
     return int(found[1]) if found and normal.name.endswith(NORMAL) else None
 
 
+def same_collection(one: str, other: str) -> bool:
+    """Whether two names are of one collection and version, whichever archive wrote them.
+
+    One is the same as the other if all its words stand in the other: archives put a path before the name.
+
+    Examples
+    --------
+    >>> same_collection("NASA/SMAP/SPL4SMGP/008", "SPL4SMGP.008")
+    True
+    >>> same_collection("NASA/SMAP/SPL4SMGP/008", "SPL4SMGP.007")
+    False
+    """
+    ours, theirs = (
+        {re.sub(r"^V(?=\d)", "", word) for word in re.findall(r"[A-Z0-9]+", name.upper())}
+        for name in (one, other)
+    )
+    return ours <= theirs or theirs <= ours
+
+
 def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float = 1.0) -> Variable:
     return Variable(
         name=name,
@@ -109,7 +141,6 @@ def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float 
         max_gap=90,
         max_age=30,
         min_share=0.03,
-        collection="NASA/HLS/HLSL30/v002",
         band=band,
         resolution="30 m UTM",
     )
@@ -128,7 +159,6 @@ def _radar(name: str, unit: str, low: float, high: float, long_name: str) -> Var
         max_gap=60,
         max_age=30,
         min_share=0.05,
-        collection="COPERNICUS/S1_GRD",
         band=name,
         resolution="10 m UTM",
     )
@@ -143,15 +173,12 @@ def _weather(name: str, unit: str, low: float, high: float, long_name: str) -> V
         cadence="daily",
         source="gridmet",
         valid_range=(low, high),
-        collection="IDAHO_EPSCOR/GRIDMET",
         band=name,
         resolution="1/24 degree EPSG:4326",
     )
 
 
-def _constant(
-    name: str, unit: str, low: float, high: float, source: str, collection: str, long_name: str
-) -> Variable:
+def _constant(name: str, unit: str, low: float, high: float, source: str, long_name: str) -> Variable:
     return Variable(
         name=name,
         long_name=long_name,
@@ -160,13 +187,10 @@ def _constant(
         cadence="static",
         source=source,
         valid_range=(low, high),
-        collection=collection,
         band=name,
         resolution="10 m" if source == "terrain" else "30 m",
     )
 
-
-_DEM, _POLARIS = "USGS/3DEP/10m", "projects/sat-io/open-datasets/polaris"
 
 VARIABLES: tuple[Variable, ...] = (
     Variable(
@@ -190,7 +214,6 @@ VARIABLES: tuple[Variable, ...] = (
         fill="hold",
         max_gap=10,
         max_age=3,
-        collection="NASA/SMAP/SPL4SMGP/007",
         band="sm_surface",
         resolution="9 km EASE-2",
     ),
@@ -224,16 +247,15 @@ VARIABLES: tuple[Variable, ...] = (
         max_gap=30,
         max_age=8,
         min_share=0.03,
-        collection="MODIS/061/MOD11A1",
         band="LST_Day_1km",
         resolution="1 km sinusoidal",
     ),
-    _constant("elevation", "m", -500.0, 9000.0, "terrain", _DEM, "elevation above sea level"),
-    _constant("slope", "degree", 0.0, 90.0, "terrain", _DEM, "slope"),
-    _constant("aspect", "degree", 0.0, 360.0, "terrain", _DEM, "aspect, clockwise from north"),
-    _constant("clay", "%", 0.0, 100.0, "soil", _POLARIS, "clay, 0-5 cm"),
-    _constant("sand", "%", 0.0, 100.0, "soil", _POLARIS, "sand, 0-5 cm"),
-    _constant("bd", "g cm-3", 0.0, 2.65, "soil", _POLARIS, "bulk density, 0-5 cm"),
+    _constant("elevation", "m", -500.0, 9000.0, "terrain", "elevation above sea level"),
+    _constant("slope", "degree", 0.0, 90.0, "terrain", "slope"),
+    _constant("aspect", "degree", 0.0, 360.0, "terrain", "aspect, clockwise from north"),
+    _constant("clay", "%", 0.0, 100.0, "soil", "clay, 0-5 cm"),
+    _constant("sand", "%", 0.0, 100.0, "soil", "sand, 0-5 cm"),
+    _constant("bd", "g cm-3", 0.0, 2.65, "soil", "bulk density, 0-5 cm"),
     Variable(
         name="LC",
         long_name="NLCD land cover code",
@@ -242,7 +264,6 @@ VARIABLES: tuple[Variable, ...] = (
         cadence="yearly",
         source="landcover",
         valid_range=(11.0, 95.0),
-        collection="USGS/NLCD_RELEASES/2021_REL/NLCD",
         band="landcover",
         resolution="30 m",
     ),

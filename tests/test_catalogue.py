@@ -97,3 +97,18 @@ def test_a_catalogue_survives_json() -> None:
     again = Catalogue.model_validate_json(base.model_dump_json())
     assert again == base
     assert again.fingerprint == base.fingerprint
+
+
+def test_collections_that_differ_are_named() -> None:
+    ours = published_catalogue().with_collections(
+        {"SMAP": "NASA/SMAP/SPL4SMGP/007", "LST": "MODIS/061/MOD11A1", "pr": "IDAHO_EPSCOR/GRIDMET"}
+    )
+    held = {
+        v.name: v for v in ours.with_collections({"SMAP": "SPL4SMGP.008", "LST": "MOD11A1.061"}).variables
+    }
+    del held["pr"]
+    assert ours.other_collections(held) == (
+        "SMAP: learned from NASA/SMAP/SPL4SMGP/007, here from SPL4SMGP.008",
+    )
+    assert ours.fingerprint == published_catalogue().fingerprint
+    assert published_catalogue().other_collections(held) == ()

@@ -78,14 +78,18 @@ def cube(
 @earthengine.command("check")
 def check(
     config: Annotated[Path | None, typer.Option("--config", help="YAML with Earth Engine settings.")] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day that is wanted.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day that is wanted.")] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
-    """Try sign-in, project and every asset, and say what is missing."""
+    """Try sign-in, project and every asset, compare their days with those wanted, and say what is missing."""
+    from mmnet_maps.dates import to_date
     from mmnet_maps.errors import InputError
     from mmnet_maps.sources.earth_engine.check import check_access
 
-    found = check_access(_settings(config, settings))
+    days = (None if day is None else to_date(day) for day in (start, end))
+    found = check_access(_settings(config, settings), *days)
     lines = [f"{'ok     ' if s['ok'] else 'MISSING'} {s['step']}: {s['detail']}" for s in found["steps"]]
     show(found, as_json, "\n".join(lines))
     if found["missing"]:

@@ -81,11 +81,11 @@ def build(
     from mmnet_maps.prepare.normals import add_normals
     from mmnet_maps.prepare.stations.table import StationTableConfig, build_station_table
     from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
-    from mmnet_maps.sources.stations.raw_exports import read_raw_folder
+    from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder
 
     _refuse_ending(out)
     settings = StationTableConfig.load(config, [*(override or []), *_chosen(encoding=encoding, fill=fill)])
-    catalogue = published_catalogue().without(without or [])
+    catalogue = published_catalogue().without(without or []).with_collections(read_collections(raw))
     if soil_state:
         catalogue = catalogue.with_soil_state()
     truth, places = read_in_situ(in_situ), read_network(network)

@@ -76,7 +76,7 @@ def build_from_earth_engine(
         earlier = _of_normals(session, target.grid, config.normals, fetched)
         estimate = estimate_seconds(session, [*fetched, *earlier])
         session.budget.refuse_above(estimate)
-        say(f"Earth Engine cube: {len(fetched)} sources, thought to use {estimate / 3600:.2f} EECU-hours")
+        say(f"Earth Engine cube: {len(fetched)} sources, {session.budget.forecast(estimate)}")
         files = [open_source(name, keys, base, target.grid) for name, keys in config.sources.items()]
         readers += [*fetched, *files]
         if config.normals is not None:

@@ -23,6 +23,9 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"snapshot ({len(catalogue.snapshot)}): {' '.join(catalogue.snapshot)}"
     lags = " ".join(map(str, catalogue.lags))
     yield f"series ({len(catalogue.series)}): {' '.join(catalogue.series)}; days back: {lags}"
+    for collection in dict.fromkeys(v.collection for v in catalogue.variables if v.collection):
+        names = [v.name for v in catalogue.variables if v.collection == collection]
+        yield f"learned from {collection}: {' '.join(names)}"
     yield from _training(facts.get("training"))
     if bundle.interval is None:
         yield "intervals: none; nothing was held out"

@@ -112,6 +112,7 @@ def _entry(source: CubeSource, name: str, tally: _Tally) -> dict[str, Any]:
     days = source.days[~tally.empty_days] if source.days.size else source.days
     return {
         "source": source.name,
+        "collection": source.definitions[name].collection or None,
         "unit": source.units[name],
         "cadence": source.cadence,
         "dates": int(days.size),

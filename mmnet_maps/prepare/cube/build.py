@@ -170,8 +170,11 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
     if not plan.static and not np.array_equal(np.asarray(cast("Any", group["time"])[:]), plan.days):
         set_days(group, plan.days)
     for name, packing in plan.reader.variables.items():
+        definition = plan.reader.definitions[name]
         if name not in group:
-            add_variable(group, plan.reader.definitions[name], packing)
+            add_variable(group, definition, packing)
+        elif group[name].attrs["definition"] != definition.model_dump(mode="json"):
+            group[name].attrs["definition"] = definition.model_dump(mode="json")
 
 
 def _run(root: zarr.Group, parts: list[Part], workers: int | None) -> None:

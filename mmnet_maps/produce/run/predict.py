@@ -77,6 +77,7 @@ class _Prepared:
     about: dict[str, Any]
     survey: Survey
     product: Product | None
+    other_collections: tuple[str, ...]
 
 
 def predict_product(
@@ -113,6 +114,8 @@ def predict_product(
     if dry_run or (forecast and pixel_days > _WORTH_A_FORECAST):
         expected = _forecast(prepared, todo, prices or Prices())
     summary: dict[str, Any] = {"product": str(request.out), "units": counts, "pixel_days": pixel_days}
+    if prepared.other_collections:
+        summary["other_collections"] = list(prepared.other_collections)
     if expected is not None:
         summary["forecast"] = asdict(expected)
     if dry_run:
@@ -140,12 +143,15 @@ def _prepare(request: Request) -> _Prepared:
     product = open_product(request.out) if request.out.exists() else None
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
+    differ = bundle.catalogue.other_collections(cube.variables)
+    for line in differ:
+        say(f"{line}: another version may be another distribution; see the limits in the documentation")
     common = {name: about[name] for name in ("bundle", "catalogue", "precision")}
     if device != "cpu":
         # Another kind of device rounds otherwise: what one has begun another makes anew.
         common["device"] = device
     survey = Survey(cube, bundle.catalogue, layout, common)
-    return _Prepared(request, first, stop, about, survey, product)
+    return _Prepared(request, first, stop, about, survey, product, differ)
 
 
 def _device_kind(request: Request) -> str:

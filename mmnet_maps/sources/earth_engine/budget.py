@@ -38,13 +38,30 @@ class Budget:
         return c.seconds_per_request + rows * c.seconds_per_row + pixels / 1e6 * c.seconds_per_megapixel
 
     def refuse_above(self, seconds: float) -> None:
-        """Raise `InputError` if a job of so many EECU-seconds is above the limit."""
-        limit = self._config.eecu_hours
-        if limit is not None and seconds / 3600.0 > limit:
+        """Raise `InputError` if a job of so many EECU-seconds is above the limit or the rest of the month."""
+        limit, left, hours = self._config.eecu_hours, self._config.left_hours, seconds / 3600.0
+        if limit is not None and hours > limit:
             raise InputError(
-                f"the job is thought to use {seconds / 3600.0:.2f} EECU-hours, the budget is {limit}; "
+                f"the job is thought to use {hours:.2f} EECU-hours, the budget is {limit}; "
                 "ask for fewer days or stations, or raise budget.eecu_hours"
             )
+        if left is not None and hours > left:
+            used = self._config.used_this_month
+            spent = "" if used is None else f", of which {used:g} are used"
+            raise InputError(
+                f"the job is thought to use {hours:.2f} EECU-hours, the project has "
+                f"{self._config.month_hours:g} a month{spent}: ask for fewer days or stations, wait for the "
+                "next month, or set budget.tier (default, billing, none) as the project is"
+            )
+
+    def forecast(self, seconds: float) -> str:
+        """What a job is thought to use, as the user is told, beside what the project has this month."""
+        text, left = f"thought to use {seconds / 3600.0:.2f} EECU-hours", self._config.left_hours
+        if left is None:
+            return text
+        if self._config.used_this_month is None:
+            return f"{text} of the {left:g} of a month (set budget.used_this_month to count what is used)"
+        return f"{text} of the {left:g} left this month"
 
     def count(self, seconds: float) -> None:
         """Add what was used; raise `WorkError` once the limit is passed."""

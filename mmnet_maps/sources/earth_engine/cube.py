@@ -100,7 +100,7 @@ class EarthEngineReader:
         self.name = name
         self.grid: Grid = native.grid
         self.variables: dict[str, Packing] = {n: _packing(n, source) for n in source.variables}
-        self.definitions: dict[str, Variable] = {n: _definition(n, name) for n in source.variables}
+        self.definitions: dict[str, Variable] = {n: _definition(n, name, source) for n in source.variables}
         self.cadence: Cadence = _CADENCE[source.times]
         self.days: NDArray[np.int64] = np.array(sorted(times), dtype=np.int64)
         self._times = times
@@ -275,9 +275,9 @@ def _packing(name: str, source: AssetSource) -> Packing:
     return Packing(dtype="float32", missing=-9999.0)
 
 
-def _definition(name: str, source: str) -> Variable:
+def _definition(name: str, called: str, source: AssetSource) -> Variable:
     for variable in VARIABLES:
         if variable.name == name:
-            return variable
+            return variable.model_copy(update={"collection": source.collection_of(name)})
     known = ", ".join(v.name for v in VARIABLES)
-    raise InputError(f"sources.{source}: {name} is not in the catalogue, which holds {known}")
+    raise InputError(f"sources.{called}: {name} is not in the catalogue, which holds {known}")

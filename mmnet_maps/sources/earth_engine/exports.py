@@ -23,7 +23,7 @@ from mmnet_maps.sources.earth_engine.raw_layout import PLACE
 from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
 from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
-from mmnet_maps.sources.earth_engine.stations import StationJob, keep_rows, write_files
+from mmnet_maps.sources.earth_engine.stations import StationJob, keep_rows, note_collections, write_files
 
 __all__ = ["export_tables"]
 
@@ -60,6 +60,7 @@ def export_tables(session: Session, job: StationJob, via: str) -> dict[str, Any]
     with steps("Earth Engine exports", len(asks)) as advance:
         found = session.together([partial(exporter.run, ask) for ask in asks], advance)
     rows = write_files(job, asks, found)
+    note_collections(session, job)
     shutil.rmtree(job.parts)
     return {"files": rows, "exports": exporter.started, "eecu_hours": round(session.budget.used_hours, 4)}
 

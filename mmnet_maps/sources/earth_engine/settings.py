@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,6 +16,8 @@ __all__ = ["Budgeting", "EarthEngineConfig", "find_project", "key_path", "source
 
 #: Made for many automatic requests; the standard endpoint is https://earthengine.googleapis.com.
 _HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"
+#: EECU-hours a month of non-commercial projects, since April 2026.
+_MONTH_HOURS = {"default": 150.0, "billing": 1000.0}
 _PROJECT_VARIABLES = ("EARTHENGINE_PROJECT", "EE_PROJECT", "GOOGLE_CLOUD_PROJECT")
 
 
@@ -25,15 +28,34 @@ class Budgeting(Config):
     ----------
     eecu_hours : float, optional
         The job does not start, and stops, above this.
+    tier : {"default", "billing", "none"}
+        What a non-commercial project has a month: 150 EECU-hours by default, 1,000 with a billing account;
+        ``none`` for a project without a monthly limit.
+    used_this_month : float, optional
+        EECU-hours that the project has used this month, as its console shows them: a job is then held against
+        what is left.
     seconds_per_request, seconds_per_row, seconds_per_megapixel : float
         EECU-seconds that a direct request is thought to use: a fixed part, a part for each station and image,
         a part for each million band pixels. Batch exports are counted as Earth Engine reports them.
     """
 
     eecu_hours: float | None = Field(default=None, gt=0)
+    tier: Literal["default", "billing", "none"] = "default"
+    used_this_month: float | None = Field(default=None, ge=0)
     seconds_per_request: float = Field(default=0.5, ge=0)
     seconds_per_row: float = Field(default=0.02, ge=0)
     seconds_per_megapixel: float = Field(default=1.0, ge=0)
+
+    @property
+    def month_hours(self) -> float | None:
+        """EECU-hours of a month; None without a limit."""
+        return _MONTH_HOURS.get(self.tier)
+
+    @property
+    def left_hours(self) -> float | None:
+        """EECU-hours left of the month, of all that is known; None without a limit."""
+        month = self.month_hours
+        return None if month is None else max(0.0, month - (self.used_this_month or 0.0))
 
 
 class EarthEngineConfig(Config):
@@ -71,6 +93,9 @@ class EarthEngineConfig(Config):
         Replaces sources of `mmnet_maps.assets.ASSETS` by name, or adds one.
     without : tuple of str
         Sources that are left out.
+    collections : dict of str to str
+        Another collection for a source that has one, by the source's name, such as
+        ``smap: NASA/SMAP/SPL4SMGP/007`` for the version that the published models learned from.
     """
 
     project: str | None = None
@@ -92,6 +117,7 @@ class EarthEngineConfig(Config):
     budget: Budgeting = Budgeting()
     sources: dict[str, AssetSource] = Field(default_factory=dict)
     without: tuple[str, ...] = ()
+    collections: dict[str, str] = Field(default_factory=dict)
 
 
 def sources_of(config: EarthEngineConfig) -> dict[str, AssetSource]:
@@ -100,9 +126,20 @@ def sources_of(config: EarthEngineConfig) -> dict[str, AssetSource]:
     Raises
     ------
     InputError
-        A source that is to be left out does not exist.
+        A source that is to be left out, or to come from another collection, does not exist or has several.
     """
     known = ASSETS | config.sources
+    for name, collection in config.collections.items():
+        if name not in known:
+            raise InputError(f"collections: source {name} is not known; known are {', '.join(known)}")
+        assets = known[name].assets
+        if len(assets) != 1:
+            raise InputError(
+                f"collections: source {name} has {len(assets)} assets; expected a source of one: "
+                "describe it under sources"
+            )
+        replaced = (assets[0].model_copy(update={"id": collection}),)
+        known = known | {name: known[name].model_copy(update={"assets": replaced})}
     for name in config.without:
         if name not in known:
             raise InputError(f"without: source {name} is not known; known are {', '.join(known)}")

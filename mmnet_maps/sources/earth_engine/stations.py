@@ -28,8 +28,18 @@ from mmnet_maps.sources.earth_engine.raw_layout import (
 from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
 from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
+from mmnet_maps.sources.stations.raw_exports import COLLECTIONS
+from mmnet_maps.whole_file import write_whole
 
-__all__ = ["DISC_RADIUS_M", "StationJob", "download_tables", "keep_rows", "network_for", "write_files"]
+__all__ = [
+    "DISC_RADIUS_M",
+    "StationJob",
+    "download_tables",
+    "keep_rows",
+    "network_for",
+    "note_collections",
+    "write_files",
+]
 
 #: Radius of the disc around a station, in metres, as published: 50 x 1.414.
 DISC_RADIUS_M = 50 * 1.414
@@ -104,13 +114,14 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     budget = session.budget
     estimate = sum(budget.seconds(rows=ask.images * len(ask.stations)) for ask in asks)
     budget.refuse_above(estimate)
-    say(f"Earth Engine stations: {len(asks)} requests, thought to use {estimate / 3600:.2f} EECU-hours")
+    say(f"Earth Engine stations: {len(asks)} requests, {budget.forecast(estimate)}")
     job.out.mkdir(parents=True, exist_ok=True)
     job.parts.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(session, job)
     with steps("Earth Engine stations", len(asks)) as advance:
         found = session.together([partial(fetcher.fetch, ask) for ask in asks], advance)
     rows = write_files(job, asks, found)
+    note_collections(session, job)
     shutil.rmtree(job.parts)
     return {
         "files": rows,
@@ -118,6 +129,13 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
         "kept": fetcher.kept,
         "eecu_hours": {"estimated": round(estimate / 3600, 4), "counted": round(budget.used_hours, 4)},
     }
+
+
+def note_collections(session: Session, job: StationJob) -> None:
+    """Write beside the files which collection and version each variable comes from."""
+    sources = sources_of(session.config).values()
+    found = {name: source.collection_of(name) for source in sources for name in source.variables}
+    write_whole(job.out / COLLECTIONS, json.dumps(found, indent=2) + "\n")
 
 
 class _Fetcher:

@@ -50,7 +50,10 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
     InputError
         Files are missing or do not fit together; the message names the file or the key.
     """
-    definitions = {v: defined(v, keys, name, config.cadence) for v, keys in config.variables.items()}
+    definitions = {
+        v: defined(v, keys, name, config.cadence).model_copy(update={"collection": config.collection or ""})
+        for v, keys in config.variables.items()
+    }
     cadence = config.cadence or next(iter(definitions.values())).cadence
     files = _files_of_variables(name, config, base, cadence)
     kind = _format_name(name, config, files)

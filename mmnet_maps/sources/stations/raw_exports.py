@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.stations.in_situ import PREFIXED, station_names
 
-__all__ = ["read_raw_folder"]
+__all__ = ["COLLECTIONS", "read_collections", "read_raw_folder"]
+
+#: File beside raw exports that says which collection and version each variable comes from.
+COLLECTIONS = "collections.json"
 
 _INDEX = "system:index"
 _EIGHT_DIGITS = "(?P<date>[0-9]{8})"
@@ -102,6 +106,26 @@ class _Rows:
         ids = pd.Categorical.from_codes(np.concatenate(self.station), categories=pd.Index(list(self.codes)))
         joined = {name: np.concatenate(parts) for name, parts in self.columns.items()}
         return pd.DataFrame({"ID": ids, **joined}, copy=False)
+
+
+def read_collections(folder: Path) -> dict[str, str]:
+    """Collection and version of each variable, where a folder of raw exports says so.
+
+    Raises
+    ------
+    InputError
+        The file is there and is no JSON object of texts.
+    """
+    path = folder / COLLECTIONS
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InputError(f"{path}: expected the collection of each variable, as texts by name")
+    return found
 
 
 def read_raw_folder(folder: Path, catalogue: Catalogue | None = None) -> dict[str, pd.DataFrame]:

@@ -296,6 +296,10 @@ class Evaluator:
                 flat.append(replace(one, properties={**one.properties, "system:index": f"{index}_{i}"}))
         return flat
 
+    def _Collection_limit(self, collection: list[Any], limit: int, key: str, ascending: bool = True):
+        ordered = sorted(collection, key=lambda e: e.properties[key], reverse=not ascending)
+        return ordered[: int(limit)]
+
     def _Collection_size(self, collection: list[Any]) -> int:
         return len(collection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mmnet_maps.assets import ASSETS
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.earth_engine.check import check_access
 from mmnet_maps.sources.earth_engine.session import find_credentials, open_session
-from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig, find_project
+from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig, find_project, sources_of
 
 
 def test_all_is_well(standin: StandIn, config_for) -> None:
@@ -34,6 +35,33 @@ def test_it_says_what_is_missing(standin: StandIn, config_for, monkeypatch: pyte
     source["assets"][0]["id"] = "NO/SUCH"
     missing = check_access(config_for(standin, sources={"smap": source}))["missing"]
     assert len(missing) == 1 and "NO/SUCH" in missing[0]
+
+
+def test_days_asked_for_are_compared_with_each_collection(standin: StandIn, config_for, tmp_path) -> None:
+    from ee_region import END, START
+
+    found = check_access(config_for(standin), START + dt.timedelta(days=2), END - dt.timedelta(days=4))
+    told = {step["step"]: step["detail"] for step in found["steps"]}
+    assert found["missing"] == []
+    assert told["smap: NASA/SMAP/SPL4SMGP/008"] == f"image collection, {START} to {END}"
+    assert told["terrain: USGS/3DEP/10m"] == "image"
+    late = check_access(config_for(standin), START + dt.timedelta(days=2), END + dt.timedelta(days=30))[
+        "missing"
+    ]
+    # gridMET has a field on the day after the end too; every collection of days is told, and no other asset.
+    assert len(late) == 5 and all(f"ends before {END + dt.timedelta(days=30)}" in text for text in late)
+    early = check_access(config_for(standin), START - dt.timedelta(days=1))["missing"]
+    assert any("begins after" in text for text in early)
+
+
+def test_another_version_is_a_line_in_the_settings(standin: StandIn, config_for) -> None:
+    config = config_for(standin, collections={"smap": "NASA/SMAP/SPL4SMGP/007"})
+    assert "NASA/SMAP/SPL4SMGP/007" in check_access(config)["missing"][0]
+    assert sources_of(EarthEngineConfig())["smap"].collection_of("SMAP") == "NASA/SMAP/SPL4SMGP/008"
+    with pytest.raises(InputError, match="source landcover has 3 assets"):
+        sources_of(config_for(standin, collections={"landcover": "X"}))
+    with pytest.raises(InputError, match="source nothing is not known"):
+        sources_of(config_for(standin, collections={"nothing": "X"}))
 
 
 def test_the_stored_sign_in_then_the_application_default(

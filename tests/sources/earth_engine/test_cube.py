@@ -98,7 +98,7 @@ def test_weather_and_soil_moisture_are_the_source_s_values(
     assert (got["vpd"][2] == 65535).all(), "a masked day is missing, never zero"
     reader, got = fetched["smap"]
     for step, day in enumerate(days_of()):
-        fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(f"{day:%Y%m%d}")]
+        fields = [s for s in world["NASA/SMAP/SPL4SMGP/008"] if s.index.startswith(f"{day:%Y%m%d}")]
         expected = np.mean([nearest(s, "sm_surface", reader.grid) for s in fields], axis=0)
         found = reader.variables["SMAP"].decode(got["SMAP"][step])
         np.testing.assert_allclose(found, expected, atol=0.51e-4, equal_nan=True)
@@ -319,7 +319,7 @@ def write_local(world: World, folder: Path) -> dict[str, dict[str, object]]:
         path = folder / "landcover" / f"LC_{asset.year}.tif"
         tif(path, world[asset.id], {"LC": stored("LC", codes)}, 0)
     for day in days_of():
-        fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(f"{day:%Y%m%d}")]
+        fields = [s for s in world["NASA/SMAP/SPL4SMGP/008"] if s.index.startswith(f"{day:%Y%m%d}")]
         mean = np.mean([s.bands["sm_surface"] for s in fields], axis=0)
         path = folder / "smap" / f"SMAP_{day:%Y%m%d}.tif"
         tif(path, fields[0], {"SMAP": stored("SMAP", mean)}, -9999)

@@ -126,3 +126,15 @@ def test_a_budget_is_refused_before_and_stops_during() -> None:
     assert budget.used_hours == pytest.approx(1.0)
     with pytest.raises(WorkError, match="used up"):
         budget.count(10.0)
+
+
+def test_a_job_is_held_against_what_the_month_has_left() -> None:
+    Budget(Budgeting()).refuse_above(149 * 3600)
+    with pytest.raises(InputError, match="has 150 a month"):
+        Budget(Budgeting()).refuse_above(151 * 3600)
+    Budget(Budgeting(tier="billing")).refuse_above(999 * 3600)
+    told = Budget(Budgeting(tier="billing", used_this_month=990))
+    with pytest.raises(InputError, match="has 1000 a month, of which 990 are used"):
+        told.refuse_above(11 * 3600)
+    assert told.forecast(3600) == "thought to use 1.00 EECU-hours of the 10 left this month"
+    Budget(Budgeting(tier="none")).refuse_above(1e9)

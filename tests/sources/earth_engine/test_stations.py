@@ -18,6 +18,7 @@ from pyproj import Geod
 from scipy import signal
 
 from mmnet_maps.assets import ASSETS
+from mmnet_maps.errors import InputError
 from mmnet_maps.sources.earth_engine.session import Session, open_session
 from mmnet_maps.sources.earth_engine.stations import DISC_RADIUS_M, StationJob, download_tables
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
@@ -94,7 +95,7 @@ def test_every_value_of_every_table(
     smap = tables["smap"]
     assert sorted(set(smap["Date"])) == days
     for _, row in smap.iterrows():
-        fields = [s for s in world["NASA/SMAP/SPL4SMGP/007"] if s.index.startswith(str(row["Date"]))]
+        fields = [s for s in world["NASA/SMAP/SPL4SMGP/008"] if s.index.startswith(str(row["Date"]))]
         assert len(fields) == 8
         x, y = to("EPSG:4326", "EPSG:6933").transform(*place[row["ID"]])
         j, i = ~fields[0].transform @ (x, y)
@@ -223,3 +224,17 @@ def test_a_span_ends_with_its_last_day(standin: StandIn, signed_in: Session, net
     download_tables(signed_in, StationJob(network, day, day, tmp_path / "raw"))
     frame = pd.read_csv(tmp_path / "raw" / "gridmet_SSM_2019.csv")
     assert frame["system:index"].str.startswith("20191231_").all() and len(frame) == 3
+
+
+def test_the_raw_folder_says_which_collections_its_tables_come_from(
+    signed_in: Session, network: pd.DataFrame, tmp_path: Path
+) -> None:
+    from mmnet_maps.sources.stations.raw_exports import read_collections
+
+    download_tables(signed_in, StationJob(network, START, START, tmp_path / "raw"))
+    found = read_collections(tmp_path / "raw")
+    assert found["SMAP"] == "NASA/SMAP/SPL4SMGP/008" and found["pr"] == "IDAHO_EPSCOR/GRIDMET"
+    (tmp_path / "raw" / "collections.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"collections\.json: expected the collection of each variable"):
+        read_collections(tmp_path / "raw")
+    assert read_collections(tmp_path) == {}
