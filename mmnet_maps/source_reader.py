@@ -19,7 +19,7 @@ from mmnet_maps.dates import to_date
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.variables import NORMAL, VARIABLES, Cadence, Kind, Variable, normal_of
+from mmnet_maps.variables import NORMAL, VARIABLES, Cadence, Kind, Measure, Sensor, Variable, normal_of
 
 __all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined"]
 
@@ -107,8 +107,9 @@ class VariableConfig(Config):
     valid_range : tuple of float, optional
         In physical units: a value below or above becomes missing.
     mosaic : {"mean", "first"}, optional
-        What becomes of several granules of one day: their mean, or the first that has a value (land cover).
-    unit, kind, range, long_name
+        What becomes of several granules of one day: their mean, or the first that has a value; by default the
+        mean for an amount, the first for a class or a direction.
+    unit, kind, range, long_name, sensor, measure
         Declaration of a variable that the catalogue does not have.
     """
 
@@ -125,6 +126,8 @@ class VariableConfig(Config):
     kind: Kind | None = None
     range: tuple[float, float] | None = None
     long_name: str | None = None
+    sensor: Sensor | None = None
+    measure: Measure | None = None
 
 
 class MaskConfig(Config):
@@ -223,6 +226,7 @@ def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | N
         raise InputError(
             f"sources.{source}.variables.{name}: not in the catalogue ({known}); declare unit, kind and range"
         )
+    declared: dict[str, Any] = {"sensor": config.sensor, "measure": config.measure}
     return Variable(
         name=name,
         long_name=config.long_name or name,
@@ -231,4 +235,5 @@ def defined(name: str, config: VariableConfig, source: str, cadence: Cadence | N
         cadence=cadence or ("static" if config.kind == "constant" else "daily"),
         source=source,
         valid_range=config.range,
+        **{key: value for key, value in declared.items() if value is not None},
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from mmnet_maps.config import Config
 
@@ -13,6 +15,8 @@ __all__ = [
     "Cadence",
     "Fill",
     "Kind",
+    "Measure",
+    "Sensor",
     "Variable",
     "last_year_of",
     "normal_of",
@@ -22,6 +26,11 @@ __all__ = [
 Kind = Literal["constant", "snapshot", "series", "target"]
 Cadence = Literal["static", "yearly", "daily", "irregular"]
 Fill = Literal["none", "linear", "hold", "past"]
+Sensor = Literal["optical", "radar", "smap", "other"]
+Measure = Literal["amount", "class", "direction"]
+
+#: What the name of a source meant in records that were made before variables carried their sensor.
+_SENSORS: dict[object, Sensor] = {"hls": "optical", "sentinel1": "radar", "smap": "smap"}
 
 
 class Variable(Config):
@@ -49,6 +58,12 @@ class Variable(Config):
         Days since the nearest observation above which a pixel is flagged as resting on old input.
     min_share : float
         Smallest share of a station's rows that must hold an observation before gaps are filled.
+    sensor : {"optical", "radar", "smap", "other"}
+        What observes it. It decides which bit of `quality` says that the value is missing or old, and whether
+        a reflectance out of range makes the whole observation unusable (`is_reflectance`).
+    measure : {"amount", "class", "direction"}
+        An amount can be averaged. A class is a code, which can be chosen but never averaged. A direction is
+        an angle in degrees, whose mean is that of the circle.
     collection : str
         Collection and version that values come from (``NASA/SMAP/SPL4SMGP/008``, ``MOD11A1.061``); empty
         where it is not known. What reads the values sets it; tables, bundles and cubes carry it on.
@@ -71,10 +86,30 @@ class Variable(Config):
     max_gap: int | None = None
     max_age: int | None = None
     min_share: float = 0.0
+    sensor: Sensor = "other"
+    measure: Measure = "amount"
     collection: str = ""
     band: str = ""
     resolution: str = ""
     standard_name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_record(cls, value: Any) -> Any:
+        """Give a record without a sensor the one that the name of its source stood for."""
+        if isinstance(value, dict) and "sensor" not in value:
+            return {**value, "sensor": _SENSORS.get(value.get("source"), "other")}
+        return value
+
+    @property
+    def is_reflectance(self) -> bool:
+        """Whether a value outside its range makes the whole optical observation unusable."""
+        return self.sensor == "optical" and self.unit == "1"
+
+    @property
+    def mosaic(self) -> Literal["mean", "first"]:
+        """What becomes of several fields of one day: their mean, or the first that has a value."""
+        return "mean" if self.measure == "amount" else "first"
 
 
 #: What the name of a climate normal ends in, after that of the daily variable.
@@ -141,6 +176,7 @@ def _optical(name: str, band: str, long_name: str, unit: str = "1", high: float 
         max_gap=90,
         max_age=30,
         min_share=0.03,
+        sensor="optical",
         band=band,
         resolution="30 m UTM",
     )
@@ -159,6 +195,7 @@ def _radar(name: str, unit: str, low: float, high: float, long_name: str) -> Var
         max_gap=60,
         max_age=30,
         min_share=0.05,
+        sensor="radar",
         band=name,
         resolution="10 m UTM",
     )
@@ -187,6 +224,7 @@ def _constant(name: str, unit: str, low: float, high: float, source: str, long_n
         cadence="static",
         source=source,
         valid_range=(low, high),
+        measure="direction" if name == "aspect" else "amount",
         band=name,
         resolution="10 m" if source == "terrain" else "30 m",
     )
@@ -214,6 +252,7 @@ VARIABLES: tuple[Variable, ...] = (
         fill="hold",
         max_gap=10,
         max_age=3,
+        sensor="smap",
         band="sm_surface",
         resolution="9 km EASE-2",
     ),
@@ -264,6 +303,7 @@ VARIABLES: tuple[Variable, ...] = (
         cadence="yearly",
         source="landcover",
         valid_range=(11.0, 95.0),
+        measure="class",
         band="landcover",
         resolution="30 m",
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.variables import Variable
+from mmnet_maps.variables import VARIABLES, Variable
 
 SNAPSHOT = """
 LC_Shrub LC_Grassland LC_Barren LC_Wetland LC_Forest LC_Developed LC_Crop LC_Pasture DoY_normalized
@@ -112,3 +112,11 @@ def test_collections_that_differ_are_named() -> None:
     )
     assert ours.fingerprint == published_catalogue().fingerprint
     assert published_catalogue().other_collections(held) == ()
+
+
+def test_a_record_without_a_sensor_has_the_one_of_its_source() -> None:
+    for variable in published_catalogue().variables:
+        older = {k: v for k, v in variable.model_dump(mode="json").items() if k not in ("sensor", "measure")}
+        assert Variable.from_mapping(older).sensor == variable.sensor
+    beside = Variable.from_mapping({**VARIABLES[4].model_dump(), "source": "hlss30"})
+    assert (beside.sensor, beside.is_reflectance) == ("optical", True)

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.variables import Variable
 
 __all__ = [
     "Scaler",
     "encode",
-    "is_reflectance",
     "land_cover_class",
     "nearest_release",
     "window",
@@ -46,11 +44,6 @@ _NLCD = {
 _CLASS_OF_CODE = np.full(256, -1, dtype=np.int8)
 for _name, _codes in _NLCD.items():
     _CLASS_OF_CODE[list(_codes)] = LAND_COVER_CLASSES.index(_name)
-
-
-def is_reflectance(variable: Variable) -> bool:
-    """Whether a value of this variable outside its range makes the whole optical observation unusable."""
-    return variable.source == "hls" and variable.unit == "1"
 
 
 def land_cover_class(code: NDArray[np.generic]) -> NDArray[np.int8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.dates import from_yyyymmdd
-from mmnet_maps.prepare.features import is_reflectance, land_cover_class, nearest_release
+from mmnet_maps.prepare.features import land_cover_class, nearest_release
 
 __all__ = ["Axes", "constants_of", "daily_values", "find_table", "land_cover_of", "screen_reflectance"]
 
@@ -83,10 +83,10 @@ def screen_reflectance(table: pd.DataFrame, catalogue: Catalogue) -> tuple[pd.Da
     count : int
         Granules blanked.
     """
-    optical = [v for v in catalogue.variables if v.source == "hls" and v.name in table.columns]
+    optical = [v for v in catalogue.variables if v.sensor == "optical" and v.name in table.columns]
     bad = np.zeros(len(table), dtype=bool)
     for variable in optical:
-        if is_reflectance(variable):
+        if variable.is_reflectance:
             low, high = variable.valid_range
             values = table[variable.name].to_numpy()
             bad |= (values < low) | (values > high)

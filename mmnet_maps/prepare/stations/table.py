@@ -343,7 +343,7 @@ def _fill_daily(
                 few = f"{name} observed in {variable.min_share:.0%} of the station's rows or less"
                 selection.leave_out(~enough[rows.station] & np.isnan(values[rows.day, rows.station]), few)
                 note_age(out.ages, f"{variable.source}_age", filled.age[rows.day, rows.station])
-            if variable.source == "smap":
+            if variable.sensor == "smap":
                 out.ages["smap_gap"] = filled.gap[rows.day, rows.station].astype(np.int16)
         out.raw[name] = values[rows.day, rows.station]
         out.filled[name] = (np.isnan(observed) & ~np.isnan(values))[rows.day, rows.station]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.features import is_reflectance
 from mmnet_maps.prepare.gap_fill import NO_LIMIT, bridge
 from mmnet_maps.variables import Variable
 
@@ -85,7 +84,7 @@ def screen(values: Tensor, variables: Sequence[Variable]) -> Tensor:
     """
     bad: Tensor | None = None
     for band, variable in zip(values, variables, strict=True):
-        if is_reflectance(variable):
+        if variable.is_reflectance:
             low, high = (float(np.float32(limit)) for limit in variable.valid_range)
             own = (band < low) | (band > high)
             bad = own if bad is None else bad | own

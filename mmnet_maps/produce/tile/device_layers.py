@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.features import is_reflectance
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.device_fill import SENT_AS_STORED, Scenes, decode, screen
 from mmnet_maps.produce.tile.inputs import Layer, TileInputs
@@ -140,7 +139,7 @@ class Daily:
         self._days, self._origin = first.days[rows], int(days[0])
         since = (self._days - self._origin).astype(np.int32)
         self._since = shipment.add(f"days of {self.names[0]}", since)
-        self._flag = int(age_flag(first.source))
+        self._flag = int(age_flag(variables[0]))
         self._cells, by_pixel = shipment.cells(first)
         self._bands = []
         for name, layer in zip(self.names, layers, strict=True):
@@ -167,7 +166,7 @@ class Daily:
         if not self._coarse:
             bands = [band.index_select(1, cells) for band in bands]
         values = decode(torch.stack(bands), self._packing)
-        if any(is_reflectance(variable) for variable in self._variables):
+        if any(variable.is_reflectance for variable in self._variables):
             values = screen(values, self._variables)
         scenes = Scenes(values, self._days, there[self._since], self._origin, self._variables[0])
         return DailyBlock(self.names, scenes, cells.long() if self._coarse else None, self._flag)

@@ -128,7 +128,7 @@ class _Load:
             why = shipment.add(f"reasons of {year}", reasons)
             self.runs.append(_Run(run, np.flatnonzero(usable), known, why, still))
         self.daily = Daily.of(shipment, engine, work.daily_names, days)
-        self.reasons = missing_reasons(engine, inputs, work.daily_features)
+        self.reasons = missing_reasons(engine, work.daily_features)
         self.parcel = Parcel(shipment.arrays, work.lanes)
 
 

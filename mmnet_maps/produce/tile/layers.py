@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.features import is_reflectance, nearest_release
+from mmnet_maps.prepare.features import nearest_release
 from mmnet_maps.prepare.gap_fill import gap_fill
 from mmnet_maps.produce.tile.inputs import Layer, TileInputs
 from mmnet_maps.produce.tile.lines import LineFill
@@ -112,7 +112,7 @@ class CoarseGroup:
             filled = gap_fill(layer.days, decoded, days, variable.fill, variable.max_gap)
             self.values[:, row] = filled.values
             if variable.max_age is not None:
-                self.old[filled.age > variable.max_age] |= age_flag(self._source)
+                self.old[filled.age > variable.max_age] |= age_flag(variable)
         self.any_old = (self.old != 0).any(axis=1)
 
     def block(self, pixels: NDArray[np.int64]) -> GroupBlock:
@@ -172,7 +172,7 @@ class LineGroup:
         fill = LineFill(
             observed, self._scenes, packing, first, variable.fill, variable.max_gap, variable.max_age
         )
-        return _LineBlock(fill, self._days, age_flag(self._source))
+        return _LineBlock(fill, self._days, age_flag(variable))
 
 
 @dataclass
@@ -208,7 +208,7 @@ def _outliers(
     """
     bad: NDArray[np.bool_] | None = None
     for band, variable in zip(stored, variables, strict=True):
-        if is_reflectance(variable):
+        if variable.is_reflectance:
             own = _outside(band, packing, variable.valid_range)
             bad = own if bad is None else np.logical_or(bad, own, out=bad)
     return bad if bad is not None and bad.any() else None
@@ -271,4 +271,4 @@ def _same_dates(one: Layer, other: Layer) -> bool:
 
 
 def _same_filling(one: Variable, other: Variable) -> bool:
-    return (one.fill, one.max_gap, one.max_age) == (other.fill, other.max_gap, other.max_age)
+    return all(getattr(one, k) == getattr(other, k) for k in ("fill", "max_gap", "max_age", "sensor"))

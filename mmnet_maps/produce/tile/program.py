@@ -133,7 +133,7 @@ class _TileWork:
         self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine))
         self.workspace = engine.workspace()
         # Rows of the daily features whose absence has the same reason.
-        self.reasons = missing_reasons(engine, inputs, self.daily_features)
+        self.reasons = missing_reasons(engine, self.daily_features)
 
     def predict(self, days: NDArray[np.int64], year: int, result: TileResult) -> None:
         """Predict days of one land cover year."""

@@ -89,31 +89,28 @@ def _reach(engine: Engine, inputs: TileInputs) -> tuple[NDArray[np.bool_], NDArr
         cells = index[inputs.layers[name].source]
         if cells is not None:
             outside = inside & (cells < 0)
-            reasons[outside] |= _absent(engine, inputs, name)
+            reasons[outside] |= _absent(engine, name)
             usable &= ~outside
     return usable, reasons
 
 
-def _absent(engine: Engine, inputs: TileInputs, name: str) -> np.uint16:
+def _absent(engine: Engine, name: str) -> np.uint16:
     """The bit of a pixel outside the grid of a variable's source."""
     if name == "LC":
         return LAND_COVER_MISSING
     if name in engine.catalogue.series_inputs:
         return SERIES_MISSING
-    return missing_flag(inputs.layers[name].source)
+    return missing_flag(engine.catalogue[name])
 
 
-def missing_reasons(
-    engine: Engine, inputs: TileInputs, features: Sequence[str]
-) -> list[tuple[np.uint16, list[int]]]:
+def missing_reasons(engine: Engine, features: Sequence[str]) -> list[tuple[np.uint16, list[int]]]:
     """Rows of features whose absence has the same reason: its bit, and their places."""
-    flags = [_missing_reason(engine, inputs, name) for name in features]
+    flags = [_missing_reason(engine, name) for name in features]
     return [(np.uint16(flag), [row for row, own in enumerate(flags) if own == flag]) for flag in set(flags)]
 
 
-def _missing_reason(engine: Engine, inputs: TileInputs, feature: str) -> np.uint16:
-    sources = {inputs.layers[name].source for name in inputs_of(engine, [feature])}
-    return np.uint16(sum({int(missing_flag(source)) for source in sources}))
+def _missing_reason(engine: Engine, feature: str) -> np.uint16:
+    return np.uint16(sum({int(missing_flag(engine.catalogue[n])) for n in inputs_of(engine, [feature])}))
 
 
 def date_features(names: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:

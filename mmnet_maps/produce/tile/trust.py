@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.packing import Packing
+from mmnet_maps.variables import Variable
 
 __all__ = [
     "CLIPPED",
@@ -86,18 +87,18 @@ MISSING_REASONS = np.uint16(
     WATER_OR_ICE | LAND_COVER_MISSING | SNAPSHOT_MISSING | SMAP_MISSING | SERIES_MISSING | NOT_COMPUTED
 )
 
-_OLD = {"hls": "old_optical", "sentinel1": "old_radar", "smap": "old_smap"}
+_OLD = {"optical": "old_optical", "radar": "old_radar", "smap": "old_smap", "other": "old_other"}
 _FREEZING = {"K": 273.15, "0.02 K": 13_657.5, "degC": 0.0}
 
 
-def missing_flag(source: str) -> np.uint16:
-    """The bit for a missing snapshot input of that source."""
-    return SMAP_MISSING if source == "smap" else SNAPSHOT_MISSING
+def missing_flag(variable: Variable) -> np.uint16:
+    """The bit for a missing snapshot input."""
+    return SMAP_MISSING if variable.sensor == "smap" else SNAPSHOT_MISSING
 
 
-def age_flag(source: str) -> np.uint16:
-    """The bit for an input of that source that is older than its `Variable.max_age`."""
-    return np.uint16(FLAGS[_OLD.get(source, "old_other")])
+def age_flag(variable: Variable) -> np.uint16:
+    """The bit for an input that is older than its `Variable.max_age`."""
+    return np.uint16(FLAGS[_OLD[variable.sensor]])
 
 
 def freezing_point(unit: str) -> float | None:

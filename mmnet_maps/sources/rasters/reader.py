@@ -85,7 +85,7 @@ class RasterSource:
 
     def _mosaic(self, name: str) -> str:
         said = self.config.variables[name].mosaic
-        return said or ("first" if name == "LC" else "mean")
+        return said or self.definitions[name].mosaic
 
     def _values(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """Stored values of a file with its flags and valid ranges applied."""

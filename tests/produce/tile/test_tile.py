@@ -272,6 +272,26 @@ def test_one_impossible_reflectance_makes_all_bands_of_that_observation_missing(
     np.testing.assert_array_equal(screened.quality, expected.quality)
 
 
+def test_rules_belong_to_variables_whatever_their_source_is_called() -> None:
+    bundle = _bundle("mmnet")
+    inputs = made_up_tile(bundle.catalogue, 20, 30, DAYS, seed=9, clouds=0.6, missing=0.02)
+    red = inputs.layers["Red"]
+    stored = red.stored.copy()
+    stored[len(red.days) // 2, 100:400] = red.packing.encode(np.array([1.2]))[0]
+    layers = {**inputs.layers, "Red": replace(red, stored=stored)}
+    names = {source: f"{source}_v2" for source in inputs.index}
+    renamed = replace(
+        inputs,
+        layers={k: replace(layer, source=names[layer.source]) for k, layer in layers.items()},
+        index={names[source]: cells for source, cells in inputs.index.items()},
+    )
+    expected = predict_tile(Engine(bundle), replace(inputs, layers=layers), DAYS)
+    found = predict_tile(Engine(bundle), renamed, DAYS)
+    assert (found.quality & FLAGS["old_optical"]).any()
+    np.testing.assert_array_equal(found.soil_moisture, expected.soil_moisture)
+    np.testing.assert_array_equal(found.quality, expected.quality)
+
+
 def test_days_with_a_hole_and_a_missing_layer_are_refused() -> None:
     engine, inputs, _ = _mapped("mmnet")
     with pytest.raises(ValueError, match="consecutive"):
