@@ -1,0 +1,1 @@
+"""A day of a product against the same season of other years."""
