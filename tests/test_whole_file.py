@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mmnet_maps.whole_file import appearing, write_whole
+from mmnet_maps.whole_file import appearing, exchange, write_whole
 
 
 def test_a_text_is_written_and_nothing_else(tmp_path: Path) -> None:
@@ -25,6 +29,26 @@ def test_what_fails_halfway_leaves_the_file_as_it_was(tmp_path: Path, before: st
         assert not path.exists() or path.read_text() == before
         raise KeyboardInterrupt
     assert [p.read_text() for p in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_what_a_killed_writer_left_is_cleared_and_a_running_ones_is_kept(tmp_path: Path) -> None:
+    host, ended = socket.gethostname(), subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f".a.txt.{host}-{number}.part" for number in (ended.pid, os.getppid()))
+    dead.write_text("half")
+    alive.write_text("half")
+    write_whole(tmp_path / "a.txt", "1")
+    assert not dead.exists() and alive.exists()
+
+
+def test_two_folders_swap_their_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if not exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system cannot exchange two names")
+    assert (tmp_path / "a" / "b").exists() and (tmp_path / "b" / "a").exists()
+    assert not exchange(tmp_path / "a", tmp_path / "none")
 
 
 def test_it_is_not_there_until_it_is_whole(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 A part is one shard of every variable of one source. It has one owner, writes its data, then its digests, then
 its place in the ledger (the array ``made_from`` of the source): what it was made from. A part whose entry is
 there and unchanged is not made again, so a build that died resumes, a later day touches the last shard alone,
-and a replaced file its own.
+and a replaced file its own. All of it happens in a draft (`mmnet_maps.prepare.cube.draft`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,29 @@ from dask.delayed import delayed
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import tiles
+from mmnet_maps.lock import sole_writer
+from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.layout import FORMAT, add_mask, add_variable, create_source, set_days
 from mmnet_maps.prepare.cube.part import build_part
-from mmnet_maps.prepare.cube.plan import Days, Part, Plan, as_stored, plan_source, refuse_twice, up_to_date
+from mmnet_maps.prepare.cube.plan import (
+    Days,
+    Part,
+    Plan,
+    as_stored,
+    plan_source,
+    refuse_foreign,
+    refuse_twice,
+    up_to_date,
+)
 from mmnet_maps.progress import steps
 from mmnet_maps.source_reader import SourceReader
 
 __all__ = ["build_cube"]
 
+#: Attribute of a draft: sources that its build changes; those that it does not name are whole.
+_CHANGING = "changing"
 #: Pixels along a side of what is rasterised at once.
 _BLOCK = 2048
 
@@ -52,8 +65,8 @@ def build_cube(
         Grid and region, from `CubeConfig.target`.
     readers : sequence of SourceReader
     out : Path
-        The cube. While it is being built it is called ``<out>.partial``; a build that was stopped goes on
-        from there.
+        The cube. It is drafted as ``<out>.partial``, and what was there stays readable until it is whole; a
+        build that was stopped goes on from there.
     days : (int or None, int or None)
         First and last day to hold, as days since 1970-01-01; None is open.
     workers : int, optional
@@ -67,32 +80,43 @@ def build_cube(
     Raises
     ------
     InputError
-        A source does not reach the region or the days, or `out` holds a cube of another region.
+        A source does not reach the region or the days, `out` holds a cube of another region, or another build
+        is writing to it.
     """
     out = Path(out)
-    partial = out.with_name(out.name + ".partial")
     plans = [plan_source(reader, target, days) for reader in readers]
     refuse_twice(plans)
     _refuse_empty(target)
-    if partial.exists() and out.exists():
-        raise InputError(f"{out}: both it and {partial.name} are there; remove the one that is not wanted")
-    found = next((p for p in (partial, out) if p.exists()), None)
-    if found is not None:
-        plans = [as_stored(plan, found, target) for plan in plans]
-    parts = [part for plan in plans for part in plan.parts()]
-    if found == out and not _changes(plans, parts, out):
-        return _summary(out, plans, parts, 0)
-    if found == out:
-        out.replace(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    root = _prepare(partial, target, plans)
-    for plan in plans:
-        _shape_source(root, plan)
-    missing = _missing(root, parts)
-    _run(root, missing, workers)
-    root.attrs["complete"] = True
-    partial.replace(out)
+    with sole_writer(out):
+        refuse_foreign(out)
+        draft.settle(out)
+        begun, held = draft.draft_of(out).exists(), out.exists() and any(out.iterdir())
+        if begun or held:
+            found = draft.draft_of(out) if begun else out
+            plans = [as_stored(plan, found, target) for plan in plans]
+        parts = [part for plan in plans for part in plan.parts()]
+        if held and not begun and not _changes(plans, parts, out):
+            return _summary(out, plans, parts, 0)
+        place = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
+        root = zarr.open_group(place, mode="r+")
+        _forget_others(root, out, plans)
+        _prepare(root, target, plans)
+        for plan in plans:
+            _shape_source(root, plan)
+        missing = _missing(root, parts)
+        _run(root, missing, workers)
+        del root.attrs[_CHANGING]
+        draft.appear(out)
     return _summary(out, plans, parts, len(missing))
+
+
+def _forget_others(root: zarr.Group, out: Path, plans: list[Plan]) -> None:
+    """Undo what an earlier build had begun of sources that this one does not name; then enter its own."""
+    names = [plan.reader.name for plan in plans]
+    for source in cast("list[str]", root.attrs.get(_CHANGING, [])):
+        if source not in names:
+            draft.leave_out(out, source)
+    root.attrs[_CHANGING] = names
 
 
 def _changes(plans: list[Plan], parts: list[Part], path: Path) -> bool:
@@ -119,10 +143,8 @@ def _refuse_empty(target: Target) -> None:
     )
 
 
-def _prepare(path: Path, target: Target, plans: list[Plan]) -> zarr.Group:
-    """Open the group that is being built; write the region first where it is new."""
-    root = zarr.open_group(path, mode="a", zarr_format=3)
-    root.attrs["complete"] = False
+def _prepare(root: zarr.Group, target: Target, plans: list[Plan]) -> None:
+    """Write the region where it is new, and the groups of sources that are."""
     if "region" not in root.attrs:
         if target.polygon is not None:
             _write_inside(root, target)
@@ -143,7 +165,6 @@ def _prepare(path: Path, target: Target, plans: list[Plan]) -> zarr.Group:
             group = create_source(root, plan.reader.name, plan.grid, plan.reader.cadence, plan.layout)
             _write_cells(group, plan, target)
             group.attrs["ready"] = True
-    return root
 
 
 def _write_inside(root: zarr.Group, target: Target) -> None:
@@ -167,14 +188,14 @@ def _write_cells(group: zarr.Group, plan: Plan, target: Target) -> None:
 
 def _shape_source(root: zarr.Group, plan: Plan) -> None:
     group = cast("zarr.Group", root[plan.reader.name])
-    if not plan.static and not np.array_equal(np.asarray(cast("Any", group["time"])[:]), plan.days):
-        set_days(group, plan.days)
     for name, packing in plan.reader.variables.items():
         definition = plan.reader.definitions[name]
         if name not in group:
             add_variable(group, definition, packing)
         elif group[name].attrs["definition"] != definition.model_dump(mode="json"):
             group[name].attrs["definition"] = definition.model_dump(mode="json")
+    if not plan.static:
+        set_days(group, plan.days)
 
 
 def _run(root: zarr.Group, parts: list[Part], workers: int | None) -> None:

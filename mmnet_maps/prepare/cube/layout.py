@@ -41,6 +41,7 @@ __all__ = [
     "choose_layout",
     "create_source",
     "fill_of",
+    "has_days",
     "set_days",
 ]
 
@@ -163,7 +164,7 @@ def add_variable(group: zarr.Group, variable: Variable, packing: Packing) -> Non
     attrs = cast("dict[str, Any]", group.attrs.asdict())
     chunks, shards = tuple(attrs["chunks"]), tuple(attrs["shards"])
     grid, static = Grid.from_dict(attrs["grid"]), attrs["cadence"] == "static"
-    days = 0 if static else int(cast("zarr.Array[Any]", group["time"]).shape[0])
+    days = 0 if static else int(cast("zarr.Array[Any]", group["digest"]).shape[0])
     fill = fill_of(packing)
     attributes: dict[str, Any] = {
         "units": variable.unit,
@@ -197,15 +198,34 @@ def _attribute(fill: Any) -> Any:
     return int(fill)
 
 
+def has_days(group: zarr.Group, days: NDArray[np.int64]) -> bool:
+    """Whether a source has these days, in its time axis and in the length of its arrays."""
+    if "time" not in group:
+        return False
+    held = cast("zarr.Array[Any]", group["time"])
+    lengths = (array.shape[0] for name, array in group.arrays() if _along_time(name))
+    return (
+        held.shape == days.shape
+        and all(n == days.size for n in lengths)
+        and np.array_equal(np.asarray(held[:]), days)
+    )
+
+
 def set_days(group: zarr.Group, days: NDArray[np.int64]) -> None:
     """Give a source these days: its arrays grow or shrink, and what grows reads as missing.
 
-    The ledger comes first, so that a part that loses its data is never taken for one that is done.
+    The ledger comes first, so that a part that loses its data is never taken for one that is done. The time
+    axis comes last, so that it tells that all is done; whatever was left undone is made up by a second call.
     """
+    if has_days(group, days):
+        return
     if "made_from" in group:
         ledger = cast("zarr.Array[Any]", group["made_from"])
         long = cast("list[int]", group.attrs["shards"])[0]
         ledger.resize((-(-days.size // long), *ledger.shape[1:]))
+    for name, array in group.arrays():
+        if _along_time(name):
+            array.resize((days.size, *array.shape[1:]))
     group.create_array(
         "time",
         data=days,
@@ -218,6 +238,7 @@ def set_days(group: zarr.Group, days: NDArray[np.int64]) -> None:
         },
         overwrite=True,
     )
-    for name, array in group.arrays():
-        if name == "digest" or name not in _OWN:
-            array.resize((days.size, *array.shape[1:]))
+
+
+def _along_time(name: str) -> bool:
+    return name == "digest" or name not in _OWN

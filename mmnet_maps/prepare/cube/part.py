@@ -25,6 +25,8 @@ def build_part(part: Part, arrays: dict[str, zarr.Array[Any]]) -> None:
     offset = part.begin - plan.first
     time = slice(offset, offset + part.end - part.begin)
     blocks = _read_part(part, needed)
+    # From here to the last line the shard is neither what it was nor what it is to be.
+    arrays["made_from"][part.index] = np.uint64(0)
     for name, block in blocks.items():
         if plan.static:
             arrays[name][tile.rows, tile.cols] = block[0]

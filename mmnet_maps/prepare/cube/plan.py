@@ -18,10 +18,10 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
-from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout
+from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout, has_days
 from mmnet_maps.source_reader import SourceReader
 
-__all__ = ["Part", "Plan", "as_stored", "plan_source", "refuse_twice", "up_to_date"]
+__all__ = ["Part", "Plan", "as_stored", "plan_source", "refuse_foreign", "refuse_twice", "up_to_date"]
 
 Days = tuple[int | None, int | None]
 
@@ -153,13 +153,17 @@ def refuse_twice(plans: list[Plan]) -> None:
             held[name] = plan.reader.name
 
 
+def refuse_foreign(path: Path) -> None:
+    """`InputError` if there is something that is no cube."""
+    if path.exists() and not (path.is_dir() and ((path / "zarr.json").is_file() or not any(path.iterdir()))):
+        raise InputError(f"{path}: holds something else; choose another --out or remove it")
+
+
 def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
     """The plan on the grid that the cube already has for this source, which must be the same lattice."""
-    if not (path / "zarr.json").is_file():
-        if any(path.iterdir()):
-            raise InputError(f"{path}: a folder that holds something else; choose another --out or remove it")
-        return plan
     root = zarr.open_group(path, mode="r")
+    if root.attrs.asdict().keys() <= {"complete", "changing"}:  # a draft that was hardly begun
+        return plan
     region = cast("dict[str, Any]", root.attrs.get("region", {}))
     if root.attrs.get("mmnet_maps_cube") != FORMAT or region.get("digest") != target.digest:
         raise InputError(
@@ -199,4 +203,4 @@ def up_to_date(plan: Plan, root: zarr.Group) -> bool:
     group = cast("zarr.Group", root[plan.reader.name])
     if any(name not in group for name in plan.reader.variables):
         return False
-    return plan.static or np.array_equal(np.asarray(cast("Any", group["time"])[:]), plan.days)
+    return plan.static or has_days(group, plan.days)

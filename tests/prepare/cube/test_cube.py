@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from shapely import Polygon
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, cell_lookup
+from mmnet_maps.lock import sole_writer
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import build as cube_build
 from mmnet_maps.prepare.cube import layout as cube_layout
@@ -363,9 +366,59 @@ def test_other_storage_is_refused_and_the_cube_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds NIR stored as .* choose another --out"):
         build_cube(Target(TARGET), [other], out)
     assert open_cube(out).sources["hls"].days.tolist() == [1]
-    (tmp_path / "c.zarr.partial").mkdir()
+
+
+def test_what_no_build_has_left_where_a_cube_is_drafted_is_kept(tmp_path: Path) -> None:
+    out, draft = tmp_path / "c.zarr", tmp_path / "c.zarr.partial"
+    build_cube(Target(TARGET), [_hls([1])], out)
+    shutil.copytree(out, draft)
     with pytest.raises(InputError, match="remove the one that is not wanted"):
+        build_cube(Target(TARGET), [_hls([1, 2])], out)
+    shutil.rmtree(draft)
+    draft.mkdir()
+    (draft / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"c\.zarr\.partial: holds something else"):
+        build_cube(Target(TARGET), [_hls([1, 2])], out)
+    assert open_cube(out).sources["hls"].days.tolist() == [1]
+
+
+def test_a_cube_that_is_brought_up_to_date_stays_as_it_was_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "c.zarr"
+    build_cube(Target(TARGET), [_hls([1]), _static()], out)
+    before = _read_all(open_cube(out), "Red")
+    dying = _hls([1, 2, 30])
+    dying.fail_at = 0
+    with pytest.raises(OSError, match="the disk is gone"):
+        build_cube(Target(TARGET), [dying], out)
+    np.testing.assert_array_equal(_read_all(open_cube(out), "Red"), before)
+    # The next build names another source: what was begun of the first is undone.
+    cover = Reader(
+        "cover", TARGET, {"LC": UINT8}, {"LC": _draw(1, (1, 90, 70), UINT8)}, np.array([0]), "yearly"
+    )
+    build_cube(Target(TARGET), [cover], out)
+    assert set(open_cube(out).variables) == {"Red", "NIR", "elevation", "LC"}
+    np.testing.assert_array_equal(_read_all(open_cube(out), "Red"), before)
+    build_cube(Target(TARGET), [_hls([1, 2, 30])], out)
+    assert open_cube(out).sources["hls"].days.tolist() == [1, 2, 30]
+    assert [p.name for p in tmp_path.iterdir()] == ["c.zarr"]
+
+
+def test_two_builds_at_once_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "c.zarr"
+    with sole_writer(out), pytest.raises(InputError, match=rf"another run .* \(process {os.getpid()} on"):
         build_cube(Target(TARGET), [_hls([1])], out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cube_takes_its_name_where_the_system_cannot_exchange_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmnet_maps.prepare.cube.draft.exchange", lambda *_: False)
+    out = tmp_path / "c.zarr"
+    build_cube(Target(TARGET), [_hls([1])], out)
+    build_cube(Target(TARGET), [_hls([1, 2])], out)
+    assert open_cube(out).sources["hls"].days.tolist() == [1, 2]
+    assert [p.name for p in tmp_path.iterdir()] == ["c.zarr"]
 
 
 def test_a_source_elsewhere_is_refused_with_both_places(tmp_path: Path) -> None:
