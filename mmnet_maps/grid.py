@@ -19,7 +19,7 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 
-__all__ = ["CellLookup", "Grid", "Tile", "cell_lookup", "day_blocks", "lonlat", "tiles"]
+__all__ = ["CellLookup", "Grid", "Tile", "cell_lookup", "day_blocks", "lonlat", "pixels_at", "tiles"]
 
 Float = NDArray[np.float64]
 
@@ -291,6 +291,22 @@ def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
     """
     x, y, _ = _coordinates(grid, tile, "EPSG:4326")
     return x, y
+
+
+def pixels_at(grid: Grid, lon: Float, lat: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the pixels that hold points given in degrees (EPSG:4326), each projected in full.
+
+    Returns
+    -------
+    row, col : ndarray of int64
+        Both -1 where a point lies outside the grid.
+    """
+    to_grid = Transformer.from_crs("EPSG:4326", CRS.from_user_input(grid.crs), always_xy=True)
+    position = grid.position(*to_grid.transform(lon, lat))
+    known = np.isfinite(position[0]) & np.isfinite(position[1])
+    row, col = (np.floor(np.where(known, part, -1.0)).astype(np.int64) for part in position)
+    inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+    return np.where(inside, row, -1), np.where(inside, col, -1)
 
 
 def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:

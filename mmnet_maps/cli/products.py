@@ -85,6 +85,39 @@ def report(
     show({"report": str(out), "of": kind}, as_json, f"report of a {kind}: {out}")
 
 
+def extract(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="Product, published Zarr, or folder of `export`."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="CSV, Parquet or NetCDF, by the ending.")],
+    points: Annotated[
+        Path | None, typer.Option("--points", help="CSV with longitude, latitude (and id), or points.")
+    ] = None,
+    polygons: Annotated[Path | None, typer.Option("--polygons", help="Vector file of polygons.")] = None,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option("--box", metavar="W S E N", help="Degrees; the maps of the box, as NetCDF."),
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""
+    from mmnet_maps.dates import to_date, to_day
+    from mmnet_maps.jobs.extract import extract as run
+
+    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
+    done = run(source, out, points=points, polygons=polygons, box=box, start=first, end=last, workers=workers)
+    text = (
+        f"{done['days']} days of {done['rows']} x {done['cols']} pixels"
+        if done["of"] == "box"
+        else f"{done['rows']:,} rows: {done['series']} {done['of']}, {done['days']} days"
+    )
+    show(done, as_json, f"{text}; {out}")
+
+
 def view(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
@@ -97,5 +130,5 @@ def view(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (export, validate, report, view):
+    for command in (export, extract, validate, report, view):
         app.command()(command)

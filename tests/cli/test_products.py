@@ -76,6 +76,21 @@ def test_validate_and_report(
     assert status == 0 and "Against stations" in (tmp_path / "p.html").read_text()
 
 
+def test_extract_writes_series_and_boxes(
+    make_product: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = make_product()
+    _, network = _station_files(product, tmp_path)
+    asked = ("extract", product.path, "--points", network, "--out", tmp_path / "probes.parquet")
+    status, text, _ = _run(capsys, *asked, "--json")
+    assert status == 0 and json.loads(text)["rows"] == 8
+    assert _run(capsys, "export", "--product", product.path, "--out", tmp_path / "maps")[0] == 0
+    days = ("--start", "2021-06-01", "--end", "2021-06-02")
+    box = ("--box", "-111.0", "36.12", "-110.98", "36.14")
+    status, text, error = _run(capsys, "extract", tmp_path / "maps", *box, *days, "--out", tmp_path / "c.nc")
+    assert status == 0 and text.startswith("2 days of "), error
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -86,6 +101,13 @@ def test_validate_and_report(
         ),
         (("report", "{tmp}", "--out", "{tmp}/r.html"), "neither a run"),
         (("view", "{tmp}"), "no soil_moisture_YYYYMMDD.tif"),
+        (("extract", "{tmp}/product", "--out", "{tmp}/o.csv"), "expected one of --points, --polygons"),
+        (("extract", "{tmp}/product", "--box", "1", "2", "3", "4", "--out", "{tmp}/o.csv"), ".nc for a box"),
+        (
+            ("extract", "{tmp}/product", "--box", "1", "2", "3", "4", "--out", "{tmp}/o.nc"),
+            "touches no pixel",
+        ),
+        (("extract", "{tmp}/none", "--points", "p.csv", "--out", "{tmp}/o.csv"), "no maps there"),
         (
             (
                 "validate",

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
 
 from mmnet_maps.dates import from_yyyymmdd, to_yyyymmdd
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid
+from mmnet_maps.grid import pixels_at
 from mmnet_maps.learn.evaluate import evaluate_table, station_scores
 from mmnet_maps.produce.product.store import LAYERS, Product
 from mmnet_maps.produce.units import iso
@@ -94,8 +93,8 @@ def pair_stations(
     """
     measured, left = in_situ.dropna(subset=["VWC_5"]), LeftOut()
     places = _places(in_situ, network, left)
-    row, col = _pixels(product.grid, places["Latitude"].to_numpy(), places["Longitude"].to_numpy())
-    inside = (row >= 0) & (row < product.grid.height) & (col >= 0) & (col < product.grid.width)
+    row, col = pixels_at(product.grid, places["Longitude"].to_numpy(), places["Latitude"].to_numpy())
+    inside = row >= 0
     left.outside = places.index[~inside].tolist()
     places = places.assign(row=row, col=col)[inside]
     wanted = measured.groupby(["ID", "Date"], as_index=False, sort=True)["VWC_5"].mean()
@@ -131,17 +130,6 @@ def _places(in_situ: pd.DataFrame, network: pd.DataFrame | None, left: LeftOut) 
         )
         found.update(known)
     return found
-
-
-def _pixels(
-    grid: Grid, lat: NDArray[np.float64], lon: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column of the pixel that holds each point; -1 where the projection has no such point."""
-    to_grid = Transformer.from_crs("EPSG:4326", CRS.from_user_input(grid.crs), always_xy=True)
-    rows, cols = grid.position(*to_grid.transform(lon, lat))
-    known = np.isfinite(rows) & np.isfinite(cols)
-    row, col = (np.floor(np.where(known, v, -1.0)).astype(np.int64) for v in (rows, cols))
-    return row, col
 
 
 def _read_pairs(product: Product, wanted: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,137 @@
+"""Series and subsets of finished maps, written by the ending of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.produce.extract.box import as_dataset, box_tile
+from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
+from mmnet_maps.produce.extract.places import read_points, read_polygons
+from mmnet_maps.produce.extract.points import extract_points
+from mmnet_maps.produce.extract.polygons import extract_polygons
+from mmnet_maps.whole_file import appearing
+
+__all__ = ["extract"]
+
+_TABLES = (".csv", ".parquet", ".nc")
+
+
+def extract(
+    source: Path,
+    out: Path,
+    *,
+    points: Path | None = None,
+    polygons: Path | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Write the series at points or over polygons, or a box of the maps.
+
+    Parameters
+    ----------
+    source : Path
+        What `open_maps` takes.
+    out : Path
+        ``.csv``, ``.parquet`` or ``.nc``; a box is ``.nc``. It appears whole or not at all.
+    points, polygons : Path, optional
+        What `read_points` and `read_polygons` take.
+    box : (west, south, east, north), optional
+        Degrees. One of the three must be given.
+    start, end : int, optional
+        First and last day since 1970-01-01, both included.
+    workers : int
+
+    Returns
+    -------
+    dict
+        ``out``, ``of``, and how much was written.
+
+    Raises
+    ------
+    InputError
+        See the functions named above; or not exactly one of the three is given, or `out` ends otherwise.
+    """
+    if sum(given is not None for given in (points, polygons, box)) != 1:
+        raise InputError("expected one of --points, --polygons and --box")
+    ending = out.suffix.lower()
+    if ending not in (_TABLES if box is None else (".nc",)):
+        allowed = ".csv, .parquet or .nc" if box is None else ".nc for a box"
+        raise InputError(f"--out {out}: expected a name that ends in {allowed}")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
+    maps = open_maps(source)
+    if box is not None:
+        tile = box_tile(maps.levels[0], box)
+        subset = as_dataset(maps, tile, start, end)
+        with appearing(out) as draft:
+            subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
+        return {
+            "out": str(out),
+            "of": "box",
+            "days": subset.sizes["time"],
+            "rows": tile.height,
+            "cols": tile.width,
+        }
+    where = None
+    if points is not None:
+        where = read_points(points)
+        table = extract_points(maps, where, start, end, workers)
+    else:
+        assert polygons is not None
+        table = extract_polygons(maps, read_polygons(polygons), start, end, workers)
+    with appearing(out) as draft:
+        if ending == ".csv":
+            table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
+        elif ending == ".parquet":
+            table.to_parquet(draft, index=False)
+        else:
+            as_series(maps, table, where).to_netcdf(draft, engine="h5netcdf")
+    return {
+        "out": str(out), "of": "points" if points is not None else "polygons",
+        "series": int(table["id"].nunique()), "days": int(table["date"].nunique()), "rows": len(table),
+    }  # fmt: skip
+
+
+def as_series(maps: Maps, table: pd.DataFrame, where: pd.DataFrame | None) -> xr.Dataset:
+    """A table of series as a CF data set of time series, (id, time)."""
+    names, dates = table["id"].unique(), table["date"].unique()
+    shape = len(names), len(dates)
+    variables: dict[str, Any] = {}
+    for name in table.columns.difference(["id", "date", "reasons"], sort=False):
+        values = table[name].to_numpy().reshape(shape)
+        attributes: dict[str, Any] = {"units": "1"}
+        if name == QUALITY:
+            attributes = {"flag_masks": list(maps.flags.values()), "flag_meanings": " ".join(maps.flags)}
+            attributes["flag_masks"] = values.dtype.type(attributes["flag_masks"])
+        elif name in ("estimate", "lower", "upper", "p10", "p90"):
+            attributes = {"units": maps.layers["soil_moisture"].units}
+        elif name in maps.layers:
+            attributes = {"units": maps.layers[name].units, "long_name": maps.layers[name].long_name}
+        variables[str(name)] = (("id", "time"), values, attributes)
+    coords: dict[str, Any] = {
+        "id": ("id", names.astype(object), {"cf_role": "timeseries_id"}),
+        "time": ("time", pd.to_datetime(dates), {"standard_name": "time"}),
+    }
+    about = {"Conventions": "CF-1.11", "title": "Daily soil moisture, 0-5 cm", "source": maps.source.name}
+    if where is not None:
+        about["featureType"] = "timeSeries"
+        placed = where.set_index("id").loc[names]
+        for name, unit in (("longitude", "degrees_east"), ("latitude", "degrees_north")):
+            coords[name] = ("id", placed[name].to_numpy(), {"standard_name": name, "units": unit})
+    return xr.Dataset(variables, coords, about)
+
+
+def _packed(subset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Compression by days and parts of 256 pixels; values are integers already."""
+    high, wide = (min(256, subset.sizes[axis]) for axis in ("y", "x"))
+    return {
+        str(name): {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, high, wide)}
+        for name in subset.data_vars
+    }

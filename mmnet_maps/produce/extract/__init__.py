@@ -1,0 +1,1 @@
+"""Series at points and polygons, and subsets: finished maps as tables and small data sets."""

@@ -1,0 +1,132 @@
+"""A box of the maps as an xarray data set, read when it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.array import from_array
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, days_between
+
+__all__ = ["as_dataset", "box_tile"]
+
+#: Side of the parts in which a box is read.
+_SIDE = 1024
+
+
+def box_tile(grid: Grid, bounds: tuple[float, float, float, float]) -> Tile:
+    """The pixels of a grid that a box touches.
+
+    Parameters
+    ----------
+    grid : Grid
+    bounds : (west, south, east, north)
+        Degrees (EPSG:4326).
+
+    Raises
+    ------
+    InputError
+        The box is empty, or touches no pixel.
+    """
+    west, south, east, north = bounds
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in degrees")
+    to_grid = Transformer.from_crs("EPSG:4326", CRS.from_user_input(grid.crs), always_xy=True)
+    left, bottom, right, top = to_grid.transform_bounds(west, south, east, north, densify_pts=41)
+    rows, cols = grid.position(np.array([left, right]), np.array([bottom, top]))
+    ends = []
+    for position, size in ((rows, grid.height), (cols, grid.width)):
+        if not np.isfinite(position).all():
+            raise InputError(
+                f"--box {west:g} {south:g} {east:g} {north:g}: is outside the projection of the maps"
+            )
+        low, high = max(0, int(np.floor(position.min()))), min(size, int(np.ceil(position.max())))
+        if high <= low:
+            raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: touches no pixel of the maps")
+        ends.append((low, high - low))
+    return Tile(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+
+
+class _Days:
+    """A layer of a store as an array over (time, y, x), for dask."""
+
+    ndim = 3
+
+    def __init__(self, maps: Maps, layer: Layer, begin: int, stop: int, tile: Tile) -> None:
+        self.maps, self.layer, self.begin, self.tile = maps, layer, begin, tile
+        self.shape, self.dtype = (stop - begin, tile.height, tile.width), layer.dtype
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        steps, rows, cols = (range(*part.indices(size)) for part, size in zip(key, self.shape, strict=True))
+        window = (
+            slice(self.tile.row + rows.start, self.tile.row + rows.stop),
+            slice(self.tile.col + cols.start, self.tile.col + cols.stop),
+        )
+        return np.stack([self.maps.read(self.layer.name, self.begin + step, *window) for step in steps])
+
+
+def as_dataset(maps: Maps, tile: Tile, start: int | None = None, end: int | None = None) -> xr.Dataset:
+    """A part of the maps in stored integers with CF attributes, lazily.
+
+    Parameters
+    ----------
+    maps : Maps
+    tile : Tile
+        Pixels to hold.
+    start, end : int, optional
+        First and last day since 1970-01-01, both included.
+
+    Returns
+    -------
+    Dataset
+        (time, y, x), ``spatial_ref`` as the CRS. Values are as stored (``xr.decode_cf`` scales them), so that
+        a file written from it has the stored integers.
+    """
+    begin, stop = days_between(maps, start, end)
+    grid = maps.levels[0].crop(tile)
+    crs = CRS.from_user_input(grid.crs)
+    a, b, c, d, e, f = grid.transform
+    mapping = {k: v for k, v in crs.to_cf().items() if isinstance(v, str | float | int | list)}
+    mapping |= {"crs_wkt": crs.to_wkt(), "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e))}
+    cf = {entry["axis"]: entry for entry in crs.cs_to_cf() if "axis" in entry}
+    unit = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "standard_name": "time"}
+    coords = {
+        "time": ("time", maps.days[begin:stop], unit),
+        "y": ("y", grid.y(np.arange(grid.height)), dict(cf.get("Y", {}))),
+        "x": ("x", grid.x(np.arange(grid.width)), dict(cf.get("X", {}))),
+        "spatial_ref": ((), np.int32(0), mapping),
+    }
+    variables = {}
+    for name, layer in maps.layers.items():
+        source, blank = _Days(maps, layer, begin, stop, tile), np.empty((0, 0, 0), layer.dtype)
+        parts = from_array(source, (1, _SIDE, _SIDE), asarray=False, meta=blank)  # type: ignore[no-untyped-call]
+        variables[name] = (("time", "y", "x"), parts, _attributes(maps, layer))
+    about = {
+        "Conventions": "CF-1.11",
+        "title": "Daily soil moisture, 0-5 cm",
+        "source": str(maps.source.name),
+    }
+    return xr.Dataset(variables, coords, about)
+
+
+def _attributes(maps: Maps, layer: Layer) -> dict[str, Any]:
+    shared: dict[str, Any] = {"long_name": layer.long_name, "grid_mapping": "spatial_ref"}
+    if layer.name == QUALITY:
+        masks = np.array(list(maps.flags.values()), dtype=layer.dtype)
+        return shared | {
+            "standard_name": "quality_flag", "flag_masks": masks, "flag_meanings": " ".join(maps.flags),
+        }  # fmt: skip
+    shared["units"] = layer.units
+    if layer.packing.scale != 1.0:
+        shared["scale_factor"] = layer.packing.scale
+    if layer.packing.offset != 0.0:
+        shared["add_offset"] = layer.packing.offset
+    if layer.packing.missing is not None:
+        shared["_FillValue"] = layer.dtype.type(layer.packing.missing)
+    return shared

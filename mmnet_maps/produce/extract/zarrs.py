@@ -1,0 +1,158 @@
+"""Maps in Zarr: the working product, with its arrays in the root, or a published store with nested levels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+import zarrs  # noqa: F401  (makes the pipeline known to zarr)
+from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
+from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
+
+__all__ = ["ZarrMaps"]
+
+_SETTING = threading.Lock()
+#: Days that one read spans, at least: a block of 256 x 256 pixels is then 8 MiB of int16.
+_DAYS = 64
+
+
+class ZarrMaps:
+    """A product or a published store, opened for reading.
+
+    Parameters
+    ----------
+    source : Path
+
+    Raises
+    ------
+    InputError
+        The group has no soil moisture over (time, y, x), no CRS, or no days.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        root = zarr.open_group(source, mode="r")
+        groups = [root]
+        if "soil_moisture" not in root:
+            numbered = sorted((int(name) for name, _ in root.groups() if name.isdigit()))
+            groups = [group for n in numbered if isinstance(group := root[str(n)], zarr.Group)]
+        with _fast_decoding():
+            self._arrays = [dict(group.arrays()) for group in groups]
+        base = self._arrays[0] if groups else {}
+        if "soil_moisture" not in base or "time" not in base:
+            raise InputError(f"{source}: a Zarr group, but without maps of soil moisture over time")
+        self.levels = [_grid(source, dict(root.attrs), arrays) for arrays in self._arrays]
+        self.days = np.asarray(base["time"][:]).astype(np.int64)
+        if not self.days.size:
+            raise InputError(f"{source}: holds no days")
+        held = [n for n, a in base.items() if a.ndim == 3]
+        self.layers = {name: _layer(name, base[name]) for name in sorted(held, key=_order)}
+        self.flags = _flags(base.get(QUALITY))
+
+    def version(self, index: int) -> str:
+        """Changes when the ledger does, or when a published store is written again."""
+        ledger = self.source / "ledger"
+        files = sorted(ledger.glob("*.json")) if ledger.is_dir() else []
+        newest = max((file.stat().st_mtime_ns for file in [*files, self.source / "zarr.json"]), default=0)
+        return f"{newest:x}-{len(files)}"
+
+    def read(self, name: str, index: int, rows: slice, cols: slice, level: int = 0) -> NDArray[Any]:
+        """Stored values of a layer on a day, shape (rows, columns)."""
+        return np.asarray(self._arrays[level][name][index, rows, cols])
+
+    def pixels(
+        self,
+        names: Sequence[str],
+        begin: int,
+        end: int,
+        row: NDArray[np.int64],
+        col: NDArray[np.int64],
+        workers: int = 2,
+    ) -> dict[str, NDArray[Any]]:
+        """Stored values of single pixels, (days, pixels); a stored chunk is read once for all its pixels."""
+        arrays = {name: self._arrays[0][name] for name in names}
+        found = {name: np.empty((end - begin, row.size), array.dtype) for name, array in arrays.items()}
+
+        def read(task: tuple[str, Groups, NDArray[np.int64]]) -> None:
+            name, groups, at = task
+            array, window = arrays[name], groups.window(at)
+            across, down = row[at] - window[0].start, col[at] - window[1].start
+            for first, stop in _spans(begin, end, (array.shards or array.chunks)[0]):
+                values = np.asarray(array[first:stop, window[0], window[1]])
+                found[name][first - begin : stop - begin, at] = values[:, across, down]
+
+        tasks = []
+        for name, array in arrays.items():
+            groups = Groups(row, col, (array.chunks[1], array.chunks[2]))
+            tasks += [(name, groups, at) for at in groups.at if at.size]
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="extract") as pool:
+            list(pool.map(read, tasks))
+        return found
+
+
+def _spans(begin: int, end: int, block: int) -> Iterator[tuple[int, int]]:
+    """Days ``begin`` to ``end`` cut at whole blocks, so that none is read twice."""
+    length = -(-_DAYS // block) * block
+    while begin < end:
+        stop = min(end, (begin // length + 1) * length)
+        yield begin, stop
+        begin = stop
+
+
+@contextmanager
+def _fast_decoding() -> Iterator[None]:
+    """Arrays opened in here are decoded by the Rust pipeline."""
+    with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        yield
+
+
+def _order(name: str) -> tuple[int, str]:
+    first = ("soil_moisture", "lower", "upper", QUALITY)
+    return (first.index(name) if name in first else len(first), name)
+
+
+def _layer(name: str, array: zarr.Array[Any]) -> Layer:
+    attrs: dict[str, Any] = dict(array.attrs)
+    missing = attrs.get("_FillValue")
+    packing = Packing(
+        dtype=str(array.dtype),
+        scale=attrs.get("scale_factor", 1.0),
+        offset=attrs.get("add_offset", 0.0),
+        missing=float(missing) if isinstance(missing, int | float) else None,
+    )
+    return Layer(name, str(attrs.get("long_name", name)), str(attrs.get("units", "1")), packing)
+
+
+def _flags(quality: zarr.Array[Any] | None) -> dict[str, int]:
+    if quality is None:
+        return {}
+    attrs: dict[str, Any] = dict(quality.attrs)
+    names = str(attrs.get("flag_meanings", "")).split()
+    return {name: int(mask) for name, mask in zip(names, attrs.get("flag_masks", ()), strict=False)}
+
+
+def _grid(source: Path, about: dict[str, Any], arrays: dict[str, zarr.Array[Any]]) -> Grid:
+    """Grid of a level: from CF's grid mapping, or the conventions ``proj`` and ``spatial``."""
+    height, width = arrays["soil_moisture"].shape[1:]
+    mapping: dict[str, Any] = dict(arrays["spatial_ref"].attrs) if "spatial_ref" in arrays else {}
+    own: dict[str, Any] = {**about, **dict(arrays["soil_moisture"].attrs)}
+    crs = mapping.get("crs_wkt") or own.get("proj:code") or own.get("proj:wkt2")
+    if not crs:
+        raise InputError(f"{source}: no CRS: neither spatial_ref nor proj:code")
+    if "GeoTransform" in mapping:
+        c, a, b, f, d, e = (float(v) for v in str(mapping["GeoTransform"]).split())
+    elif "spatial:transform" in own:
+        a, b, c, d, e, f = (float(v) for v in own["spatial:transform"])
+    else:
+        raise InputError(f"{source}: no GeoTransform in spatial_ref, and no spatial:transform")
+    return Grid(str(crs), (a, b, c, d, e, f), int(height), int(width))

@@ -1,0 +1,100 @@
+"""Series at 1,000 points over 365 days from a product of 10,000 x 10,000 pixels: time and peak memory.
+
+``python -m tests.benchmarks.bench_extract [--sites 40] [--days 365]``. The product is made up and sparse:
+only the stored chunks that a point touches hold values, and these are noise of 12 bits, so that they decode
+about as slowly as real maps. The 1,000 points lie at ``--sites`` sites (the fields of a farm, the probes of a
+network), each within one stored chunk; more sites mean more chunks to decode, which is what takes the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from mmnet_maps.grid import Grid
+from mmnet_maps.produce.product.store import Product, create_product
+from mmnet_maps.produce.units import Layout
+
+_SIDE, _POINTS = 10_000, 1_000
+
+
+def make_product(folder: Path, sites: int, days: int) -> tuple[Path, Path]:
+    """A product with values in the chunks of the sites alone, and a CSV of the points."""
+    grid = Grid("EPSG:32614", (30.0, 0.0, 400_000.0, 0.0, -30.0, 4_200_000.0), _SIDE, _SIDE)
+    layout = Layout(grid, 18262, 18262 + days, 1024, 16)
+    product = create_product(folder / "product.zarr", layout, {"bundle": "b", "catalogue": "c"})
+    random = np.random.default_rng(1)
+    chunks = random.permutation((_SIDE // 256) ** 2)[:sites]
+    row, col = (256 * part for part in np.divmod(chunks, _SIDE // 256))
+    for name, packing in product.packing.items():
+        array = product.group[name]
+        for k in range(sites):
+            shape = days, 256, 256
+            block = (
+                random.integers(800, 4900, shape) if packing.scale != 1.0 else random.integers(0, 8, shape)
+            )
+            array[:, row[k] : row[k] + 256, col[k] : col[k] + 256] = block.astype(packing.dtype)
+    at = np.arange(_POINTS) % sites
+    rows, cols = row[at] + random.integers(0, 256, _POINTS), col[at] + random.integers(0, 256, _POINTS)
+    _write_points(product, rows, cols, folder / "points.csv")
+    return folder / "product.zarr", folder / "points.csv"
+
+
+def _write_points(product: Product, rows: np.ndarray, cols: np.ndarray, path: Path) -> None:
+    from pyproj import Transformer
+
+    back = Transformer.from_crs(product.grid.crs, "EPSG:4326", always_xy=True)
+    lon, lat = back.transform(product.grid.x(cols), product.grid.y(rows))
+    pd.DataFrame({"id": range(_POINTS), "lon": lon, "lat": lat}).to_csv(path, index=False)
+
+
+def measure(source: Path, points: Path, out: Path) -> tuple[float, float, int]:
+    """Seconds, peak MiB of the process that does nothing else, and rows."""
+    from mmnet_maps.jobs.extract import extract
+
+    began = time.perf_counter()
+    done = extract(source, out, points=points)
+    seconds = time.perf_counter() - began
+    return seconds, psutil.Process().memory_info().rss / 2**20, done["rows"]
+
+
+def _child(source: Path, points: Path, out: Path, send: object) -> None:
+    import resource
+
+    seconds, _, rows = measure(source, points, out)
+    send.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rows))  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Make the product, extract in a process of its own, print what it took."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--sites", type=int, default=40)
+    asked.add_argument("--days", type=int, default=365)
+    given = asked.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="mmnet-extract-"))
+    try:
+        source, points = make_product(folder, given.sites, given.days)
+        context = get_context("spawn")
+        receive, send = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(source, points, folder / "out.parquet", send))
+        child.start()
+        seconds, peak, rows = receive.recv()
+        child.join()
+        print(
+            f"{_POINTS} points at {given.sites} sites, {given.days} days, {_SIDE} x {_SIDE} pixels: "
+            f"{rows:,} rows in {seconds:.1f} s, peak {peak:,.0f} MiB"
+        )
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
