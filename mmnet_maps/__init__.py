@@ -1,5 +1,70 @@
-"""Daily high-resolution soil-moisture maps from MMNet."""
+"""Daily high-resolution soil-moisture maps from MMNet.
 
-from importlib.metadata import version
+The verbs of the command line, from Python; paths are text or `Path`, and what comes back is what the command
+prints with ``--json``, or the object that was asked for.
 
-__version__ = version("mmnet-maps")
+>>> import mmnet_maps as mm
+>>> mm.build_cube("cube.yaml", "cube.zarr")  # doctest: +SKIP
+>>> mm.train("table.parquet", "runs/all", model="mmnet", experiment="all")  # doctest: +SKIP
+>>> mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", "2020-06-30", "maps.zarr")  # doctest: +SKIP
+>>> maps = mm.open_product("maps.zarr")  # doctest: +SKIP
+
+Names are imported when they are first used: ``import mmnet_maps`` itself is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mmnet_maps.version import __version__
+
+if TYPE_CHECKING:
+    from mmnet_maps.errors import InputError, WorkError
+    from mmnet_maps.jobs.cubes import build_cube, describe_cube, open_cube
+    from mmnet_maps.jobs.maps import plan, predict
+    from mmnet_maps.jobs.models import load_bundle, train
+    from mmnet_maps.jobs.products import export, report, validate
+    from mmnet_maps.jobs.scores import evaluate
+    from mmnet_maps.jobs.stations import build_table, table_from_uscrn
+
+__all__ = [
+    "InputError",
+    "WorkError",
+    "__version__",
+    "build_cube",
+    "build_table",
+    "describe_cube",
+    "evaluate",
+    "export",
+    "load_bundle",
+    "open_cube",
+    "plan",
+    "predict",
+    "report",
+    "table_from_uscrn",
+    "train",
+    "validate",
+]
+
+#: Module of every name.
+_MODULES = {
+    "errors": ("InputError", "WorkError"),
+    "jobs.cubes": ("build_cube", "describe_cube", "open_cube"),
+    "jobs.maps": ("plan", "predict"),
+    "jobs.models": ("load_bundle", "train"),
+    "jobs.products": ("export", "report", "validate"),
+    "jobs.scores": ("evaluate",),
+    "jobs.stations": ("build_table", "table_from_uscrn"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -36,13 +36,16 @@ class Config(BaseModel):
             The file is missing or not a mapping, or a key or value does not fit; the message names it.
         """
         data = _read_mapping(path) if path is not None else {}
-        for text in overrides:
-            _apply_override(data, text)
-        return cls.from_mapping(data, where=str(path) if path is not None else "settings")
+        where = str(path) if path is not None else "settings"
+        return cls.from_mapping(data, where, overrides)
 
     @classmethod
-    def from_mapping(cls, data: dict[str, Any], where: str = "settings") -> Self:
-        """Validate a mapping; errors name ``where`` and the key."""
+    def from_mapping(
+        cls, data: dict[str, Any], where: str = "settings", overrides: Sequence[str] = ()
+    ) -> Self:
+        """Validate a mapping, with ``KEY=VALUE`` over it; errors name ``where`` and the key."""
+        for text in overrides:
+            _apply_override(data, text)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -72,13 +75,13 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
     if not sep or not key:
         raise InputError(f"--set {text}: expected KEY=VALUE")
     *parents, leaf = key.split(".")
-    place = data
+    group = data
     for name in parents:
-        place = place.setdefault(name, {})
-        if not isinstance(place, dict):
+        group = group.setdefault(name, {})
+        if not isinstance(group, dict):
             raise InputError(f"--set {text}: {name} is a value, not a group of keys")
     try:
-        place[leaf] = yaml.safe_load(value)
+        group[leaf] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise InputError(f"--set {text}: the value is not valid YAML") from None
 

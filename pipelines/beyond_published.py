@@ -16,14 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mmnet_maps.cli.stations import from_uscrn
+import mmnet_maps as mm
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bootstrap import paired_difference
-from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
+from mmnet_maps.learn.experiments import ExperimentConfig
 from mmnet_maps.learn.scoring import scores
 from mmnet_maps.learn.splits import Experiment
-from mmnet_maps.prepare.stations.files import read_table
 
 KEYS = ["ID", "Date"]
 #: Shown: where the score stands, its name, and what the table calls it.
@@ -84,16 +83,18 @@ def train_all(config: BeyondConfig, files: Path, out: Path, only: list[str]) -> 
         state = table.startswith("state")
         if not (out / table).is_file():
             normals = config.normals_until if state else None
-            from_uscrn(files=files, out=out / table, soil_state=state, normals_until=normals)
+            mm.table_from_uscrn(files, out / table, soil_state=state, normals_until=normals)
     for seed in config.seeds:
         for experiment in config.experiments:
             for name in only:
                 entry = config.models[name]
-                frame, catalogue = read_table(out / f"{entry.table}.parquet")
-                settings = entry.training[experiment]
-                chosen = settings.model_copy(update={"seed": seed, "experiment": experiment})
-                folder = run_folder(out, experiment, name, seed)
-                run_experiment(frame, catalogue, chosen, folder)
+                mm.train(
+                    out / f"{entry.table}.parquet",
+                    run_folder(out, experiment, name, seed),
+                    experiment=experiment,
+                    config=entry.training[experiment],
+                    settings={"seed": seed},
+                )
 
 
 def run_folder(out: Path, experiment: str, name: str, seed: int) -> Path:

@@ -9,14 +9,9 @@ import argparse
 import datetime as dt
 from pathlib import Path
 
+import mmnet_maps as mm
 from mmnet_maps.config import Config
-from mmnet_maps.errors import WorkError
-from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.prepare.cube.config import CubeConfig
-from mmnet_maps.produce.export.days import export_product
-from mmnet_maps.produce.product.store import open_product
-from mmnet_maps.produce.run.predict import Request, predict_product
-from mmnet_maps.show.report import write_report
 
 
 class RegionalConfig(Config):
@@ -36,21 +31,13 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     config, base, out = RegionalConfig.load(asked.config, asked.set), asked.config.parent, asked.out
-    build_from_config(config.cube, base, out / "cube.zarr")
-    request = Request(
-        bundle=base / config.bundle,
-        cube=out / "cube.zarr",
-        start=config.start.isoformat(),
-        end=config.end.isoformat(),
-        out=out / "product.zarr",
-        workers=config.workers,
-    )
-    done = predict_product(request)
-    if done.get("failed"):
-        raise WorkError(f"{len(done['failed'])} work units failed: {done['failed']}")
-    exported = export_product(open_product(out / "product.zarr"), out / "maps", workers=config.workers)
-    write_report(out / "product.zarr", out / "report.html")
-    print(f"{len(exported.written)} days written, {len(exported.kept)} kept: {out / 'maps' / 'catalog.json'}")
+    cube, product, maps = out / "cube.zarr", out / "product.zarr", out / "maps"
+    mm.build_cube(config.cube, cube, base=base)
+    start, end = config.start.isoformat(), config.end.isoformat()
+    mm.predict(base / config.bundle, cube, start, end, product, workers=config.workers)
+    exported = mm.export(product, maps, workers=config.workers)
+    mm.report(product, out / "report.html")
+    print(f"{exported['written']} days written, {exported['kept']} kept: {maps / 'catalog.json'}")
 
 
 if __name__ == "__main__":

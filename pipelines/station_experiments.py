@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import mmnet_maps as mm
 from mmnet_maps.config import Config
-from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
+from mmnet_maps.learn.experiments import ExperimentConfig
 from mmnet_maps.learn.splits import Experiment
-from mmnet_maps.prepare.stations.files import read_table
 
 SCORES = ("corr", "ubrmse", "rmse", "bias")
 
@@ -32,12 +32,11 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     study = StudyConfig.load(asked.config, asked.set)
-    frame, catalogue = read_table(asked.table)
     print(f"{'experiment':<14}{'model':<13}" + "".join(f"{f'median {s}':>15}" for s in SCORES))
     for experiment in study.experiments:
         for model in study.models:
-            config = study.training.model_copy(update={"model": model, "experiment": experiment})
-            found = run_experiment(frame, catalogue, config, asked.out / f"{experiment}-{model}")
+            run = asked.out / f"{experiment}-{model}"
+            found = mm.train(asked.table, run, model=model, experiment=experiment, config=study.training)
             median = found["stations"]["median"]
             scores = "".join(f"{median[s]:>15.4f}" for s in SCORES)
             print(f"{experiment:<14}{model:<13}{scores}", flush=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mmnet_maps.cli.cube_lines import cube_lines
 from mmnet_maps.cli.output import Json, show
 
 __all__ = ["register"]
@@ -25,11 +26,10 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a cube from rasters, or bring one up to date."""
-    from mmnet_maps.jobs.cubes import build_from_config
-    from mmnet_maps.prepare.cube.config import CubeConfig
+    from mmnet_maps.jobs.cubes import build_cube
 
-    loaded = CubeConfig.load(config, settings or ())
-    show(build_from_config(loaded, config.parent, out, workers), as_json)
+    summary = build_cube(config, out, workers=workers, settings=settings or ())
+    show(summary, as_json, cube_lines(summary))
 
 
 @cube.command("show")
@@ -37,10 +37,10 @@ def show_cube(
     path: Annotated[Path, typer.Argument(metavar="CUBE", help="A cube.")], as_json: Json = False
 ) -> None:
     """Tell what a cube holds: dates, coverage, gaps, value ranges, and what looks wrong."""
-    from mmnet_maps.prepare.cube.audit import audit, audit_text
-    from mmnet_maps.prepare.cube.store import open_cube
+    from mmnet_maps.jobs.cubes import describe_cube
+    from mmnet_maps.prepare.cube.audit import audit_text
 
-    found = audit(open_cube(path))
+    found = describe_cube(path)
     show(found, as_json, audit_text(found))
 
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
+from mmnet_maps.cli.cube_lines import cube_lines
 from mmnet_maps.cli.output import Json, show
-
-if TYPE_CHECKING:
-    from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
 
 __all__ = ["register"]
 
 earthengine = typer.Typer(help="Station tables and cubes straight from Earth Engine.", no_args_is_help=True)
 
 _Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")]
-
-
-class Via(StrEnum):
-    """How a table comes: direct requests, or batch exports."""
-
-    table = "table"
-    drive = "drive"
-    gcs = "gcs"
 
 
 @earthengine.command("stations")
@@ -36,26 +25,20 @@ def stations(
     out: Annotated[Path, typer.Option("--out", help="Folder of raw exports, as `stations build` takes it.")],
     radius: Annotated[float, typer.Option("--radius", min=1.0, help="Metres around a station.")] = 70.7,
     via: Annotated[
-        Via, typer.Option("--via", help="Direct, or batch exports to Drive or a bucket.")
-    ] = Via.table,
+        Literal["table", "drive", "gcs"],
+        typer.Option("--via", help="Direct, or batch exports to Drive or a bucket."),
+    ] = "table",
     config: Annotated[Path | None, typer.Option("--config", help="YAML with Earth Engine settings.")] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
     """Sample every source at the stations, into the raw layout of the published exports."""
-    from mmnet_maps.dates import to_date
-    from mmnet_maps.sources.earth_engine.exports import export_tables
-    from mmnet_maps.sources.earth_engine.session import open_session
-    from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables, network_for
-    from mmnet_maps.sources.stations.in_situ import read_network
+    from mmnet_maps.jobs.earth_engine import fetch_station_exports
 
-    table = network_for(read_network(network, domain=False), network)
-    job = StationJob(table, to_date(start), to_date(end), out, radius)
-    with open_session(_settings(config, settings)) as session:
-        if via is Via.table:
-            show(download_tables(session, job), as_json)
-        else:
-            show(export_tables(session, job, via.value), as_json)
+    summary = fetch_station_exports(
+        network, start, end, out, radius=radius, via=via, config=config, settings=settings or ()
+    )
+    show(summary, as_json)
 
 
 @earthengine.command("cube")
@@ -69,10 +52,10 @@ def cube(
     as_json: Json = False,
 ) -> None:
     """Fill a cube with every source on its own native grid; a stopped build goes on where it was."""
-    from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.earth_engine import build_cube_from_earth_engine
 
-    loaded = EarthEngineCubeConfig.load(config, settings or ())
-    show(build_from_earth_engine(loaded, config.parent, out, workers), as_json)
+    summary = build_cube_from_earth_engine(config, out, workers=workers, settings=settings or ())
+    show(summary, as_json, cube_lines(summary))
 
 
 @earthengine.command("check")
@@ -84,32 +67,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Try sign-in, project and every asset, compare their days with those wanted, and say what is missing."""
-    from mmnet_maps.dates import to_date
     from mmnet_maps.errors import InputError
-    from mmnet_maps.sources.earth_engine.check import check_access
+    from mmnet_maps.jobs.earth_engine import check_earth_engine
 
-    days = (None if day is None else to_date(day) for day in (start, end))
-    found = check_access(_settings(config, settings), *days)
+    found = check_earth_engine(config, settings or (), start=start, end=end)
     lines = [f"{'ok     ' if s['ok'] else 'MISSING'} {s['step']}: {s['detail']}" for s in found["steps"]]
     show(found, as_json, "\n".join(lines))
     if found["missing"]:
         raise InputError(f"Earth Engine cannot be used yet: {found['missing'][0]}")
-
-
-def _settings(path: Path | None, overrides: list[str] | None) -> EarthEngineConfig:
-    """Settings from a file of their own, or from the ``earthengine`` part of a cube's configuration."""
-    import yaml
-
-    from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
-
-    if path is not None and path.is_file():
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(data, dict) and isinstance(data.get("earthengine"), dict):
-            from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig
-
-            inner = [f"earthengine.{text}" for text in overrides or ()]
-            return EarthEngineCubeConfig.load(path, inner).earthengine
-    return EarthEngineConfig.load(path, overrides or ())
 
 
 def register(app: typer.Typer) -> None:

@@ -28,7 +28,8 @@ def train(
         str | None, typer.Option("--model", help="mmnet, transformer, mlp, ridge, forest or xgboost.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", help="on-site, off-site, cross-region or all.")
+        Literal["on-site", "off-site", "cross-region", "all"] | None,
+        typer.Option("--experiment", help="How the rows are divided into training and test."),
     ] = None,
     target: Annotated[int | None, typer.Option("--target", help="On-site: the only year to test on.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
@@ -38,15 +39,12 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model and score it on rows that it has not seen."""
-    from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
-    from mmnet_maps.prepare.stations.files import read_table
+    from mmnet_maps.jobs.models import train as train_model
 
-    named = {"model": model, "experiment": experiment, "target": target}
-    overrides = [f"{key}={value}" for key, value in named.items() if value is not None]
-    chosen = ExperimentConfig.load(config, [*(settings or []), *overrides])
-    frame, catalogue = read_table(table)
-    summary = run_experiment(frame, catalogue, chosen, out)
-    show({"run": str(out), **summary}, as_json, f"{out}: {score_lines(summary)}")
+    summary = train_model(
+        table, out, model=model, experiment=experiment, target=target, config=config, settings=settings or ()
+    )
+    show(summary, as_json, f"{out}: {score_lines(summary)}")
 
 
 @bundle_app.command("import")
@@ -62,12 +60,10 @@ def import_bundle(
     as_json: Json = False,
 ) -> None:
     """Turn a published checkpoint into a bundle; nothing pickled in it is run."""
-    from mmnet_maps.learn.bundle import save_bundle
-    from mmnet_maps.learn.published import import_published
+    from mmnet_maps.jobs import models
 
-    bundle = save_bundle(import_published(model, weights, static, dynamic, encoding), out)
-    summary = {"bundle": str(out), "kind": bundle.kind, "digest": bundle.digest}
-    show(summary, as_json, f"{out}: {bundle.kind}, digest {bundle.digest[:12]}")
+    summary = models.import_bundle(model, weights, static, out, dynamic=dynamic, encoding=encoding)
+    show(summary, as_json, "{bundle}: {kind}, digest {digest:.12}".format(**summary))
 
 
 @bundle_app.command("show")
@@ -75,7 +71,7 @@ def show_bundle(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")], as_json: Json = False
 ) -> None:
     """Print the model card."""
-    from mmnet_maps.learn.bundle import load_bundle
+    from mmnet_maps.jobs.models import load_bundle
     from mmnet_maps.learn.card import card_text
 
     found = load_bundle(bundle)
@@ -89,8 +85,7 @@ def networks_of_bundle(
     as_json: Json = False,
 ) -> None:
     """Leave the trees of a blend out: what is left makes maps."""
-    from mmnet_maps.learn.bundle import load_bundle, save_bundle
+    from mmnet_maps.jobs import models
 
-    left = save_bundle(load_bundle(bundle).networks_alone(), out)
-    summary = {"bundle": str(out), "kind": left.kind, "networks": len(left.members), "digest": left.digest}
-    show(summary, as_json, f"{out}: {len(left.members)} x {left.kind}, digest {left.digest[:12]}")
+    summary = models.networks_of_bundle(bundle, out)
+    show(summary, as_json, "{bundle}: {networks} x {kind}, digest {digest:.12}".format(**summary))

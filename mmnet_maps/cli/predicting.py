@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from mmnet_maps.cli.output import Json, show
-from mmnet_maps.errors import WorkError
 
 __all__ = ["register"]
 
@@ -50,17 +49,23 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Make daily maps from a bundle and a cube; a second run does only what is missing."""
-    from mmnet_maps.produce.run.predict import Request, predict_product
+    from mmnet_maps.jobs import maps
 
-    request = Request(bundle, cube, start, end, out, workers, scheduler, precision, device, tile, block_days)
-    summary = predict_product(request, dry_run=dry_run)
-    show(summary, as_json, _plan_text(summary) if dry_run else _done_text(summary))
-    failed = summary.get("failed", {})
-    if failed:
-        key, reason = next(iter(failed.items()))
-        raise WorkError(
-            f"{len(failed)} work units failed, the first is {key}: {reason}; run again to redo them"
-        )
+    how = maps.How(
+        workers=workers,
+        scheduler=scheduler,
+        precision=precision,
+        device=device,
+        tile=tile,
+        block_days=block_days,
+    )
+    if dry_run:
+        summary = maps.plan(bundle, cube, start, end, out, **how)
+        show(summary, as_json, _plan_text(summary))
+        return
+    summary = maps.make_product(bundle, cube, start, end, out, **how)
+    show(summary, as_json, _done_text(summary))
+    maps.refuse_failed(summary)
 
 
 def plan(
@@ -79,11 +84,12 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written."""
-    from mmnet_maps.produce.run.plan import Prices
-    from mmnet_maps.produce.run.predict import Request, predict_product
+    from mmnet_maps.jobs import maps
 
-    request = Request(bundle, cube, start, end, out, workers, None, precision, device, tile, block_days)
-    summary = predict_product(request, dry_run=True, prices=Prices(per_hour, per_gib))
+    summary = maps.plan(
+        bundle, cube, start, end, out, workers=workers, precision=precision, device=device, tile=tile,
+        block_days=block_days, price_per_hour=per_hour, price_per_gib=per_gib,
+    )  # fmt: skip
     show(summary, as_json, _plan_text(summary))
 
 

@@ -23,22 +23,12 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a cloud-optimised GeoTIFF and a STAC item for every finished day."""
-    from mmnet_maps.dates import to_date, to_day
-    from mmnet_maps.produce.export.days import export_product
-    from mmnet_maps.produce.product.store import open_product
-    from mmnet_maps.produce.units import iso
+    from mmnet_maps.jobs import products
 
-    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    done = export_product(open_product(product), out, first, last, workers)
-    summary = {
-        "out": str(out),
-        "written": len(done.written),
-        "kept": len(done.kept),
-        "unfinished": [iso(day) for day in done.unfinished],
-        "items": done.items,
-    }
+    summary = products.export(product, out, start=start, end=end, workers=workers)
     text = (
-        f"{len(done.written)} days written, {len(done.kept)} kept; {out / 'catalog.json'} holds {done.items}"
+        f"{summary['written']} days written, {summary['kept']} kept; "
+        f"{out / 'catalog.json'} holds {summary['items']}"
     )
     show(summary, as_json, text)
 
@@ -51,13 +41,9 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Compare maps with stations: scores, interval coverage, every pair."""
-    from mmnet_maps.produce.judge.stations import validate_stations
-    from mmnet_maps.produce.product.store import open_product
-    from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+    from mmnet_maps.jobs import products
 
-    maps = open_product(product)
-    measured, stations = read_in_situ(in_situ), read_network(network, domain=False)
-    found = validate_stations(maps, measured, stations, out)
+    found = products.validate(product, in_situ, network, out)
     show(found, as_json, _scores_text(found, out))
 
 
@@ -79,10 +65,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a self-contained HTML report of a run or of a product."""
-    from mmnet_maps.show.report import write_report
+    from mmnet_maps.jobs import products
 
-    kind = write_report(source, out, validation)
-    show({"report": str(out), "of": kind}, as_json, f"report of a {kind}: {out}")
+    summary = products.report(source, out, validation=validation)
+    show(summary, as_json, f"report of a {summary['of']}: {out}")
 
 
 def extract(

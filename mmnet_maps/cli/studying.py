@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mmnet_maps.cli.output import Json, show
 from mmnet_maps.cli.score_lines import group_lines, number, score_lines
-from mmnet_maps.whole_file import write_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["register"]
 
@@ -45,25 +41,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score any table of predictions."""
-    import json
+    from mmnet_maps.jobs import scores
 
-    from mmnet_maps.learn.evaluate import check_predictions, evaluate_table, read_predictions
-
-    for name, path in (("--out", out), ("--stations", stations)):
-        _refuse_no_folder(name, path)
-    predictions = read_predictions(csv)
-    check_predictions(predictions, str(csv))
-    if table is not None:
-        predictions = _joined(predictions, table)
-    summary = evaluate_table(predictions, str(csv), resamples, seed)
+    summary = scores.evaluate(
+        csv, out, table=table, against=against, stations=stations, resamples=resamples, seed=seed
+    )
     text = f"{score_lines(summary)}\n{group_lines(summary)}"
     if against is not None:
-        summary["paired"] = found = _paired(predictions, against, (str(csv), str(against)), resamples, seed)
-        text += "\n" + _paired_lines(found)
-    if stations is not None:
-        write_whole(stations, _station_table(predictions).to_csv(index=False, lineterminator="\n"))
-    if out is not None:
-        write_whole(out, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        text += "\n" + _paired_lines(summary["paired"])
     show(summary, as_json, text)
 
 
@@ -82,29 +67,14 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """What the inputs of a model contribute (SHAP), by variable and by day."""
-    from mmnet_maps.learn.bundle import load_bundle
-    from mmnet_maps.learn.explain import explain as explain_rows
-    from mmnet_maps.learn.explain import write_explanation
-    from mmnet_maps.prepare.stations.files import read_table
-    from mmnet_maps.show.importance import write_importance_figures
+    from mmnet_maps.jobs import scores
 
-    model = load_bundle(bundle)
-    frame, catalogue = read_table(table)
-    model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
-    _make_folder(out)
-    found = explain_rows(model, frame, rows, background, samples, seed)
-    files = [*write_explanation(found, out), *write_importance_figures(found, out)]
-    top = found.importance.head(10)
+    summary = scores.explain(bundle, table, out, rows=rows, background=background, samples=samples, seed=seed)
     lines = [
-        f"{row.variable} ({row.part}): {row.importance:.5f} m3 m-3, noise {row.noise:.5f}"
-        for row in top.itertuples()
+        f"{row['variable']} ({row['part']}): {row['importance']:.5f} m3 m-3, noise {row['noise']:.5f}"
+        for row in summary["importance"][:10]
     ]
-    summary = {
-        **found.facts,
-        "importance": found.importance.to_dict("records"),
-        "files": [str(f) for f in files],
-    }
-    show(summary, as_json, "\n".join([*lines, *_noise_line(found.facts), f"written: {out}"]))
+    show(summary, as_json, "\n".join([*lines, *_noise_line(summary), f"written: {out}"]))
 
 
 def _noise_line(facts: dict[str, Any]) -> list[str]:
@@ -129,34 +99,12 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw the figures of a study: scatter, map of stations, series, box plots by model."""
-    from mmnet_maps.prepare.stations.files import read_table
-    from mmnet_maps.show.run_folder import read_runs
-    from mmnet_maps.show.study import write_figures
+    from mmnet_maps.jobs import scores
 
-    found = read_runs(runs)
-    frame = read_table(table)[0] if table is not None else None
-    _make_folder(out)
-    files, left_out = write_figures(found, out, frame, tuple(station or ()))
-    lines = [*(f"written: {path}" for path in files), *(f"left out: {reason}" for reason in left_out)]
-    show({"files": [str(path) for path in files], "left_out": left_out}, as_json, "\n".join(lines))
-
-
-def _joined(predictions: pd.DataFrame, table: Path) -> pd.DataFrame:
-    from mmnet_maps.learn.groups import join_groups
-    from mmnet_maps.prepare.stations.files import read_table
-
-    return join_groups(predictions, read_table(table)[0])
-
-
-def _paired(
-    predictions: pd.DataFrame, against: Path, names: tuple[str, str], resamples: int, seed: int
-) -> dict[str, Any]:
-    from mmnet_maps.learn.bootstrap import paired_difference
-    from mmnet_maps.learn.evaluate import check_predictions, read_predictions
-
-    other = read_predictions(against)
-    check_predictions(other, str(against))
-    return paired_difference(predictions, other, resamples, seed, names=names)
+    summary = scores.figures(runs, out, table=table, stations=station or ())
+    lines = [f"written: {path}" for path in summary["files"]]
+    lines += [f"left out: {reason}" for reason in summary["left_out"]]
+    show(summary, as_json, "\n".join(lines))
 
 
 def _paired_lines(found: dict[str, Any]) -> str:
@@ -169,28 +117,3 @@ def _paired_lines(found: dict[str, Any]) -> str:
             f"{number(entry['difference'])} ({number(low)} to {number(high)})"
         )
     return "\n".join(lines)
-
-
-def _station_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    from mmnet_maps.learn.evaluate import station_scores
-
-    observed, predicted = (
-        predictions[n].to_numpy(float, na_value=float("nan")) for n in ("y_test", "y_pred")
-    )
-    return station_scores(observed, predicted, predictions["ID"].to_numpy())
-
-
-def _refuse_no_folder(option: str, path: Path | None) -> None:
-    from mmnet_maps.errors import InputError
-
-    if path is not None and not path.parent.is_dir():
-        raise InputError(f"{option} {path}: the folder {path.parent} does not exist")
-
-
-def _make_folder(out: Path) -> None:
-    from mmnet_maps.errors import InputError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"--out {out}: is a file, expected a folder for the results") from None

@@ -1,41 +1,92 @@
-"""A cube from files, or from Earth Engine: configuration, readers, build."""
+"""A cube from files: its configuration, the readers of its sources, the build, and what it holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from mmnet_maps.jobs.settings import Settings, settings_of
+from mmnet_maps.prepare.cube.audit import audit
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.normals import normals_readers
-from mmnet_maps.prepare.cube.store import build_cube
+from mmnet_maps.prepare.cube.store import Cube
+from mmnet_maps.prepare.cube.store import build_cube as build
+from mmnet_maps.prepare.cube.store import open_cube as read_cube
 from mmnet_maps.source_reader import SourceReader
 from mmnet_maps.sources.rasters import open_source
 
-__all__ = ["build_from_config"]
+__all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube"]
+
+
+def build_cube(
+    config: str | Path | CubeConfig,
+    out: str | Path,
+    *,
+    base: str | Path | None = None,
+    workers: int | None = None,
+    settings: Settings = (),
+) -> dict[str, Any]:
+    """Build a cube from rasters, or bring one up to date.
+
+    Parameters
+    ----------
+    config : str, Path or CubeConfig
+        YAML with region, grid, days and sources, or what was read from one.
+    out : str or Path
+        The cube.
+    base : str or Path, optional
+        Folder that relative paths start from; by default that of the YAML file, or the working folder.
+    workers : int, optional
+        Threads; by default one a processor.
+    settings : mapping or sequence of str
+        Single settings over the configuration, such as ``{"grid.resolution": 60}``.
+
+    Returns
+    -------
+    dict
+        ``path``; ``sources``: variables, days, cells and CRS of each; ``parts`` and ``parts_built``.
+
+    Raises
+    ------
+    InputError
+        A key, a file, a grid or a unit is not what was expected; the message names it.
+    """
+    if base is None:
+        base = Path() if isinstance(config, CubeConfig) else Path(config).parent
+    loaded = settings_of(CubeConfig, config, settings)
+    return build_from_config(loaded, Path(base), Path(out), workers)
 
 
 def build_from_config(
     config: CubeConfig, base: Path, out: Path, workers: int | None = None
 ) -> dict[str, Any]:
-    """Open the sources of a configuration and build the cube.
-
-    Parameters
-    ----------
-    config : CubeConfig
-    base : Path
-        Folder that relative paths start from.
-    out : Path
-    workers : int, optional
-
-    Returns
-    -------
-    dict
-        Summary of `build_cube`.
-    """
+    """Open the sources of a configuration and build the cube; see `build_cube`."""
     target = config.target(base)
     readers: list[SourceReader] = [
         open_source(name, keys, base, target.grid) for name, keys in config.sources.items()
     ]
     if config.normals is not None:
         readers += normals_readers(config.normals, readers)
-    return build_cube(target, readers, out, config.days, workers)
+    return build(target, readers, out, config.days, workers)
+
+
+def open_cube(cube: str | Path) -> Cube:
+    """Open a finished cube for reading: every source on its own grid and days, values as stored.
+
+    Raises
+    ------
+    InputError
+        There is no cube, its build did not finish, or it is of another format.
+    """
+    return read_cube(Path(cube))
+
+
+def describe_cube(cube: str | Path) -> dict[str, Any]:
+    """What a cube holds: dates, coverage, gaps, value ranges, and what looks wrong.
+
+    Returns
+    -------
+    dict
+        ``path``, ``grid``, ``region``, ``variables`` (a record each) and ``warnings``.
+    """
+    return audit(open_cube(cube))

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmnet_maps import __version__
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError, WorkError
@@ -34,6 +33,7 @@ from mmnet_maps.learn.rows import TrainingRows, hold_back
 from mmnet_maps.learn.settings import TrainConfig
 from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.progress import say, steps
+from mmnet_maps.version import __version__
 
 __all__ = ["Batches", "Fitted", "TrainConfig", "fit", "make_optimizer", "threads", "train_epoch"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from mmnet_maps import __version__
 from mmnet_maps.show.figures import png
+from mmnet_maps.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

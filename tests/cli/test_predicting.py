@@ -49,7 +49,7 @@ def test_a_device_that_is_not_there_ends_with_one_line_and_status_2(
 def test_a_failed_unit_is_status_1_and_the_summary_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mmnet_maps.produce.run import predict
+    from mmnet_maps.jobs import maps
 
     summary = {
         "product": "p",
@@ -59,7 +59,7 @@ def test_a_failed_unit_is_status_1_and_the_summary_stands(
         "peak_memory_mib": 1.0,
         "failed": {"20200301-r000000-c000000": "OSError: disk full"},
     }
-    monkeypatch.setattr(predict, "predict_product", lambda *_, **__: summary)
+    monkeypatch.setattr(maps, "predict_product", lambda *_, **__: summary)
     arguments = ["--bundle", "b", "--cube", "c", "--start", "2020-03-01", "--end", "2020-03-02", "--out", "p"]
     monkeypatch.setattr(sys, "argv", ["mmnet-maps", "predict", *arguments, "--json"])
     with pytest.raises(SystemExit) as stopped:

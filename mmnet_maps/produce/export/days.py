@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from mmnet_maps import __version__
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.produce.export.cog import bands_of, north_up, write_cog
 from mmnet_maps.produce.export.stac import item_path, read_item, write_collection, write_item
 from mmnet_maps.produce.product.store import LAYERS, Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
+from mmnet_maps.version import __version__
 
 __all__ = ["Exported", "day_digest", "day_stem", "export_product"]
 

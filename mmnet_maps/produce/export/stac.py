@@ -17,11 +17,11 @@ import numpy as np
 import pystac
 from pyproj import CRS, Transformer
 
-from mmnet_maps import __version__
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.export.cog import Band
+from mmnet_maps.version import __version__
 from mmnet_maps.whole_file import write_whole
 
 __all__ = ["COLLECTION", "footprint", "item_path", "read_item", "write_collection", "write_item"]

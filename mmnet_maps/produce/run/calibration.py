@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-import mmnet_maps
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Tile
@@ -93,7 +92,7 @@ def calibrate(
     """
     job = pickle.dumps((workers, (survey, units[len(units) // 2], bundle, precision, device)))
     # The package that runs here must run there, installed or not.
-    path = os.pathsep.join([str(Path(mmnet_maps.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", __name__],
         input=job,

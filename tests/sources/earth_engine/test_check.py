@@ -124,8 +124,8 @@ def test_the_command_says_what_is_missing(standin: StandIn, config_for, tmp_path
 
 
 def test_the_settings_of_a_cube_do_for_every_command(standin: StandIn, config_for, tmp_path: Path) -> None:
-    from mmnet_maps.cli.earthengine import _settings
+    from mmnet_maps.jobs.earth_engine import earth_engine_settings
 
     example = Path(__file__).resolve().parents[3] / "configs" / "earthengine_cube.yaml"
-    found = _settings(example, ["project=p-test"])
+    found = earth_engine_settings(example, ["project=p-test"])
     assert found.project == "p-test" and found.budget.eecu_hours == 20

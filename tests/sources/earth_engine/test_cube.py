@@ -381,7 +381,7 @@ def test_a_cube_from_the_stand_in_equals_one_from_local_files(
     import zarr
 
     from mmnet_maps.jobs.cubes import build_from_config
-    from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
     from mmnet_maps.prepare.cube.config import CubeConfig
 
     names = tuple(ASSETS)
@@ -420,7 +420,7 @@ def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
     world: World, tmp_path: Path, key_pem: str
 ) -> None:
     from mmnet_maps.errors import InputError
-    from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
     from mmnet_maps.prepare.cube.store import open_cube
 
     name = "IDAHO_EPSCOR/GRIDMET"

@@ -22,7 +22,7 @@ from ee_world import World, to
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.cli import main
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.jobs.earth_engine_cube import EarthEngineCubeConfig, build_from_earth_engine
+from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
 

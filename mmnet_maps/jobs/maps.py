@@ -1,0 +1,126 @@
+"""Daily maps from a bundle and a cube, and what they would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from mmnet_maps.errors import WorkError
+from mmnet_maps.produce.run.plan import Prices
+from mmnet_maps.produce.run.predict import Request, predict_product
+
+__all__ = ["How", "make_product", "plan", "predict", "refuse_failed"]
+
+
+class How(TypedDict, total=False):
+    """How maps are computed; see `predict`."""
+
+    workers: int
+    scheduler: str | None
+    precision: str
+    device: str
+    tile: int | None
+    block_days: int | None
+
+
+def predict(
+    bundle: str | Path,
+    cube: str | Path,
+    start: str,
+    end: str,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    precision: str = "float32",
+    device: str = "cpu",
+    tile: int | None = None,
+    block_days: int | None = None,
+) -> dict[str, Any]:
+    """Make daily maps from a bundle and a cube; a second run does only what is missing.
+
+    Parameters
+    ----------
+    bundle, cube : str or Path
+    start, end : str
+        First and last day, ``YYYY-MM-DD``, both included.
+    out : str or Path
+        Product store; resumed where it exists.
+    workers : int
+        Worker processes on this machine.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers do the work instead.
+    precision : {"float32", "bfloat16"}
+    device : str
+        ``cpu``, or what torch sees: ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
+    tile, block_days : int, optional
+        Pixels a side and days of a work unit; as the product has it, or 1,024 and 16.
+
+    Returns
+    -------
+    dict
+        ``product``; ``units``: how many were new, stale, done before, and outside the region;
+        ``pixel_days_done``; ``seconds``; ``peak_memory_mib``; ...
+
+    Raises
+    ------
+    InputError
+        The inputs do not fit each other, the days, or the product that is there.
+    WorkError
+        A work unit failed; the others are done, and a second run redoes those that failed.
+    """
+    how: How = {
+        "workers": workers,
+        "scheduler": scheduler,
+        "precision": precision,
+        "device": device,
+        "tile": tile,
+        "block_days": block_days,
+    }
+    summary = make_product(bundle, cube, start, end, out, **how)
+    refuse_failed(summary)
+    return summary
+
+
+def make_product(
+    bundle: str | Path, cube: str | Path, start: str, end: str, out: str | Path, **how: Unpack[How]
+) -> dict[str, Any]:
+    """As `predict`, but units that failed are told in the summary (``failed``) and raise nothing."""
+    return predict_product(Request(Path(bundle), Path(cube), start, end, Path(out), **how))
+
+
+def plan(
+    bundle: str | Path,
+    cube: str | Path,
+    start: str,
+    end: str,
+    out: str | Path,
+    *,
+    price_per_hour: float = 0.0,
+    price_per_gib: float = 0.0,
+    **how: Unpack[How],
+) -> dict[str, Any]:
+    """What `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written.
+
+    Parameters
+    ----------
+    price_per_hour, price_per_gib : float
+        Price of one worker for an hour, and of one GiB of output for a month.
+
+    Returns
+    -------
+    dict
+        ``units``, ``pixel_days`` and, where there is work, ``forecast``.
+    """
+    request = Request(Path(bundle), Path(cube), start, end, Path(out), **how)
+    return predict_product(request, dry_run=True, prices=Prices(price_per_hour, price_per_gib))
+
+
+def refuse_failed(summary: dict[str, Any]) -> None:
+    """Raise `WorkError` if a work unit failed."""
+    failed = summary.get("failed", {})
+    if failed:
+        key, reason = next(iter(failed.items()))
+        raise WorkError(
+            f"{len(failed)} work units failed, the first is {key}: {reason}; run again to redo them"
+        )

@@ -1,0 +1,158 @@
+"""Models: trained, imported, opened, and applied to station tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from mmnet_maps.jobs.settings import Settings, output_file, settings_of
+from mmnet_maps.learn.bundle import Bundle, save_bundle
+from mmnet_maps.learn.bundle import load_bundle as read_bundle
+from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
+from mmnet_maps.learn.model_input import from_table
+from mmnet_maps.learn.published import import_published
+from mmnet_maps.learn.splits import Experiment
+from mmnet_maps.prepare.stations.files import read_table
+from mmnet_maps.whole_file import appearing
+
+__all__ = ["import_bundle", "load_bundle", "networks_of_bundle", "predict_table", "train"]
+
+
+def train(
+    table: str | Path,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    experiment: Experiment | None = None,
+    target: int | None = None,
+    config: str | Path | ExperimentConfig | None = None,
+    settings: Settings = (),
+) -> dict[str, Any]:
+    """Train a model and score it on rows that it has not seen.
+
+    Parameters
+    ----------
+    table : str or Path
+        Station table, ``.parquet`` or ``.csv``.
+    out : str or Path
+        Run folder; finished folds in it are kept.
+    model : str, optional
+        ``mmnet``, ``transformer``, ``mlp``, ``ridge``, ``forest`` or ``xgboost``.
+    experiment : {"on-site", "off-site", "cross-region", "all"}, optional
+    target : int, optional
+        On-site: the only year to test on.
+    config : str, Path or ExperimentConfig, optional
+    settings : mapping or sequence of str
+        Single settings over `config`, such as ``{"epochs": 3, "modern.members": 5}``.
+
+    Returns
+    -------
+    dict
+        ``run``, the folder, and what ``scores.json`` holds.
+
+    Raises
+    ------
+    InputError
+        The settings, the table and the experiment do not fit; the message names what is missing.
+    """
+    chosen = settings_of(ExperimentConfig, config, settings)
+    named = {"model": model, "experiment": experiment, "target": target}
+    given = {name: value for name, value in named.items() if value is not None}
+    chosen = settings_of(ExperimentConfig, chosen, given)
+    frame, catalogue = read_table(Path(table))
+    return {"run": str(out), **run_experiment(frame, catalogue, chosen, Path(out))}
+
+
+def load_bundle(bundle: str | Path) -> Bundle:
+    """Open a trained model.
+
+    Parameters
+    ----------
+    bundle : str or Path
+        Bundle folder.
+
+    Raises
+    ------
+    InputError
+        There is no bundle, or it is damaged, or of a later format.
+    """
+    return read_bundle(Path(bundle))
+
+
+def import_bundle(
+    model: str,
+    weights: str | Path,
+    static: str | Path,
+    out: str | Path,
+    *,
+    dynamic: str | Path | None = None,
+    encoding: Literal["published", "cyclic"] = "published",
+) -> dict[str, Any]:
+    """Turn a published checkpoint into a bundle; nothing pickled in it is run.
+
+    Parameters
+    ----------
+    model : {"mmnet", "transformer", "mlp"}
+    weights : str or Path
+        Checkpoint, ``.pth``.
+    static, dynamic : str or Path
+        ``static_mean_std.npy``, and ``dynamic_mean_std.npy`` where the model takes a series.
+    out : str or Path
+        Bundle folder to write.
+    encoding : {"published", "cyclic"}
+        What the weights were trained with.
+
+    Returns
+    -------
+    dict
+        ``bundle``, ``kind`` and ``digest``.
+    """
+    series = None if dynamic is None else Path(dynamic)
+    made = import_published(model, Path(weights), Path(static), series, encoding)
+    saved = save_bundle(made, Path(out))
+    return {"bundle": str(out), "kind": saved.kind, "digest": saved.digest}
+
+
+def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
+    """Leave the trees of a blend out: what is left makes maps.
+
+    Returns
+    -------
+    dict
+        ``bundle``, ``kind``, ``networks`` (their number) and ``digest``.
+    """
+    left = save_bundle(load_bundle(bundle).networks_alone(), Path(out))
+    return {"bundle": str(out), "kind": left.kind, "networks": len(left.members), "digest": left.digest}
+
+
+def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dict[str, Any]:
+    """Predict soil moisture for every row of a station table.
+
+    Parameters
+    ----------
+    bundle : str or Path
+    table : str or Path
+        Station table of the same catalogue.
+    out : str or Path
+        CSV to write: ID, Date, y_test (where the table has VWC_5), y_pred.
+
+    Returns
+    -------
+    dict
+        ``out``, ``rows`` and ``rows_without_prediction``.
+    """
+    path = output_file(out)
+    model = load_bundle(bundle)
+    frame, catalogue = read_table(Path(table))
+    model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
+    columns: dict[str, Any] = {"ID": frame["ID"], "Date": frame["Date"]}
+    if "VWC_5" in frame.columns:
+        columns["y_test"] = frame["VWC_5"]
+    columns["y_pred"] = model.predict(from_table(frame, model.catalogue))
+    result = pd.DataFrame(columns)
+    with appearing(path) as draft:
+        result.to_csv(draft, index=False)
+    missing = int(result["y_pred"].isna().sum())
+    return {"out": str(out), "rows": len(result), "rows_without_prediction": missing}

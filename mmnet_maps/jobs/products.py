@@ -1,0 +1,103 @@
+"""Finished maps: opened, written as files, judged, and reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmnet_maps.dates import to_date, to_day
+from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.judge.stations import validate_stations
+from mmnet_maps.produce.product.store import open_product as read_product
+from mmnet_maps.produce.units import iso
+from mmnet_maps.show.report import write_report
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+
+__all__ = ["export", "report", "validate"]
+
+
+def export(
+    product: str | Path,
+    out: str | Path,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day.
+
+    Parameters
+    ----------
+    product : str or Path
+    out : str or Path
+        Folder of the files; days that are there are kept.
+    start, end : str, optional
+        First and last day, ``YYYY-MM-DD``, both included.
+    workers : int
+        Days written at once.
+
+    Returns
+    -------
+    dict
+        ``out``; ``written``, ``kept``: numbers of days; ``unfinished``: days left out; ``items`` of the
+        catalog.
+
+    Raises
+    ------
+    InputError
+        There is no product, or none of the days is finished.
+    """
+    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
+    done = export_product(read_product(Path(product)), Path(out), first, last, workers)
+    return {
+        "out": str(out),
+        "written": len(done.written),
+        "kept": len(done.kept),
+        "unfinished": [iso(day) for day in done.unfinished],
+        "items": done.items,
+    }
+
+
+def validate(
+    product: str | Path, in_situ: str | Path, network: str | Path, out: str | Path
+) -> dict[str, Any]:
+    """Compare maps with stations: scores, interval coverage, every pair.
+
+    Parameters
+    ----------
+    product : str or Path
+    in_situ : str or Path
+        Ground truth CSV: ID, Date, VWC_5.
+    network : str or Path
+        Where the stations are: GeoPackage, Shapefile, GeoJSON or CSV.
+    out : str or Path
+        Folder of the scores and pairs.
+
+    Returns
+    -------
+    dict
+        What ``scores.json`` in `out` holds.
+    """
+    measured, stations = read_in_situ(Path(in_situ)), read_network(Path(network), domain=False)
+    return validate_stations(read_product(Path(product)), measured, stations, Path(out))
+
+
+def report(source: str | Path, out: str | Path, *, validation: str | Path | None = None) -> dict[str, Any]:
+    """Write a self-contained HTML report of a run or of a product.
+
+    Parameters
+    ----------
+    source : str or Path
+        Run folder or product.
+    out : str or Path
+        HTML file to write.
+    validation : str or Path, optional
+        What `validate` wrote; by default the folder ``validation`` beside the product, if there is one.
+
+    Returns
+    -------
+    dict
+        ``report``, the file, and ``of``: ``run`` or ``product``.
+    """
+    kind = write_report(Path(source), Path(out), None if validation is None else Path(validation))
+    return {"report": str(out), "of": kind}

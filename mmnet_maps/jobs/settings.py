@@ -1,0 +1,68 @@
+"""Settings as a caller gives them: a file, an object, or single keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError
+
+__all__ = ["Settings", "as_overrides", "output_file", "settings_of"]
+
+#: ``{"epochs": 3}`` or ``["epochs=3"]``; dotted keys reach inside groups.
+Settings = Mapping[str, Any] | Sequence[str]
+_Kind = TypeVar("_Kind", bound=Config)
+
+
+def settings_of(
+    kind: type[_Kind], config: str | Path | _Kind | None = None, settings: Settings = ()
+) -> _Kind:
+    """Read a configuration and put single settings over it.
+
+    Parameters
+    ----------
+    kind : type of Config
+    config : str, Path or Config, optional
+        A YAML file, or the configuration itself; by default the defaults stand.
+    settings : mapping or sequence of str
+        ``{"modern.epochs": 3}`` or ``["modern.epochs=3"]``.
+
+    Raises
+    ------
+    InputError
+        The file is missing, or a key or value does not fit.
+
+    Examples
+    --------
+    >>> from mmnet_maps.prepare.stations.table import StationTableConfig
+    >>> settings_of(StationTableConfig, settings={"encoding": "cyclic"}).encoding
+    'cyclic'
+    """
+    texts = as_overrides(settings)
+    if not isinstance(config, Config):
+        return kind.load(None if config is None else Path(config), texts)
+    return (
+        type(config).from_mapping(config.model_dump(exclude_unset=True), overrides=texts) if texts else config
+    )
+
+
+def as_overrides(settings: Settings) -> list[str]:
+    """The settings as ``KEY=VALUE``, values as YAML."""
+    if isinstance(settings, Mapping):
+        return [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
+    return list(settings)
+
+
+def output_file(out: str | Path, endings: Sequence[str] = ()) -> Path:
+    """Refuse before the work what could not be written after it."""
+    path = Path(out)
+    if endings and path.suffix not in endings:
+        raise InputError(f"--out {out}: expected a name that ends in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {out}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise InputError(f"--out {out}: is a folder, a file was expected")
+    return path

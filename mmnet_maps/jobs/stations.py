@@ -1,0 +1,168 @@
+"""Station tables from raw exports, USCRN or ISMN files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.jobs.settings import Settings, output_file, settings_of
+from mmnet_maps.prepare.normals import add_normals
+from mmnet_maps.prepare.stations.files import write_table
+from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig, build_station_table
+from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.ismn import read_ismn
+from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder
+from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
+from mmnet_maps.whole_file import appearing
+
+__all__ = ["build_table", "in_situ_from_ismn", "table_from_uscrn"]
+
+_TABLE = (".parquet", ".csv")
+
+
+def build_table(
+    raw: str | Path,
+    in_situ: str | Path,
+    network: str | Path,
+    out: str | Path,
+    *,
+    without: Iterable[str] = (),
+    soil_state: bool = False,
+    normals_until: int | None = None,
+    config: str | Path | StationTableConfig | None = None,
+    settings: Settings = (),
+) -> dict[str, Any]:
+    """Make a station table from the raw exports of the published scripts.
+
+    Parameters
+    ----------
+    raw : str or Path
+        Folder of raw exports (CSV).
+    in_situ : str or Path
+        Ground truth CSV.
+    network : str or Path
+        Stations with ID and Domain: GeoPackage, Shapefile, GeoJSON or CSV.
+    out : str or Path
+        Table to write, ``.parquet`` or ``.csv``.
+    without : iterable of str
+        Variables to leave out.
+    soil_state : bool
+        Add the soil-state channels; the steps of the series spread over 90 days.
+    normals_until : int, optional
+        Add climate normals, of the weather up to this year.
+    config : str, Path or StationTableConfig, optional
+    settings : mapping or sequence of str
+        Single settings over `config`, such as ``{"encoding": "cyclic"}``.
+
+    Returns
+    -------
+    dict
+        ``out``, and what was read, left out and why (`mmnet_maps.prepare.stations.report.TableReport`).
+
+    Raises
+    ------
+    InputError
+        A file is missing or not what was expected; the message names it.
+    """
+    path = output_file(out, _TABLE)
+    chosen = settings_of(StationTableConfig, config, settings)
+    catalogue = published_catalogue().without(list(without)).with_collections(read_collections(Path(raw)))
+    if soil_state:
+        catalogue = catalogue.with_soil_state()
+    truth, places = read_in_situ(Path(in_situ)), read_network(Path(network))
+    tables = read_raw_folder(Path(raw), catalogue)
+    return _write_table(tables, truth, places, chosen, catalogue, normals_until, path)
+
+
+def table_from_uscrn(
+    files: str | Path,
+    out: str | Path,
+    *,
+    soil_state: bool = False,
+    normals_until: int | None = None,
+    config: str | Path | OwnWeatherConfig | None = None,
+    settings: Settings = (),
+) -> dict[str, Any]:
+    """Make a station table from NOAA USCRN daily01 files, with the variables that they hold.
+
+    Parameters
+    ----------
+    files : str or Path
+        Zip or folder of ``CRND0103-YYYY-ST_Name.txt`` files.
+    out, soil_state, normals_until, config, settings
+        As for `build_table`.
+
+    Returns
+    -------
+    dict
+        As of `build_table`, with ``files_read``, ``files_left_out`` and ``soil_moisture_implausible``.
+    """
+    path = output_file(out, _TABLE)
+    chosen = settings_of(OwnWeatherConfig, config, settings)
+    found = read_uscrn(Path(files))
+    catalogue = uscrn_catalogue(soil_state=soil_state)
+    notes = {
+        "files_read": found.files,
+        "files_left_out": len(found.other_files),
+        "soil_moisture_implausible": found.implausible,
+    }
+    weather = {"uscrn": found.weather}
+    return notes | _write_table(weather, found.in_situ, found.network, chosen, catalogue, normals_until, path)
+
+
+def in_situ_from_ismn(
+    archive: str | Path,
+    out: str | Path,
+    *,
+    depth: tuple[float, float] = (0.0, 0.06),
+    min_hours: int = 6,
+    flags: Iterable[str] = ("G",),
+    all_days: bool = False,
+) -> dict[str, Any]:
+    """Daily means of the good soil moisture values of an ISMN archive, as ground truth CSV.
+
+    Parameters
+    ----------
+    archive : str or Path
+        Zip or folder, either layout.
+    out : str or Path
+        CSV to write.
+    depth : tuple of float
+        From and to, in metres.
+    min_hours : int
+        Hours with a good value that a day needs.
+    flags : iterable of str
+        Quality flags to accept.
+    all_days : bool
+        Also days without a value, empty.
+
+    Returns
+    -------
+    dict
+        ``out``, and what was read and left out (`mmnet_maps.sources.stations.ismn.IsmnReport`).
+    """
+    path = output_file(out)
+    frame, report = read_ismn(Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days)
+    with appearing(path) as draft:
+        frame.to_csv(draft, index=False)
+    return {"out": str(out), **report.to_dict()}
+
+
+def _write_table(
+    tables: Mapping[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    network: pd.DataFrame,
+    config: StationTableConfig,
+    catalogue: Catalogue,
+    normals_until: int | None,
+    out: Path,
+) -> dict[str, Any]:
+    if normals_until is not None:
+        tables, catalogue = add_normals(tables, catalogue, normals_until)
+    table = build_station_table(tables, truth, network, config, catalogue)
+    write_table(table.frame, out, table.catalogue)
+    return {"out": str(out), **table.report.to_dict()}
