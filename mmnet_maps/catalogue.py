@@ -156,15 +156,6 @@ class Catalogue(Config):
         return tuple(names)
 
     @property
-    def mlp_features(self) -> tuple[str, ...]:
-        """Columns of the MLP baseline: land cover as a number, the series of the day before SMAP."""
-        rest = [f for f in self.snapshot if f not in _LAND_COVER]
-        late = [f for f in rest if f == "SMAP" or f in INDICES]
-        early = [f for f in rest if f not in late]
-        cover = ["LC"] if any(f in _LAND_COVER for f in self.snapshot) else []
-        return (*cover, *early, *self.series, *late)
-
-    @property
     def window_days(self) -> int:
         """How many days before the first predicted day the series channels must reach."""
         return max(self.lags)

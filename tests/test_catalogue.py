@@ -6,6 +6,7 @@ import pytest
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.models.mlp import MLP as MLPNetwork
 from mmnet_maps.variables import VARIABLES, Variable
 
 SNAPSHOT = """
@@ -35,7 +36,7 @@ def test_the_published_orders_are_those_of_the_specification() -> None:
     catalogue = published_catalogue()
     assert list(catalogue.snapshot) == SNAPSHOT
     assert list(catalogue.series) == ["eto", "etr", "pr", "sph", "srad", "vpd", "vs", "LST"]
-    assert list(catalogue.mlp_features) == MLP
+    assert list(MLPNetwork.columns(catalogue)) == MLP
     assert catalogue.lags == (10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 
 

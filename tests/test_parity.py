@@ -23,7 +23,7 @@ from mmnet_maps.dates import from_yyyymmdd
 from mmnet_maps.grid import Tile
 from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.model_input import fit_scaler, from_table
+from mmnet_maps.learn.model_input import columns_of_kind, fit_scaler, from_table
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube, open_cube
@@ -147,8 +147,7 @@ def pixel_of(cube: Cube, longitude: float, latitude: float) -> tuple[int, int]:
 
 def expected_features(frame: pd.DataFrame, engine: Engine, scaler: Scaler) -> NDArray[np.float32]:
     """The table's own columns, scaled by name in the order of the engine's rows."""
-    mlp = engine.bundle.kind == "mlp"
-    columns = engine.catalogue.mlp_features if mlp else engine.catalogue.snapshot
+    columns = columns_of_kind(engine.bundle.kind, engine.catalogue)
     place = [columns.index(name) for name in engine.features]
     values = frame[list(engine.features)].to_numpy(dtype=np.float32)
     mean = scaler.snapshot_mean[place].astype(np.float32)

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle_weights import pack, unpack
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
-from mmnet_maps.learn.model_input import ModelInput, flat_matrix, model_arrays
+from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BASELINES, Baseline
-from mmnet_maps.learn.models.networks import NETWORKS, Readout
+from mmnet_maps.learn.models.network import Network, Readout
+from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.target import TARGETS, Target, estimated
 from mmnet_maps.prepare.features import Scaler
 
@@ -43,12 +43,12 @@ class Bundle:
     Attributes
     ----------
     kind : str
-        ``mmnet``, ``transformer``, ``mlp``, ``ridge``, ``forest`` or ``xgboost``.
+        One of `networks.NETWORKS` or `baselines.BASELINES`.
     catalogue : Catalogue
         Names, order and encoding of the inputs.
     scaler : Scaler
-        Of the training rows; the MLP's holds the columns of `Catalogue.mlp_features` as its snapshot.
-    network : torch.nn.Module, optional
+        Of the training rows; its snapshot are the columns that the kind takes (`model_input.fit_scaler`).
+    network : Network, optional
         In evaluation mode; None for a baseline. The first of the `members`.
     baseline : Baseline, optional
         None for networks alone. Beside networks it makes the bundle a blend: the mean of both.
@@ -60,7 +60,7 @@ class Bundle:
         What the card says beside that: recipe, training, provenance, all of it plain JSON values.
     digest : str
         SHA-256 of the stored contents; empty before the bundle was saved.
-    others : tuple of torch.nn.Module
+    others : tuple of Network
         The further networks of an ensemble.
     target : {"identity", "sqrt"}
         What the networks give: soil moisture, or its square root. A baseline gives soil moisture.
@@ -73,19 +73,19 @@ class Bundle:
     kind: str
     catalogue: Catalogue
     scaler: Scaler
-    network: nn.Module | None = None
+    network: Network | None = None
     baseline: Baseline | None = None
     interval: IntervalTable | None = None
     envelope: Envelope | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
-    others: tuple[nn.Module, ...] = ()
+    others: tuple[Network, ...] = ()
     target: Target = "identity"
     readout: Readout = "mean"
     network_interval: IntervalTable | None = None
 
     @property
-    def members(self) -> tuple[nn.Module, ...]:
+    def members(self) -> tuple[Network, ...]:
         """Every network, the mean of whose estimates counts; none for a baseline."""
         return () if self.network is None else (self.network, *self.others)
 
@@ -147,8 +147,7 @@ class Bundle:
         found = mean_of([estimated(_run(network, arrays), self.target) for network in self.members])
         if self.baseline is None:
             return found
-        flat = arrays[0] if len(arrays) == 1 else flat_matrix(ModelInput(arrays[0], arrays[1]))
-        return mean_of([found, self.baseline.predict(flat)])
+        return mean_of([found, self.baseline.predict(side_by_side(arrays))])
 
     @property
     def card(self) -> dict[str, Any]:
@@ -171,7 +170,7 @@ class Bundle:
         }
 
 
-def _run(network: nn.Module, arrays: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
+def _run(network: Network, arrays: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
     with torch.inference_mode():
         found: NDArray[np.float32] = network(*map(torch.from_numpy, arrays))[:, 0].numpy()
     return found

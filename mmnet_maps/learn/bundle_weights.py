@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.baselines import Baseline, load_baseline
-from mmnet_maps.learn.models.networks import NETWORKS, Readout, build_network
+from mmnet_maps.learn.models.network import Network, Readout
+from mmnet_maps.learn.models.networks import build_network
 
 __all__ = ["network_from_arrays", "pack", "unpack"]
 
@@ -24,7 +24,7 @@ Arrays = Mapping[str, NDArray[Any]]
 _MEMBER, _TREES = "member.{}.", "trees."
 
 
-def pack(networks: Sequence[nn.Module], baseline: Baseline | None) -> bytes:
+def pack(networks: Sequence[Network], baseline: Baseline | None) -> bytes:
     """Everything in one safetensors file.
 
     A single network and a lone baseline keep the names of their own; several networks stand under
@@ -48,7 +48,7 @@ def unpack(
     trees: str | None,
     readout: Readout,
     where: str,
-) -> tuple[tuple[nn.Module, ...], Baseline | None]:
+) -> tuple[tuple[Network, ...], Baseline | None]:
     """Undo `pack`.
 
     Parameters
@@ -105,13 +105,13 @@ def _refuse_other_members(arrays: Arrays, members: int, where: str) -> None:
 
 def network_from_arrays(
     kind: str, catalogue: Catalogue, arrays: Arrays, where: str, readout: Readout = "mean"
-) -> nn.Module:
+) -> Network:
     """A network in evaluation mode with these weights.
 
     Parameters
     ----------
     kind : str
-        One of `NETWORKS`.
+        One of `networks.NETWORKS`.
     catalogue : Catalogue
         Gives the widths.
     arrays : mapping of str to ndarray
@@ -127,8 +127,6 @@ def network_from_arrays(
         The kind is none of a network, or a name is missing, unknown or of another shape, or a value is not
         finite; the message names it.
     """
-    if kind not in NETWORKS:
-        raise InputError(f"{where}: there is no network {kind}; known are {', '.join(NETWORKS)}")
     with torch.random.fork_rng(devices=[]):
         network = build_network(kind, catalogue, readout=readout)
     expected = network.state_dict()

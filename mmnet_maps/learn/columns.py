@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import FEATURE_INPUTS, Catalogue
+from mmnet_maps.learn.model_input import columns_of_kind, takes_windows
 
 __all__ = ["Column", "columns_of", "membership", "variables_of"]
 
@@ -33,12 +34,11 @@ class Column:
 
 def columns_of(kind: str, catalogue: Catalogue) -> tuple[Column, ...]:
     """The inputs of a model kind, in the order of `model_arrays` laid side by side."""
-    if kind == "mlp":
-        names = catalogue.mlp_features
-        return tuple(Column(_joined(n), "series" if n in catalogue.series else "snapshot") for n in names)
-    snapshot = (Column(_joined(name), "snapshot") for name in catalogue.snapshot)
-    series = (Column(name, "series", lag) for name in catalogue.series for lag in catalogue.lags)
-    return (*snapshot, *series)
+    names, series = columns_of_kind(kind, catalogue), catalogue.series
+    found = [Column(_joined(name), "series" if name in series else "snapshot") for name in names]
+    if takes_windows(kind):
+        found += [Column(name, "series", lag) for name in series for lag in catalogue.lags]
+    return tuple(found)
 
 
 def _joined(feature: str) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.model_input import ModelInput, flat_matrix, model_arrays
+from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import Ridge, XGBoost
 from mmnet_maps.learn.train import threads
 from mmnet_maps.progress import steps
@@ -65,8 +65,7 @@ def contributions(
         found, noise = gradient_contributions(network, of[0], of[1], samples, seed)
         parts.append((found, noise, _mean_estimate(network, of[1])))
     if bundle.baseline is not None:
-        flat = [a[0] if len(a) == 1 else flat_matrix(ModelInput(a[0], a[1])) for a in of]
-        exact, base = _of_baseline(bundle.baseline, flat[0], flat[1])
+        exact, base = _of_baseline(bundle.baseline, *map(side_by_side, of))
         parts.append((exact, np.zeros_like(exact), base))
     values, errors, bases = zip(*parts, strict=True)
     return np.mean(values, axis=0), np.mean(errors, axis=0), float(np.mean(bases))

@@ -50,7 +50,7 @@ class ExperimentConfig(TrainConfig):
     Attributes
     ----------
     model : str
-        ``mmnet``, ``transformer``, ``mlp``, ``ridge``, ``forest`` or ``xgboost``.
+        One of `networks.NETWORKS` or `baselines.BASELINES`.
     experiment : {"on-site", "off-site", "cross-region", "all"}
     target : int, optional
         On-site: the only year to test on.

@@ -19,7 +19,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.columns import Column, columns_of, membership, variables_of
 from mmnet_maps.learn.contributions import contributions
-from mmnet_maps.learn.model_input import ModelInput, flat_matrix, from_table, mlp_matrix
+from mmnet_maps.learn.model_input import ModelInput, from_table, raw_arrays, side_by_side
 from mmnet_maps.learn.permutation import permutation_importance
 from mmnet_maps.whole_file import write_whole
 
@@ -117,7 +117,7 @@ def _explanation(
 ) -> Explanation:
     variables, member = variables_of(columns), membership(columns)
     summed, noise = (part @ member for part in found)
-    raw = mlp_matrix(inputs, bundle.catalogue) if bundle.kind == "mlp" else flat_matrix(inputs)
+    raw = side_by_side(raw_arrays(bundle.kind, inputs, bundle.catalogue))
     values = raw.astype(np.float64) @ (member / member.sum(axis=0))
     values[:, [v.variable == "LC" for v in variables]] = np.nan
     names = [v.variable for v in variables]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +11,19 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.prepare.stations.files import model_columns
 
 __all__ = [
     "ModelInput",
     "fit_scaler",
-    "flat_matrix",
+    "columns_of_kind",
     "from_table",
-    "mlp_matrix",
     "model_arrays",
+    "raw_arrays",
+    "side_by_side",
+    "takes_windows",
 ]
 
 Array = NDArray[np.float32]
@@ -91,19 +95,34 @@ def from_table(frame: pd.DataFrame, catalogue: Catalogue) -> ModelInput:
     return ModelInput(np.ascontiguousarray(values[:, :p]), np.ascontiguousarray(series))
 
 
-def flat_matrix(inputs: ModelInput) -> Array:
-    """Snapshot and flattened windows side by side, shape (n, p + v t), in the order of `model_columns`."""
-    return np.concatenate((inputs.snapshot, inputs.series.reshape(len(inputs), -1)), axis=1)
+def side_by_side(arrays: Sequence[Array]) -> Array:
+    """Arrays of n rows as one of shape (n, k), each flattened by row: (n, p) and (n, v, t) give p + v t."""
+    first, *rest = (array.reshape(len(array), -1) for array in arrays)
+    return np.concatenate((first, *rest), axis=1) if rest else first
 
 
-def mlp_matrix(inputs: ModelInput, catalogue: Catalogue) -> Array:
-    """Columns of `Catalogue.mlp_features`, shape (n, 29 as published).
+def columns_of_kind(kind: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """Names of the columns of a kind's first input (`Network.columns`); baselines take the snapshot."""
+    return NETWORKS[kind].columns(catalogue) if kind in NETWORKS else catalogue.snapshot
 
-    The land cover class is its number in `LAND_COVER_CLASSES`; a series variable is its value on the day.
-    """
-    out = np.empty((len(inputs), len(catalogue.mlp_features)), dtype=np.float32)
+
+def takes_windows(kind: str) -> bool:
+    """Whether a kind takes the windows of the series beside its columns."""
+    return NETWORKS[kind].windows if kind in NETWORKS else True
+
+
+def raw_arrays(kind: str, inputs: ModelInput, catalogue: Catalogue) -> tuple[Array, ...]:
+    """What a model of that kind takes, unscaled: its columns, shape (n, k), and perhaps series (n, v, t)."""
+    columns = columns_of_kind(kind, catalogue)
+    first = inputs.snapshot if columns == catalogue.snapshot else _matrix(columns, inputs, catalogue)
+    return (first, inputs.series) if takes_windows(kind) else (first,)
+
+
+def _matrix(columns: tuple[str, ...], inputs: ModelInput, catalogue: Catalogue) -> Array:
+    """Columns by name: a snapshot feature, a series variable on the day, or the land cover's number."""
+    out = np.empty((len(inputs), len(columns)), dtype=np.float32)
     snapshot = {name: i for i, name in enumerate(catalogue.snapshot)}
-    for column, name in enumerate(catalogue.mlp_features):
+    for column, name in enumerate(columns):
         if name in snapshot:
             out[:, column] = inputs.snapshot[:, snapshot[name]]
         elif name in catalogue.series:
@@ -113,12 +132,13 @@ def mlp_matrix(inputs: ModelInput, catalogue: Catalogue) -> Array:
     return out
 
 
-def _land_cover_number(snapshot: Array, place: dict[str, int]) -> Array:
+def _land_cover_number(snapshot: Array, position: dict[str, int]) -> Array:
+    """Number of the class in `LAND_COVER_CLASSES`."""
     number = np.zeros(len(snapshot), dtype=np.float32)
     share = np.zeros(len(snapshot), dtype=np.float32)
     for k, name in enumerate(LAND_COVER_CLASSES):
-        if f"LC_{name}" in place:
-            column = snapshot[:, place[f"LC_{name}"]]
+        if f"LC_{name}" in position:
+            column = snapshot[:, position[f"LC_{name}"]]
             number += np.float32(k) * column
             share += column
     # No class, two classes or a missing one: there is no number.
@@ -129,16 +149,15 @@ def _land_cover_number(snapshot: Array, place: dict[str, int]) -> Array:
 def fit_scaler(kind: str, inputs: ModelInput, catalogue: Catalogue) -> Scaler:
     """Fit the scaler of a model kind on training rows.
 
-    The MLP scales the columns of `mlp_matrix`, held as the scaler's snapshot; its series part is empty.
+    The scaler's snapshot are the columns that the kind takes; without windows its series part is empty.
 
     Raises
     ------
     InputError
         There are no rows, or a series variable is constant.
     """
-    if kind == "mlp":
-        return Scaler.fit(mlp_matrix(inputs, catalogue), inputs.series[:, :0])
-    return Scaler.fit(inputs.snapshot, inputs.series, catalogue)
+    columns, *windows = raw_arrays(kind, inputs, catalogue)
+    return Scaler.fit(columns, windows[0] if windows else inputs.series[:, :0], catalogue)
 
 
 def model_arrays(kind: str, inputs: ModelInput, catalogue: Catalogue, scaler: Scaler) -> tuple[Array, ...]:
@@ -147,11 +166,8 @@ def model_arrays(kind: str, inputs: ModelInput, catalogue: Catalogue, scaler: Sc
     Returns
     -------
     tuple of ndarray of float32
-        MMNet, Transformer: snapshot (n, p) and series (n, v, t). MLP: (n, 29). Baselines: (n, p + v t).
+        Networks: columns (n, k) and, if they take windows, series (n, v, t). Baselines: (n, p + v t).
     """
-    if kind == "mlp":
-        return (scaler.snapshot(mlp_matrix(inputs, catalogue)),)
-    scaled = ModelInput(scaler.snapshot(inputs.snapshot), scaler.series(inputs.series))
-    if kind in ("mmnet", "transformer"):
-        return scaled.snapshot, scaled.series
-    return (flat_matrix(scaled),)
+    columns, *windows = raw_arrays(kind, inputs, catalogue)
+    scaled = (scaler.snapshot(columns), *map(scaler.series, windows))
+    return scaled if kind in NETWORKS else (side_by_side(scaled),)

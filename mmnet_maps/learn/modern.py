@@ -21,7 +21,8 @@ from torch.nn.functional import huber_loss
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.learn.models.networks import build_network, reset_to_defaults
+from mmnet_maps.learn.models.network import Network
+from mmnet_maps.learn.models.networks import NETWORKS, build_network, reset_to_defaults
 from mmnet_maps.learn.models.target import estimated, learned
 from mmnet_maps.learn.settings import ModernConfig
 from mmnet_maps.progress import steps
@@ -113,13 +114,13 @@ def station_loss(error: Tensor, days: int, config: ModernConfig) -> Tensor:
 
 def train_modern(
     kind: str, task: Task, catalogue: Catalogue, config: ModernConfig, seed: int, name: str
-) -> tuple[nn.Module, pd.DataFrame]:
+) -> tuple[Network, pd.DataFrame]:
     """Train one network.
 
     Parameters
     ----------
     kind : str
-        ``mmnet``, ``transformer`` or ``mlp``.
+        One of `networks.NETWORKS`.
     task : Task
     catalogue : Catalogue
     config : ModernConfig
@@ -129,7 +130,7 @@ def train_modern(
 
     Returns
     -------
-    network : nn.Module
+    network : Network
         In evaluation mode, with the averaged weights; gives the target of `config`, unscaled.
     log : DataFrame
         A row an epoch: epoch, train_loss (standardised), validation_loss (mean squared error of soil
@@ -174,21 +175,21 @@ def train_modern(
 
 
 def _place_noise(kind: str, catalogue: Catalogue, config: ModernConfig) -> Tensor:
-    """Standard deviation of the noise on every column of the snapshot."""
-    columns = catalogue.mlp_features if kind == "mlp" else catalogue.snapshot
+    """Standard deviation of the noise on every column of the first input."""
+    columns = NETWORKS[kind].columns(catalogue)
     place = [name in _PLACE or name.endswith("_normal") for name in columns]
     assert config.place_noise is not None
     return torch.tensor(place, dtype=torch.float32) * config.place_noise
 
 
 def _epochs(
-    network: nn.Module,
+    network: Network,
     arrays: tuple[Tensor, ...],
     target: Tensor,
     batches: StationBatches,
     noise: Tensor,
     config: ModernConfig,
-) -> Iterator[tuple[float, nn.Module]]:
+) -> Iterator[tuple[float, Network]]:
     """Train; after every epoch the mean loss and a copy of the network with the averaged weights."""
     assert config.learning_rate is not None
     optimizer = _optimizer(network, config.learning_rate, config.weight_decay)
@@ -215,7 +216,7 @@ def _epochs(
         yield float(total) / len(batches), averaged
 
 
-def _optimizer(network: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+def _optimizer(network: Network, rate: float, decay: float) -> torch.optim.Optimizer:
     """AdamW; biases and norms do not decay."""
     wide = [p for p in network.parameters() if p.dim() >= 2]
     rest = [p for p in network.parameters() if p.dim() < 2]
@@ -223,11 +224,11 @@ def _optimizer(network: nn.Module, rate: float, decay: float) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
 
 
-def _copy(network: nn.Module) -> nn.Module:
+def _copy(network: Network) -> Network:
     return deepcopy(network).eval().requires_grad_(False)
 
 
-def _move_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+def _move_average(averaged: Network, network: Network, decay: float) -> None:
     now = network.state_dict()
     with torch.no_grad():
         for name, value in averaged.state_dict().items():
@@ -237,7 +238,7 @@ def _move_average(averaged: nn.Module, network: nn.Module, decay: float) -> None
                 value.copy_(now[name])
 
 
-def _unscaled(network: nn.Module, level: float, spread: float) -> nn.Module:
+def _unscaled(network: Network, level: float, spread: float) -> Network:
     """A copy whose last layer gives the target itself instead of the standardised one."""
     found = _copy(network)
     last = [layer for layer in found.modules() if isinstance(layer, nn.Linear)][-1]
@@ -246,7 +247,7 @@ def _unscaled(network: nn.Module, level: float, spread: float) -> nn.Module:
     return found
 
 
-def _error(network: nn.Module, task: Task, config: ModernConfig) -> float:
+def _error(network: Network, task: Task, config: ModernConfig) -> float:
     """Mean squared error of soil moisture over the validation rows."""
     rows = np.flatnonzero(task.held)
     total = 0.0

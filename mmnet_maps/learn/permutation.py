@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.columns import Column, membership, variables_of
-from mmnet_maps.learn.model_input import ModelInput, flat_matrix
+from mmnet_maps.learn.model_input import ModelInput, side_by_side
 from mmnet_maps.progress import steps
 
 __all__ = ["permutation_importance"]
@@ -53,7 +53,7 @@ def permutation_importance(
     inputs, truth = inputs.rows(np.isfinite(truth)), truth[np.isfinite(truth)]
     random = np.random.default_rng(seed)
     orders = [random.permutation(len(truth)) for _ in range(_REPEATS)]
-    flat, least = flat_matrix(inputs), _rmse(bundle, inputs, truth)
+    flat, least = side_by_side((inputs.snapshot, inputs.series)), _rmse(bundle, inputs, truth)
 
     def cost(which: NDArray[np.bool_]) -> tuple[float, float]:
         found = []

@@ -57,8 +57,8 @@ def import_published(
     weights : Path
         ``model_best.pth``.
     static, dynamic : Path
-        ``static_mean_std.npy`` (2, 28; the MLP: 2, 29) and ``dynamic_mean_std.npy`` (2, 8; not for the MLP):
-        means in the first row, deviations in the second.
+        ``static_mean_std.npy`` (2, 28; the MLP: 2, 29) and ``dynamic_mean_std.npy`` (2, 8; only for networks
+        that take windows): means in the first row, deviations in the second.
     encoding : {"published", "cyclic"}
         What the weights were trained with.
 
@@ -102,16 +102,15 @@ def _read_state(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_scaler(model: str, static: Path, dynamic: Path | None, catalogue: Catalogue) -> Scaler:
-    if model == "mlp":
-        if dynamic is not None:
-            raise InputError(f"--dynamic {dynamic}: the MLP has one scaler file, --static")
-        mean, std = _read_mean_std(static, len(catalogue.mlp_features))
-        return Scaler(mean, std, np.empty(0), np.empty(0))
-    if dynamic is None:
+    kind = NETWORKS[model]
+    if dynamic is not None and not kind.windows:
+        raise InputError(f"--dynamic {dynamic}: {model} has one scaler file, --static")
+    if dynamic is None and kind.windows:
         raise InputError(f"--dynamic is missing: {model} needs dynamic_mean_std.npy too")
-    mean, std = _read_mean_std(static, len(catalogue.snapshot))
-    series_mean, series_std = _read_mean_std(dynamic, len(catalogue.series))
-    return Scaler(mean, std, series_mean, series_std)
+    mean, std = _read_mean_std(static, len(kind.columns(catalogue)))
+    if dynamic is None:
+        return Scaler(mean, std, np.empty(0), np.empty(0))
+    return Scaler(mean, std, *_read_mean_std(dynamic, len(catalogue.series)))
 
 
 def _read_mean_std(path: Path, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from mmnet_maps.config import Config
 from mmnet_maps.learn.intervals import NOMINAL
 from mmnet_maps.learn.models.baselines import BaselineConfig
-from mmnet_maps.learn.models.networks import Readout
+from mmnet_maps.learn.models.network import Readout
 from mmnet_maps.learn.models.target import Target
 from mmnet_maps.learn.rows import Validation
 

@@ -25,8 +25,9 @@ from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
-from mmnet_maps.learn.model_input import ModelInput, fit_scaler, flat_matrix, model_arrays
+from mmnet_maps.learn.model_input import fit_scaler, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BASELINES, Baseline, fit_baseline
+from mmnet_maps.learn.models.network import Network
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.learn.modern import Task, train_modern
 from mmnet_maps.learn.rows import TrainingRows, hold_back
@@ -109,7 +110,7 @@ def fit(
     Parameters
     ----------
     kind : str
-        ``mmnet``, ``transformer``, ``mlp``, ``ridge``, ``forest`` or ``xgboost``.
+        One of `networks.NETWORKS` or `baselines.BASELINES`.
     rows : TrainingRows
         Training rows alone; incomplete ones are left out. Scaler, early stopping and intervals see no others.
     catalogue : Catalogue
@@ -198,8 +199,7 @@ def _train_all(
 
 
 def _fit_baseline(kind: str, task: Task, config: TrainConfig) -> Baseline:
-    first, *rest = task.arrays
-    columns = flat_matrix(ModelInput(first, rest[0])) if rest else first
+    columns = side_by_side(task.arrays)
     target, held = task.moisture.astype(np.float64), task.held
     watched = columns[held], target[held]
     return fit_baseline(kind, columns[~held], target[~held], watched, config.baseline, config.seed)
@@ -211,7 +211,7 @@ def _provenance() -> dict[str, str]:
 
 def _train_network(
     kind: str, task: Task, catalogue: Catalogue, config: TrainConfig, name: str
-) -> tuple[nn.Module, pd.DataFrame]:
+) -> tuple[Network, pd.DataFrame]:
     batches = Batches.of(task.arrays, task.moisture)
     train = batches.take(torch.from_numpy(np.flatnonzero(~task.held)))
     watched = batches.take(torch.from_numpy(np.flatnonzero(task.held)))
@@ -228,7 +228,7 @@ def _train_network(
 
 
 def _run_epochs(
-    network: nn.Module, train: Batches, watched: Batches, config: TrainConfig, name: str
+    network: Network, train: Batches, watched: Batches, config: TrainConfig, name: str
 ) -> pd.DataFrame:
     """Train until it stops improving; the network ends with its best weights."""
     optimizer = make_optimizer(network, config)
@@ -263,7 +263,7 @@ def _refuse_not_a_number(loss: float, validation: float, epoch: int, config: Tra
         )
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
     """Adam whose weight decay is the gradient of the published penalty on the 2-D parameters."""
     wide = [p for p in network.parameters() if p.dim() == 2]
     rest = [p for p in network.parameters() if p.dim() != 2]
@@ -275,7 +275,7 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def train_epoch(
-    network: nn.Module,
+    network: Network,
     batches: Batches,
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
@@ -304,7 +304,7 @@ def train_epoch(
     return float(total) / count + config.weight_penalty * squares / config.batch / 2
 
 
-def _mean_squared_error(network: nn.Module, batches: Batches) -> float:
+def _mean_squared_error(network: Network, batches: Batches) -> float:
     network.eval()
     total = 0.0
     with torch.inference_mode():

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmnet_maps.learn.models.networks import MMNet
+from mmnet_maps.learn.models.mmnet import MMNet
 from mmnet_maps.learn.train import Batches, TrainConfig, make_optimizer, train_epoch
 
 BATCH = 512

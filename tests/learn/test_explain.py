@@ -18,7 +18,7 @@ from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.columns import columns_of, membership, variables_of
 from mmnet_maps.learn.contributions import contributions, gradient_contributions
 from mmnet_maps.learn.explain import explain, write_explanation
-from mmnet_maps.learn.model_input import ModelInput, fit_scaler, flat_matrix, from_table, model_arrays
+from mmnet_maps.learn.model_input import ModelInput, fit_scaler, from_table, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BaselineConfig, fit_baseline
 from mmnet_maps.learn.models.networks import build_network
 
@@ -67,10 +67,7 @@ def test_a_linear_network_has_the_closed_form(make_table: TableMaker, catalogue:
     bundle = replace(bundle, network=network)
     explained, compared = inputs.rows(slice(0, 3)), inputs.rows(slice(3, 300))
     found, noise, base = contributions(bundle, explained, compared, samples=1500, seed=1)
-    x, z = (
-        flat_matrix(ModelInput(*model_arrays("mmnet", p, catalogue, bundle.scaler)))
-        for p in (explained, compared)
-    )
+    x, z = (side_by_side(model_arrays("mmnet", p, catalogue, bundle.scaler)) for p in (explained, compared))
     expected = (x - z.astype(np.float64).mean(axis=0)) * network.flat
     scale = np.abs(network.flat) * z.std(axis=0)
     # 1,500 draws of the background: the error is its standard deviation over the root of that.

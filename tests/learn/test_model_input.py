@@ -10,7 +10,8 @@ import pytest
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.model_input import fit_scaler, flat_matrix, from_table, mlp_matrix, model_arrays
+from mmnet_maps.learn.model_input import fit_scaler, from_table, model_arrays, raw_arrays, side_by_side
+from mmnet_maps.learn.models.mlp import MLP
 from mmnet_maps.prepare.stations.files import model_columns
 
 TableMaker = Callable[..., pd.DataFrame]
@@ -46,14 +47,16 @@ def test_flat_columns_stand_in_the_order_of_model_columns(
 ) -> None:
     frame = make_table()
     expected = frame[list(model_columns(catalogue))].to_numpy(np.float32)
-    np.testing.assert_array_equal(flat_matrix(from_table(frame, catalogue)), expected)
+    inputs = from_table(frame, catalogue)
+    np.testing.assert_array_equal(side_by_side((inputs.snapshot, inputs.series)), expected)
 
 
 def test_mlp_columns_are_the_named_ones(make_table: TableMaker, catalogue: Catalogue) -> None:
     frame = make_table()
     frame["LC"] = frame[[f"LC_{n}" for n in LAND_COVER_CLASSES]].to_numpy().argmax(axis=1)
-    expected = frame[list(catalogue.mlp_features)].to_numpy(np.float32)
-    np.testing.assert_array_equal(mlp_matrix(from_table(frame, catalogue), catalogue), expected)
+    expected = frame[list(MLP.columns(catalogue))].to_numpy(np.float32)
+    (found,) = raw_arrays("mlp", from_table(frame, catalogue), catalogue)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_row_without_land_cover_class_has_no_mlp_number(
@@ -62,7 +65,8 @@ def test_a_row_without_land_cover_class_has_no_mlp_number(
     frame = make_table()
     frame.loc[0, [f"LC_{n}" for n in LAND_COVER_CLASSES]] = 0.0
     frame.loc[1, "LC_Crop"] = np.nan
-    column = mlp_matrix(from_table(frame, catalogue), catalogue)[:, catalogue.mlp_features.index("LC")]
+    (found,) = raw_arrays("mlp", from_table(frame, catalogue), catalogue)
+    column = found[:, MLP.columns(catalogue).index("LC")]
     assert np.isnan(column[:2]).all()
     assert np.isfinite(column[2:]).all()
 

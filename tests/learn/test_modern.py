@@ -17,7 +17,7 @@ from mmnet_maps.cli import app
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
-from mmnet_maps.learn.model_input import flat_matrix, model_arrays
+from mmnet_maps.learn.model_input import model_arrays, side_by_side
 from mmnet_maps.learn.models.target import estimated, learned
 from mmnet_maps.learn.modern import StationBatches, station_loss
 from mmnet_maps.learn.rows import TrainingRows, hold_back
@@ -138,17 +138,13 @@ def test_an_ensemble_is_the_mean_of_its_members_estimates(
 
 def test_a_blend_is_the_mean_of_networks_and_trees(blend: Bundle, rows: TrainingRows) -> None:
     arrays = model_arrays("xgboost", rows.inputs, blend.catalogue, blend.scaler)
-    np.testing.assert_array_equal(arrays[0], flat_matrix_of(blend, rows))
+    of_network = model_arrays("mmnet", rows.inputs, blend.catalogue, blend.scaler)
+    np.testing.assert_array_equal(arrays[0], side_by_side(of_network))
     assert blend.baseline is not None
     expected = (blend.networks_alone().predict(rows.inputs) + blend.baseline.predict(arrays[0])) / 2
     np.testing.assert_allclose(blend.predict(rows.inputs), expected, rtol=1e-6)
     assert blend.interval is not None
     assert blend.networks_alone().interval == blend.network_interval != blend.interval
-
-
-def flat_matrix_of(bundle: Bundle, rows: TrainingRows) -> np.ndarray:
-    snapshot, series = model_arrays("mmnet", rows.inputs, bundle.catalogue, bundle.scaler)
-    return flat_matrix(replace(rows.inputs, snapshot=snapshot, series=series))
 
 
 def test_a_blend_survives_its_folder(

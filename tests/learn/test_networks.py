@@ -12,8 +12,13 @@ from torch import nn
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.models.networks import MLP, GaussianDropout, MMNet, Transformer, build_network
-from mmnet_maps.learn.models.training_pass import keep_factor, last_step, rectify
+from mmnet_maps.learn.models import training_pass
+from mmnet_maps.learn.models.mlp import MLP
+from mmnet_maps.learn.models.mmnet import MMNet
+from mmnet_maps.learn.models.network import GaussianDropout
+from mmnet_maps.learn.models.networks import build_network
+from mmnet_maps.learn.models.training_pass import encoder_layer, keep_factor, last_step, rectify
+from mmnet_maps.learn.models.transformer import Transformer
 
 
 def test_the_published_checkpoint_gives_the_published_outputs(shared: Path) -> None:
@@ -92,22 +97,32 @@ def test_the_last_step_in_training_has_the_mean_of_many_draws_of_dropout_in_its_
     assert ((found.mean(dim=0) - expected[0]).abs() < 5 * error).all()
 
 
-def test_attention_dropout_matches_plain_attention_with_the_same_mask() -> None:
-    from mmnet_maps.learn.models import training_pass
-
+def test_attention_dropout_matches_plain_attention_with_the_same_mask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows, steps, heads, size = 3, 5, 16, 8
     torch.manual_seed(1)
-    projected = torch.randn(rows * steps, 384, dtype=torch.float32, requires_grad=True)
+    layer = _plain_layer(MMNet())
     factor = keep_factor((steps, steps, rows * heads), 0.3)
-    ours = training_pass._Attention.apply(projected, factor, rows, heads)
-    cut = projected.view(rows, steps, 3, heads, size).permute(2, 0, 3, 1, 4)
+    days = torch.randn(rows, steps, 128, requires_grad=True)
+
+    def kept(shape: tuple[int, ...], p: float) -> torch.Tensor:
+        return factor if len(shape) == 3 else torch.ones(shape)
+
+    monkeypatch.setattr(training_pass, "keep_factor", kept)
+    attention = layer.self_attn
+    projected = nn.functional.linear(days, attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = projected.view(rows, steps, 3, heads, size).permute(2, 0, 3, 1, 4)
     mask = factor.view(steps, steps, rows, heads).permute(2, 3, 0, 1)
-    attended = torch.softmax(cut[0] @ cut[1].transpose(-1, -2) / math.sqrt(size), dim=-1) * mask
-    plain = (attended @ cut[2]).transpose(1, 2).reshape(rows * steps, 128)
+    shares = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(size), dim=-1) * mask
+    context = (shares @ value).transpose(1, 2).reshape(rows, steps, 128)
+    flat = layer.norm1(attention.out_proj(context) + days)
+    plain = layer.norm2(layer.linear2(torch.relu(layer.linear1(flat))) + flat)
+    ours = encoder_layer(layer, days, 0.3)
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
     weight = torch.randn_like(plain)
-    (found,) = torch.autograd.grad((ours * weight).sum(), projected)
-    (expected,) = torch.autograd.grad((plain * weight).sum(), projected)
+    (found,) = torch.autograd.grad((ours * weight).sum(), days)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), days)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -172,9 +187,9 @@ def test_widths_come_from_the_catalogue(kind: str, catalogue: Catalogue) -> None
     small = catalogue.without(["VV", "VH", "etr"])
     network = build_network(kind, small).eval()
     snapshot, series = torch.zeros(4, len(small.snapshot)), torch.zeros(4, len(small.series), len(small.lags))
-    inputs = (torch.zeros(4, len(small.mlp_features)),) if kind == "mlp" else (snapshot, series)
+    inputs = (torch.zeros(4, len(MLP.columns(small))),) if kind == "mlp" else (snapshot, series)
     assert network(*inputs).shape == (4, 1)
-    assert len(published_catalogue().mlp_features) == 29
+    assert len(MLP.columns(published_catalogue())) == 29
 
 
 def test_an_unknown_network_is_named() -> None:

@@ -15,7 +15,9 @@ from torch import nn
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.learn.model_input import ModelInput
-from mmnet_maps.learn.models.networks import MLP, MMNet, Transformer
+from mmnet_maps.learn.models.mlp import MLP
+from mmnet_maps.learn.models.mmnet import MMNet
+from mmnet_maps.learn.models.transformer import Transformer
 from mmnet_maps.learn.published import import_published
 
 
@@ -132,7 +134,7 @@ def test_missing_files_and_wrong_combinations_are_named(files: Path) -> None:
         _import(files, weights=files / "nowhere.pth")
     with pytest.raises(InputError, match="--dynamic is missing"):
         _import(files, dynamic=None)
-    with pytest.raises(InputError, match="the MLP has one scaler file"):
+    with pytest.raises(InputError, match="mlp has one scaler file"):
         _import(files, "mlp", dynamic=files / "dynamic.npy")
     with pytest.raises(InputError, match="published checkpoints are of"):
         import_published("ridge", files / "mlp.pth", files / "static.npy")

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.learn.models.networks import MLP
+from mmnet_maps.learn.models.mlp import MLP
 from mmnet_maps.learn.rows import TrainingRows
 from mmnet_maps.learn.train import Batches, TrainConfig, fit, make_optimizer, train_epoch
 

@@ -1,15 +1,13 @@
 """The training pass of noise layers and of the transformer layer, arranged for a processor's caches.
 
-The numbers are those of the plain modules (tests hold both against each other); what differs is the order
-in which memory is touched. Attention here is eleven days by eleven days in heads of eight: as batched matrix
-products these are too small to be worth a call each, so rows and heads are the innermost axis and every
-step is one pass over a contiguous block.
+The numbers are those of the stock modules (tests hold both against each other). Attention here is eleven days
+by eleven days in heads of eight: as batched matrix products these are too small to be worth a call each, so
+rows and heads are the innermost axis, where every step is a plain vector operation.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +35,7 @@ def keep_factor(shape: tuple[int, ...], p: float) -> Tensor:
 
 def rectify(values: Tensor, factor: Tensor) -> Tensor:
     """relu(values) * factor, in place in `values`; `factor` is consumed and alone kept for the way back."""
-    torch.ops.aten.threshold_backward.grad_input(factor, values.detach(), 0, grad_input=factor)
-    result: Tensor = values.mul_(factor)
-    return result
+    return values.mul_(factor.masked_fill_(values.detach() <= 0, 0))
 
 
 def encoder_layer(layer: nn.TransformerEncoderLayer, days: Tensor, p: float) -> Tensor:
@@ -60,12 +56,16 @@ def encoder_layer(layer: nn.TransformerEncoderLayer, days: Tensor, p: float) -> 
     rows, steps, width = days.shape
     flat = days.reshape(rows * steps, width)
     attention = layer.self_attn
+    heads, size = attention.num_heads, width // attention.num_heads
     projected = F.linear(flat, attention.in_proj_weight, attention.in_proj_bias)
-    factor = keep_factor((steps, steps, rows * attention.num_heads), p)
-    context = _Attention.apply(projected, factor, rows, attention.num_heads)  # type: ignore[no-untyped-call]
-    flat = _after_attention(layer, context, flat, p)
-    result: Tensor = flat.view(rows, steps, width)
-    return result
+    inner = projected.view(rows, steps, 3, heads, size).permute(2, 1, 4, 0, 3)
+    query, key, value = inner.reshape(3, steps, size, rows * heads)
+    query = query * size**-0.5
+    shares = torch.softmax(torch.stack([(one * key).sum(1) for one in query]), dim=1)
+    shares = shares * keep_factor(tuple(shares.shape), p)
+    mixed = torch.stack([(one[:, None] * value).sum(0) for one in shares])
+    context = mixed.view(steps, size, rows, heads).permute(2, 0, 3, 1).reshape(rows * steps, width)
+    return _after_attention(layer, context, flat, p).view(rows, steps, width)
 
 
 def last_step(layer: nn.TransformerEncoderLayer, days: Tensor, p: float) -> Tensor:
@@ -109,58 +109,3 @@ def _after_attention(layer: nn.TransformerEncoderLayer, context: Tensor, flat: T
 
 def _dropped(branch: Tensor, p: float) -> Tensor:
     return branch.mul_(keep_factor(tuple(branch.shape), p)) if p > 0 else branch
-
-
-class _Attention(torch.autograd.Function):
-    """Scaled dot-product attention with dropout factors; arrays are (days, ..., rows x heads) inside."""
-
-    @staticmethod
-    def forward(ctx: Any, projected: Tensor, factor: Tensor, rows: int, heads: int) -> Tensor:
-        steps = factor.shape[0]
-        size = projected.shape[1] // (3 * heads)
-        cut = projected.view(rows, steps, 3, heads, size).permute(2, 1, 4, 0, 3)
-        query, key, value = cut.reshape(3, steps, size, rows * heads)
-        query.mul_(size**-0.5)
-        weights = torch.softmax(_pairs(query, key), dim=1)
-        dropped = weights * factor
-        ctx.save_for_backward(query, key, value, weights, dropped, factor)
-        ctx.shape = rows, steps, heads, size
-        mixed = _mix(dropped, value)
-        back = mixed.view(steps, size, rows, heads).permute(2, 0, 3, 1)
-        return back.reshape(rows * steps, heads * size)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        query, key, value, weights, dropped, factor = ctx.saved_tensors
-        rows, steps, heads, size = ctx.shape
-        mixed = grads[0].view(rows, steps, heads, size).permute(1, 3, 0, 2)
-        mixed = mixed.reshape(steps, size, rows * heads)
-        found = torch.empty((3, steps, size, rows * heads))
-        _mix(dropped.transpose(0, 1), mixed, found[2])
-        slope = _pairs(mixed, value).mul_(factor)
-        slope = torch._softmax_backward_data(slope, weights, 1, slope.dtype)
-        _mix(slope, key, found[0]).mul_(size**-0.5)
-        _mix(slope.transpose(0, 1), query, found[1])
-        back = found.view(3, steps, size, rows, heads).permute(3, 1, 0, 4, 2)
-        return back.reshape(rows * steps, 3 * heads * size), None, None, None
-
-
-def _pairs(first: Tensor, second: Tensor) -> Tensor:
-    """out[i, j] = sum over d of first[i, d] * second[j, d]; shapes (t, d, m) to (t, t, m)."""
-    steps, size, lanes = first.shape
-    out = torch.empty((steps, steps, lanes))
-    for i in range(steps):
-        torch.mul(second[:, 0], first[i, 0], out=out[i])
-        for d in range(1, size):
-            out[i].addcmul_(second[:, d], first[i, d])
-    return out
-
-
-def _mix(weights: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
-    """out[i] = sum over j of weights[i, j] * values[j]; shapes (t, t, m) and (t, d, m) to (t, d, m)."""
-    result = torch.empty_like(values) if out is None else out
-    for i in range(len(values)):
-        torch.mul(values[0], weights[i, 0], out=result[i])
-        for j in range(1, len(values)):
-            result[i].addcmul_(values[j], weights[i, j])
-    return result

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.produce.engine.folding import Dense
+from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.produce.engine.pixels import DensePass
 
 __all__ = ["HalfPass", "require_half"]
@@ -18,10 +18,8 @@ _EXACT = 2
 _HALF = torch.bfloat16
 
 
-def require_half(kind: str, device: torch.device) -> None:
-    """Raise `InputError` unless a model of that kind can run in bfloat16 on a device."""
-    if kind == "transformer":
-        raise InputError("precision bfloat16 is for mmnet and mlp; the bundle holds a transformer")
+def require_half(device: torch.device) -> None:
+    """Raise `InputError` unless bfloat16 can be computed on a device."""
     if device.type != "cuda":
         raise InputError(f"precision bfloat16 is for cpu and cuda, not for device {device}; use float32")
     if not torch.cuda.is_bf16_supported(including_emulation=False):

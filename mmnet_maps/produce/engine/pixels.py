@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mmnet_maps.produce.engine.folding import Dense
+from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.produce.engine.series import Attention, DayEncoder
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.produce.engine.folding import Dense
+from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.produce.engine.pixels import STEP, Buffers, DensePass
 
 __all__ = ["MixedPass", "has_bfloat16", "require_bfloat16"]
@@ -33,10 +33,8 @@ def has_bfloat16() -> bool:
     return bool(usable and (found.get("avx512_bf16") or found.get("amx_bf16")))
 
 
-def require_bfloat16(kind: str) -> None:
-    """Raise `InputError` unless a model of that kind can run in bfloat16 on this processor."""
-    if kind == "transformer":
-        raise InputError("precision bfloat16 is for mmnet and mlp; the bundle holds a transformer")
+def require_bfloat16() -> None:
+    """Raise `InputError` unless bfloat16 can be computed on this processor."""
     if not has_bfloat16():
         raise InputError("precision bfloat16: this processor has no bfloat16 instructions; use float32")
 

@@ -11,19 +11,17 @@ Batches have a fixed size and are padded, so the bits of one series do not depen
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from mmnet_maps.produce.engine.folding import Dense, fold, plain
+from mmnet_maps.learn.models.dense import Dense, plain
+from mmnet_maps.learn.models.temporal import Temporal
+from mmnet_maps.produce.engine.sizes import Sizes
 
-__all__ = ["Attention", "DayEncoder", "in_batches"]
-
-
-def in_batches(count: int, size: int) -> list[tuple[int, int]]:
-    """(start, stop) of batches of at most `size`."""
-    return [(start, min(start + size, count)) for start in range(0, count, size)]
+__all__ = ["Attention", "DayEncoder", "DayRows", "EncodedWindows", "PlainWindows", "SeriesSide"]
 
 
 class _Norm:
@@ -43,15 +41,13 @@ class DayEncoder:
 
     Parameters
     ----------
-    network : nn.Module
-        MMNet or Transformer.
+    network : Temporal
     device : torch.device
     """
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        stack = [fold(block.lin, block.bn).to(device) for block in network.encoder_d]  # type: ignore[union-attr]
-        self.first, self.rest = stack[0], stack[1:]
-        self.norm = _Norm(network.inlayernorm, device)  # type: ignore[arg-type]
+    def __init__(self, network: Temporal, device: torch.device) -> None:
+        self.first, *self.rest = (layer.to(device) for layer in network.day_layers)
+        self.norm = _Norm(network.inlayernorm, device)
 
     def after_first(self, values: Tensor) -> Tensor:
         """From the first layer's values before ReLU, shape (n, 32); overwritten."""
@@ -66,22 +62,20 @@ class Attention:
 
     Parameters
     ----------
-    network : nn.Module
-        MMNet or Transformer.
+    network : Temporal
     steps : int
         Days of a window.
     device : torch.device
     """
 
-    def __init__(self, network: nn.Module, steps: int, device: torch.device) -> None:
-        encoder: nn.TransformerEncoder = network.transformerencoder  # type: ignore[assignment]
-        layer: nn.TransformerEncoderLayer = encoder.layers[0]
+    def __init__(self, network: Temporal, steps: int, device: torch.device) -> None:
+        layer, last_norm = network.transformer_layer
         attention = layer.self_attn
         self.steps, self.heads = steps, attention.num_heads
         self.last_step = network.readout == "last"
         self.width = attention.embed_dim
         weight, bias = attention.in_proj_weight.detach().double(), attention.in_proj_bias.detach().double()
-        position = network.position_enc.pe[:steps].detach().double()  # type: ignore[union-attr,index]
+        position = network.position_enc.pe[:steps].detach().double()
         # Queries are divided by the square root of the head's width here, once.
         scale = torch.ones(3 * self.width, dtype=torch.float64)
         scale[: self.width] = 1 / math.sqrt(self.width // self.heads)
@@ -92,7 +86,7 @@ class Attention:
         self.out = plain(attention.out_proj).to(device)
         self.wide, self.narrow = plain(layer.linear1).to(device), plain(layer.linear2).to(device)
         self.first_norm, self.second_norm = _Norm(layer.norm1, device), _Norm(layer.norm2, device)
-        self.last_norm = _Norm(encoder.norm, device)  # type: ignore[arg-type]
+        self.last_norm = _Norm(last_norm, device)
 
     def project_days(self, days: Tensor) -> Tensor:
         """The day's part of queries, keys and values: (n, 128) to (n, 384)."""
@@ -138,3 +132,124 @@ class Attention:
         for day in range(steps):
             mixed.addcmul_(shares[:, day, None], values[None, day])
         return mixed.permute(3, 0, 2, 1).reshape(n * asked, self.width)
+
+
+class SeriesSide(Protocol):
+    """What of a network sees the series: it fills the rows of the series table.
+
+    Attributes
+    ----------
+    width : int
+        Numbers in a row.
+    """
+
+    width: int
+
+    def fill(self, days: Tensor, windows: Tensor, target: Tensor, table: Tensor) -> None:
+        """Fill rows of the table.
+
+        Parameters
+        ----------
+        days : Tensor, shape (n, v)
+            Scaled values of the days that are part of a window.
+        windows : Tensor of int64, shape (m, steps)
+            Rows of `days`, oldest day first.
+        target : Tensor of int64, shape (m,)
+            Row of the table for each window.
+        table : Tensor, shape (rows, width)
+        """
+
+
+class DayRows:
+    """The layer in which a pixel meets the values of a day: of one step of the window or of all in a row.
+
+    Parameters
+    ----------
+    layer : Dense
+    steps : slice
+        Which of the window.
+    count : int
+        How many they are.
+    batch : int
+        Days in one product.
+    """
+
+    def __init__(self, layer: Dense, steps: slice, count: int, batch: int) -> None:
+        self.layer, self.steps, self.batch = layer, steps, batch
+        self.width = count * layer.shape[1]
+
+    def fill(self, days: Tensor, windows: Tensor, target: Tensor, table: Tensor) -> None:
+        """Fill rows of the table, as `SeriesSide` has it."""
+        found = torch.empty(len(days), self.layer.shape[1], device=days.device)
+        for start, stop in _in_batches(len(days), self.batch):
+            part = _pad(days[start:stop], self.batch)
+            found[start:stop] = torch.addmm(self.layer.bias, part, self.layer.weight)[: stop - start]
+        table[target] = found[windows[:, self.steps]].flatten(1)
+
+
+class EncodedWindows:
+    """A temporal encoder, which embeds every day once, and the layer in which a pixel meets it.
+
+    Parameters
+    ----------
+    encoder, attention : DayEncoder, Attention
+    layer : Dense
+    sizes : Sizes
+    """
+
+    def __init__(self, encoder: DayEncoder, attention: Attention, layer: Dense, sizes: Sizes) -> None:
+        self.encoder, self.attention, self.layer, self.sizes = encoder, attention, layer, sizes
+        self.width = layer.shape[1]
+
+    def fill(self, days: Tensor, windows: Tensor, target: Tensor, table: Tensor) -> None:
+        """Fill rows of the table, as `SeriesSide` has it."""
+        encoder, attention, sizes = self.encoder, self.attention, self.sizes
+        embedded = torch.empty(len(days), attention.width, device=days.device)
+        projected = torch.empty(len(days), 3 * attention.width, device=days.device)
+        for start, stop in _in_batches(len(days), sizes.day_batch):
+            part = _pad(days[start:stop], sizes.day_batch)
+            found = encoder.after_first(torch.addmm(encoder.first.bias, part, encoder.first.weight))
+            embedded[start:stop] = found[: stop - start]
+            projected[start:stop] = attention.project_days(found)[: stop - start]
+        shape = (sizes.window_batch, attention.steps, -1)
+        for start, stop in _in_batches(len(windows), sizes.window_batch):
+            chosen = _pad(windows[start:stop], sizes.window_batch).flatten()
+            own, seen = (x.index_select(0, chosen).view(shape) for x in (embedded, projected))
+            past = torch.addmm(self.layer.bias, attention(own, seen), self.layer.weight)
+            table.index_copy_(0, target[start:stop], past[: stop - start])
+
+
+class PlainWindows:
+    """An encoder that the engine has no fast form of, and the layer in which a pixel meets it.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Takes windows, shape (n, v, steps).
+    layer : Dense
+    batch : int
+        Windows encoded at once.
+    """
+
+    def __init__(self, encoder: nn.Module, layer: Dense, batch: int) -> None:
+        self.encoder, self.layer, self.batch = encoder, layer, batch
+        self.width = layer.shape[1]
+
+    def fill(self, days: Tensor, windows: Tensor, target: Tensor, table: Tensor) -> None:
+        """Fill rows of the table, as `SeriesSide` has it."""
+        for start, stop in _in_batches(len(windows), self.batch):
+            encoded = self.encoder(days[_pad(windows[start:stop], self.batch)].transpose(1, 2))
+            past = torch.addmm(self.layer.bias, encoded, self.layer.weight)
+            table.index_copy_(0, target[start:stop], past[: stop - start])
+
+
+def _in_batches(count: int, size: int) -> list[tuple[int, int]]:
+    """(start, stop) of batches of at most `size`."""
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _pad(rows: Tensor, size: int) -> Tensor:
+    """`rows` with its last row repeated up to `size`."""
+    if len(rows) == size:
+        return rows
+    return torch.cat((rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])))

@@ -25,7 +25,7 @@ class Sizes:
     step : int
         Pixels of one product.
     windows : int
-        Pixels of the Transformer whose windows are encoded together.
+        Pixels whose windows are encoded together, where a network meets the pixel on every day.
     day_batch, window_batch : int
         Days, and windows, of coarse series that are encoded together.
     """
@@ -46,12 +46,12 @@ class Sizes:
 ON_CPU = Sizes(block=8192, step=1024, windows=32, day_batch=256, window_batch=64)
 #: Sixteen days of a sub-tile: about 0.15 GB of scaled features, and as much for a product's widest results.
 _ON_DEVICE = Sizes(block=2**20, step=2**16, windows=2**13, day_batch=2048, window_batch=1024)
-#: The Transformer keeps two rows of 128 numbers a pixel beside them.
+#: Windows that are encoded by pixel keep rows of 128 numbers each beside them.
 _WINDOWS_ON_DEVICE = Sizes(block=2**18, step=2**16, windows=2**13, day_batch=2048, window_batch=1024)
 
 
-def sizes_of(device: torch.device, kind: str) -> Sizes:
-    """Sizes that suit a device and a model's kind."""
+def sizes_of(device: torch.device, each_day: bool) -> Sizes:
+    """Sizes that suit a device, and a network that meets the pixel on every day of its window or does not."""
     if device.type == "cpu":
         return ON_CPU
-    return _WINDOWS_ON_DEVICE if kind == "transformer" else _ON_DEVICE
+    return _WINDOWS_ON_DEVICE if each_day else _ON_DEVICE

@@ -122,9 +122,9 @@ def test_bits_survive_the_way_through_signed_numbers() -> None:
 
 
 def test_blocks_are_whole_numbers_of_products() -> None:
-    for kind in ("mmnet", "mlp", "transformer"):
-        assert sizes_of(torch.device("cpu"), kind) == ON_CPU
-        large = sizes_of(torch.device("cuda"), kind)
+    for each_day in (False, True):
+        assert sizes_of(torch.device("cpu"), each_day) == ON_CPU
+        large = sizes_of(torch.device("cuda"), each_day)
         assert large.step > ON_CPU.step
     with pytest.raises(ValueError, match="whole number"):
         Sizes(block=100, step=64, windows=10, day_batch=1, window_batch=1)

@@ -18,11 +18,11 @@ from mmnet_maps.bench.made_up import made_up_bundle, made_up_inputs
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.model_input import ModelInput
+from mmnet_maps.learn.model_input import ModelInput, columns_of_kind
+from mmnet_maps.learn.models.dense import fold
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.produce.engine import precision
 from mmnet_maps.produce.engine.engine import Engine
-from mmnet_maps.produce.engine.folding import fold
 from mmnet_maps.produce.engine.half import HalfPass
 from mmnet_maps.produce.engine.pixels import DensePass
 
@@ -71,7 +71,7 @@ def test_the_engine_equals_the_plain_forward_pass(kind: str, seed: int) -> None:
 def test_a_narrow_training_region_loses_no_digits(kind: str) -> None:
     catalogue, bundle = published_catalogue(), _bundle(kind)
     inputs = made_up_inputs(catalogue, 300, 3)
-    names = catalogue.mlp_features if kind == "mlp" else catalogue.snapshot
+    names = columns_of_kind(kind, catalogue)
     mean, std = bundle.scaler.snapshot_mean.copy(), bundle.scaler.snapshot_std.copy()
     rng = np.random.default_rng(0)
     for name, centre in (("Latitude", 37.0), ("Longitude", -113.0), ("elevation", 1450.0)):
@@ -157,7 +157,7 @@ def test_what_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Engine(replace(bundle, kind="ridge", network=None))
     with pytest.raises(InputError, match="float16 is not known; known are float32, bfloat16"):
         Engine(bundle, "float16")
-    with pytest.raises(InputError, match="holds a transformer"):
+    with pytest.raises(InputError, match="not for a transformer"):
         Engine(_bundle("transformer"), "bfloat16")
     with pytest.raises(InputError, match="device tpu: torch sees no such device here; it sees cpu"):
         Engine(bundle, device="tpu")

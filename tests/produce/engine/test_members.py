@@ -14,7 +14,7 @@ from mmnet_maps.bench.made_up import made_up_bundle, made_up_inputs, made_up_til
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.model_input import ModelInput, flat_matrix, model_arrays
+from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BaselineConfig, fit_baseline
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.produce.engine import precision
@@ -108,7 +108,7 @@ def test_a_tile_of_an_ensemble_is_the_mean_of_the_tiles_of_its_members() -> None
 def test_a_blend_is_refused_until_its_trees_are_left_out() -> None:
     bundle, inputs = _members("mmnet", 1), made_up_inputs(CATALOGUE, 64, 8)
     arrays = model_arrays("mmnet", inputs, CATALOGUE, bundle.scaler)
-    columns = flat_matrix(ModelInput(*arrays))
+    columns = side_by_side(arrays)
     target = np.linspace(0.1, 0.4, 64)
     trees = fit_baseline("xgboost", columns, target, None, BaselineConfig(rounds=3), seed=1)
     blend = replace(bundle, baseline=trees)

@@ -147,7 +147,7 @@ def test_a_device_without_bfloat16_says_so(lent: Lending) -> None:
     with pytest.raises(InputError, match="bfloat16 is for cpu and cuda, not for device privateuseone"):
         Engine(bundle, "bfloat16", NAME)
     bundle = made_up_bundle("transformer", published_catalogue(), rows=512)
-    with pytest.raises(InputError, match="holds a transformer"):
+    with pytest.raises(InputError, match="not for a transformer"):
         Engine(bundle, "bfloat16", NAME)
 
 

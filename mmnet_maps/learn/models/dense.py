@@ -1,4 +1,4 @@
-"""Trained networks with every BatchNorm folded into the linear layer before it.
+"""Trained layers as plain products, with every BatchNorm folded into the linear layer before it.
 
 In evaluation a BatchNorm is y = (x - mean) gamma / sqrt(var + eps) + beta, so Linear then BatchNorm is one
 Linear. Folded in float64 and rounded once. Scaling of the inputs is *not* folded: with a narrow training
@@ -34,6 +34,11 @@ class Dense:
     def shape(self) -> tuple[int, int]:
         """(inputs, outputs)."""
         return self.weight.shape[0], self.weight.shape[1]
+
+    def split(self, first: Sequence[int] | slice, rest: Sequence[int] | slice) -> tuple[Dense, Dense]:
+        """The layer of some of its inputs and of the others, whose sum it is; the bias is in the second."""
+        own = self.rows(first)
+        return Dense(own.weight, torch.zeros_like(own.bias)), self.rows(rest)
 
     def rows(self, chosen: Sequence[int] | slice) -> Dense:
         """The layer of some of its inputs, in that order."""
