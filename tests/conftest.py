@@ -26,8 +26,8 @@ def shared() -> Path:
 def make_product(tmp_path: Path) -> Callable[..., Any]:
     """A function that makes a small product with missing pixels, quality bits and unfinished units."""
     from mmnet_maps.grid import Grid
+    from mmnet_maps.produce.product.create import create_product
     from mmnet_maps.produce.product.ledger import Entry
-    from mmnet_maps.produce.product.store import create_product
     from mmnet_maps.produce.tile.trust import FLAGS
     from mmnet_maps.produce.units import Layout
 
@@ -46,7 +46,7 @@ def make_product(tmp_path: Path) -> Callable[..., Any]:
         first = int(np.datetime64(start, "D").astype(np.int64))
         layout = Layout(grid, first, first + days, tile, block_days)
         about = {"bundle": "b" * 16, "catalogue": "c" * 16, "precision": "float32"}
-        product = create_product(tmp_path / name, layout, about, FLAGS)
+        product = create_product(tmp_path / name, layout, about)
         random = np.random.default_rng(seed)
         place = np.add.outer(np.arange(grid.height), np.arange(grid.width)) % 97 * 20
         for unit in layout.units():
@@ -64,7 +64,7 @@ def make_product(tmp_path: Path) -> Callable[..., Any]:
                 layer: np.where(gone, -32768, moisture + add).astype(np.int16)
                 for layer, add in (("soil_moisture", 0), ("lower", -300), ("upper", 300))
             }
-            outputs = product.write_unit(unit, {**values, "quality": quality.astype(np.uint16)})
+            outputs = product.write_unit(unit, {**values, "quality": quality.astype(np.uint32)})
             entry = Entry(unit.first, unit.stop, {"bundle": about["bundle"]}, outputs)
             product.ledger.write(unit.key, entry)
         return product

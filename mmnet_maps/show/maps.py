@@ -16,7 +16,9 @@ from pyproj import CRS
 
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.produce.judge.truth import CoarseField, TruthField
+from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import Product
+from mmnet_maps.produce.tile.flags import FINE_COLOUR, NO_FLAG, colour_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.figures import save
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "QUALITY_COLOURS",
     "SIDE",
     "Panel",
     "colour_map",
@@ -42,12 +43,6 @@ __all__ = [
 #: Most rows or columns that a picture is drawn from.
 SIDE = 1024
 MISSING_COLOUR = "#b9b9b9"
-_DRY_TO_WET = ("#6b3410", "#b5762f", "#e9cf97", "#d5ebe4", "#62b0cf", "#1f6aa8", "#0a2a66")
-#: Colour of a pixel without remark, then of each quality bit.
-QUALITY_COLOURS = (
-    "#e8f1e4", "#3f6fb5", "#8c5a3c", "#7d5ba6", "#c24d7c", "#5f5f5f", "#74c5e8", "#d1495b", "#efb366",
-    "#c9a227", "#9bb53c", "#3c9b8f", "#b08968", "#f2dd6e", "#e07a3f", "#a9a9c9", "#b9b9b9",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def colour_map() -> Colormap:
     """Brown (dry) to blue (wet), darker towards both ends; grey where missing."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours: Colormap = LinearSegmentedColormap.from_list("dry_to_wet", _DRY_TO_WET)
+    colours: Colormap = LinearSegmentedColormap.from_list("dry_to_wet", LAYERS["soil_moisture"].colours)
     return colours.with_extremes(bad=MISSING_COLOUR)
 
 
@@ -195,14 +190,14 @@ def write_comparison_maps(
 
 
 def quality_classes(
-    quality: NDArray[np.uint16], flags: Mapping[str, int]
-) -> tuple[NDArray[np.int64], list[str]]:
-    """The first bit set of every pixel, and the name of every class; class 0 has no bit set."""
-    names = ["no remark", *flags]
+    quality: NDArray[np.unsignedinteger[Any]], flags: Mapping[str, int]
+) -> tuple[NDArray[np.int64], list[str], list[str]]:
+    """The first bit set of every pixel, and the name and colour of every class; class 0 has no bit set."""
+    names, colours = [NO_FLAG, *flags], [FINE_COLOUR, *(colour_of(flags, mask) for mask in flags.values())]
     classes = np.zeros(quality.shape, dtype=np.int64)
     for number, mask in reversed(list(enumerate(flags.values(), start=1))):
-        classes[(quality & mask) != 0] = number
-    return classes, names
+        classes[(quality & quality.dtype.type(mask)) != 0] = number
+    return classes, names, colours
 
 
 def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
@@ -229,11 +224,11 @@ def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
     style = {"cmap": width_colour_map(), "vmin": 0.0, "vmax": widest}
     image = _draw(second, width, grid, "Width of the interval (m³ m⁻³)", **style)
     figure.colorbar(image, ax=second, shrink=0.85)
-    classes, names = quality_classes(stored["quality"], product.flags())
-    colours = ListedColormap(QUALITY_COLOURS[: len(names)])
-    _draw(third, classes, grid, "Quality (first remark)", cmap=colours, vmin=-0.5, vmax=len(names) - 0.5)
+    classes, names, colours = quality_classes(stored["quality"], product.flags())
+    style = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(names) - 0.5}
+    _draw(third, classes, grid, "Quality (first remark)", **style)
     found = np.unique(classes)
-    keys = [Patch(color=QUALITY_COLOURS[i], label=names[i].replace("_", " ")) for i in found]
+    keys = [Patch(color=colours[i], label=names[i].replace("_", " ")) for i in found]
     third.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
     figure.suptitle(f"Soil moisture, 0-5 cm, {iso(day)}", fontsize=12)
     return figure

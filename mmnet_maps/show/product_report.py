@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.grid import Tile
 from mmnet_maps.produce.product.store import Product
-from mmnet_maps.produce.tile.trust import FLAG_LONG_NAMES
+from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
 from mmnet_maps.show.figures import scatter_figure, series_figure, share_figure
@@ -76,7 +76,7 @@ def summarise(product: Product, days: NDArray[np.int64]) -> Summary:
                 column, quality, gone = _of_tile(product, int(day), tile)
                 sums[:, at] += column
                 for name, mask in flags.items():
-                    has = (quality & np.uint16(mask)) != 0
+                    has = (quality & quality.dtype.type(mask)) != 0
                     bits[name] += int(np.count_nonzero(has))
                     without[name] += int(np.count_nonzero(has & gone))
             advance()
@@ -97,7 +97,7 @@ def summarise(product: Product, days: NDArray[np.int64]) -> Summary:
 
 def _of_tile(
     product: Product, day: int, tile: Tile
-) -> tuple[NDArray[np.float64], NDArray[np.uint16], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.unsignedinteger[Any]], NDArray[np.bool_]]:
     stored = product.read_day(day, tile.rows, tile.cols)
     moisture, lower, upper = (
         product.packing[n].decode(stored[n]) for n in ("soil_moisture", "lower", "upper")
@@ -169,7 +169,7 @@ def _quality(found: Summary) -> Iterator[str]:
     rows = [
         [
             name,
-            FLAG_LONG_NAMES.get(name, ""),
+            meaning_of(name),
             f"{100 * count / max(total, 1):.2f} %",
             f"{100 * found.without_value[name] / max(total, 1):.2f} %",
         ]

@@ -21,17 +21,17 @@ import numpy as np
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, lonlat
-from mmnet_maps.packing import Packing
 from mmnet_maps.produce.export.cog import Cog, open_cog
-from mmnet_maps.produce.product.store import LAYERS
-from mmnet_maps.show.maps import QUALITY_COLOURS, colour_map, quality_classes, width_colour_map
+from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.tile.flags import FINE_COLOUR, NO_FLAG, colour_of
+from mmnet_maps.show.maps import colour_map, quality_classes, width_colour_map
 
 __all__ = ["Exports", "make_server", "serve"]
 
 #: Largest side of a picture.
 _SIDE = 1200
 #: Colour limits in m3 m-3, the same for every day so that days can be compared.
-RANGES = {"soil_moisture": (0.0, 0.5), "width": (0.0, 0.3)}
+RANGES = {"soil_moisture": LAYERS["soil_moisture"].colour_range, "width": (0.0, 0.3)}
 _STEM = re.compile(r"soil_moisture_(\d{8})")
 _HOSTS = ("127.0.0.1", "localhost")
 
@@ -66,8 +66,9 @@ class Exports:
             name: {"range": RANGES[name], "colours": [_hex(c) for c in colours(np.linspace(0, 1, 32))]}
             for name, colours in (("soil_moisture", colour_map()), ("width", width_colour_map()))
         }
-        names = ["no remark", *self.first.flags]
-        classes = [[n.replace("_", " "), c] for n, c in zip(names, QUALITY_COLOURS, strict=False)]
+        flags = self.first.flags
+        classes = [[NO_FLAG, FINE_COLOUR]]
+        classes += [[name.replace("_", " "), colour_of(flags, mask)] for name, mask in flags.items()]
         return {
             "days": list(self._paths),
             "layers": {**legend, "quality": {"classes": classes}},
@@ -81,8 +82,8 @@ class Exports:
         stored = open_cog(self._paths[date]).overview(_SIDE)
         buffer = io.BytesIO()
         if layer == "quality":
-            classes, names = quality_classes(stored["quality"].view(np.uint16), self.first.flags)
-            table = np.array([_rgb(c) for c in QUALITY_COLOURS[: len(names)]], dtype=np.uint8)
+            classes, _, found = quality_classes(stored["quality"], self.first.flags)
+            table = np.array([_rgb(colour) for colour in found], dtype=np.uint8)
             imsave(buffer, table[classes], format="png")
             return buffer.getvalue()
         low, high = RANGES[layer]
@@ -102,11 +103,11 @@ class Exports:
         if stored is None:
             return {}
         lon, lat = lonlat(cog.grid, Tile(row, col, 1, 1))
-        bits = int(np.uint16(stored["quality"] & 0xFFFF))
+        bits = stored["quality"]
         values = {
             name: None
-            if stored[name] == LAYERS[name].missing
-            else round(stored[name] * LAYERS[name].scale, 4)
+            if stored[name] == LAYERS[name].packing.missing
+            else round(stored[name] * LAYERS[name].packing.scale, 4)
             for name in ("soil_moisture", "lower", "upper")
         }
         reasons = [name.replace("_", " ") for name, mask in cog.flags.items() if bits & mask]
@@ -114,8 +115,7 @@ class Exports:
 
 
 def _decoded(stored: dict[str, Any], name: str) -> Any:
-    packing: Packing = LAYERS[name]
-    return packing.decode(stored[name])
+    return LAYERS[name].packing.decode(stored[name])
 
 
 def _hex(colour: Any) -> str:

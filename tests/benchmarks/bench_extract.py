@@ -20,7 +20,8 @@ import pandas as pd
 import psutil
 
 from mmnet_maps.grid import Grid
-from mmnet_maps.produce.product.store import Product, create_product
+from mmnet_maps.produce.product.create import create_product
+from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import Layout
 
 _SIDE, _POINTS = 10_000, 1_000

@@ -1,84 +1,92 @@
-"""One day of a product as a cloud-optimised GeoTIFF, and small reads from such files.
+"""One day of a product as two cloud-optimised GeoTIFFs, and small reads from such files.
 
-Two stages, as memory must not grow with the region: plain tiled GeoTIFFs written window by window with their
-overviews, then GDAL's COG driver over a virtual raster of both. The values and the quality bits are two files
-in stage one because an average of bits means nothing: values get averaged overviews, quality the most
-frequent bits of each block.
+Values are the bands of one file, with averaged overviews; the bits of ``quality`` are another, whose
+overviews have the most frequent bits of each block. Each is written in two stages, as memory must not grow
+with the region: a plain tiled GeoTIFF window by window, then GDAL's COG driver.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, tiles
-from mmnet_maps.produce.product.store import LAYERS, Product
+from mmnet_maps.produce.product.layers import QUALITY, Layer, value_layers
+from mmnet_maps.produce.product.store import Product
 
-__all__ = ["BANDS", "BLOCK", "Band", "Cog", "bands_of", "north_up", "open_cog", "write_cog"]
+__all__ = ["BLOCK", "VALUES", "Cog", "DayFile", "day_files", "day_stem", "north_up", "open_cog", "write_cogs"]
 
-#: Names of the bands of an exported file, in order.
-BANDS = tuple(LAYERS)
-_MISSING = int(LAYERS["soil_moisture"].missing or 0)
+#: Names of a day's files, before ``_YYYYMMDD.tif``.
+VALUES = "soil_moisture"
 #: Side of the internal tiles of an exported file.
 BLOCK = 512
 #: GDAL's block cache in MiB; the default, a twentieth of the machine's memory, would grow with the machine.
 _CACHE_MIB = 64
+_DRAFT = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "IF_SAFER"}
+_COG = {
+    "driver": "COG",
+    "COMPRESS": "ZSTD",
+    "LEVEL": 6,
+    "BLOCKSIZE": BLOCK,
+    "OVERVIEWS": "IGNORE_EXISTING",
+    "BIGTIFF": "IF_SAFER",
+    "NUM_THREADS": 1,
+}
 
 
 @dataclass(frozen=True)
-class Band:
-    """What a band of an exported file is.
+class DayFile:
+    """One of a day's files.
 
     Attributes
     ----------
-    name, description, unit : str
-    scale : float
-        Physical value = stored x scale.
-    tags : dict of str to str
-        Further GDAL metadata of the band.
+    name : str
+        ``soil_moisture`` or ``quality``.
+    layers : tuple of Layer
+        Its bands; of one type, with one stored value for what is missing.
+    options : dict of str to str
+        Creation options of GDAL's COG driver.
     """
 
     name: str
-    description: str
-    unit: str
-    scale: float
-    tags: dict[str, str]
+    layers: tuple[Layer, ...]
+    options: dict[str, str]
+
+    @property
+    def dtype(self) -> str:
+        """Stored type."""
+        return self.layers[0].packing.dtype
+
+    @property
+    def nodata(self) -> int:
+        """Stored value of what is missing."""
+        return int(self.layers[0].packing.missing or 0)
 
 
-def bands_of(product: Product) -> tuple[Band, ...]:
-    """The bands of a product's exports, soil moisture first.
+def day_files(product: Product) -> tuple[DayFile, DayFile]:
+    """The file of values and that of quality of every day of a product."""
+    values = {"PREDICTOR": "YES", "OVERVIEW_RESAMPLING": "AVERAGE", "STATISTICS": "YES"}
+    # An average of bits means nothing, nor do their statistics.
+    quality = {"PREDICTOR": "NO", "OVERVIEW_RESAMPLING": "MODE", "STATISTICS": "NO"}
+    return (
+        DayFile(VALUES, value_layers(product.layers), values),
+        DayFile(QUALITY, (product.layers[QUALITY],), quality),
+    )
 
-    All bands are int16, for a GeoTIFF has one type and one nodata value. The quality bits are reinterpreted,
-    not converted: bit 15 ("not computed"), when it stands alone, is -32768, which is the nodata value too.
-    """
-    flags = product.flags()
-    found = []
-    for name in BANDS:
-        attributes = dict(product.group[name].attrs)
-        long_name, unit = str(attributes.get("long_name", name)), str(attributes.get("units", ""))
-        if name == "quality":
-            tags = {
-                "flag_masks": " ".join(str(mask) for mask in flags.values()),
-                "flag_meanings": " ".join(flags),
-                "comment": "bits of a 16-bit mask held in int16; read them as uint16; nodata is bit 15 alone",
-            }
-            found.append(Band(name, long_name, "1", 1.0, tags))
-        else:
-            found.append(Band(name, long_name, unit, LAYERS[name].scale, {}))
-    return tuple(found)
+
+def day_stem(name: str, date: str) -> str:
+    """``NAME_YYYYMMDD`` of a date ``YYYY-MM-DD``."""
+    return f"{name}_{date.replace('-', '')}"
 
 
 def north_up(grid: Grid) -> tuple[Grid, bool, bool]:
@@ -92,156 +100,124 @@ def north_up(grid: Grid) -> tuple[Grid, bool, bool]:
     return Grid(grid.crs, (a, b, c, d, e, f), grid.height, grid.width), rows, cols
 
 
-def write_cog(
-    product: Product, day: int, path: Path, tags: Mapping[str, str], work: Path
-) -> dict[str, float]:
-    """Write one day as a strictly valid COG.
+def write_cogs(
+    product: Product, day: int, folder: Path, date: str, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write one day as strictly valid COGs.
 
     Parameters
     ----------
     product : Product
     day : int
         Days since 1970-01-01.
-    path : Path
-        File to write; the caller renames it once it is whole.
+    folder : Path
+        Existing folder for the files and their drafts; the caller moves the files once they are whole.
+    date : str
+        ``YYYY-MM-DD``, for the names.
     tags : mapping of str to str
-        Metadata of the file.
-    work : Path
-        Existing folder for the files of stage one.
+        Metadata of the files.
 
     Returns
     -------
-    dict of str to float
-        ``valid_percent``: share of the pixels that have a soil moisture.
+    dict
+        ``valid_percent``: share of the pixels that have a soil moisture; ``combinations``: the values of
+        quality that occur, in order.
 
     Raises
     ------
     WorkError
-        GDAL failed, or the file is not a valid COG.
+        GDAL failed, or a file is not a valid COG.
     """
-    values, quality, virtual = work / "values.tif", work / "quality.tif", work / "day.vrt"
+    files = day_files(product)
+    drafts = [folder / f"{file.name}.draft.tif" for file in files]
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB):
-            valid = _stage_one(product, day, values, quality)
-            virtual.write_text(_virtual(product, values, quality, tags), encoding="utf-8")
-            rasterio.shutil.copy(
-                str(virtual),
-                str(path),
-                driver="COG",
-                COMPRESS="ZSTD",
-                LEVEL=6,
-                PREDICTOR="YES",
-                BLOCKSIZE=BLOCK,
-                OVERVIEWS="FORCE_USE_EXISTING",
-                STATISTICS="YES",
-                BIGTIFF="IF_SAFER",
-            )
-            fine, errors, warnings = cog_validate(str(path), strict=True, quiet=True)
+            facts = _write_drafts(product, day, files, drafts, tags)
+            for file, draft in zip(files, drafts, strict=True):
+                path = folder / f"{day_stem(file.name, date)}.tif"
+                rasterio.shutil.copy(str(draft), str(path), **_COG, **file.options)
+                draft.unlink()
+                fine, errors, warnings = cog_validate(str(path), strict=True, quiet=True)
+                if not fine:
+                    raise WorkError(f"{path}: not a valid COG: {'; '.join([*errors, *warnings])}")
     except rasterio.errors.RasterioError as error:
-        raise WorkError(f"{path}: GDAL could not write the day: {error}") from error
-    if not fine:
-        raise WorkError(f"{path}: not a valid COG: {'; '.join([*errors, *warnings])}")
-    return {"valid_percent": 100.0 * valid / (product.grid.height * product.grid.width)}
+        raise WorkError(f"{folder}: GDAL could not write the files of {date}: {error}") from error
+    return facts
 
 
-def _stage_one(product: Product, day: int, values: Path, quality: Path) -> int:
-    """Write both plain files with their overviews; gives the number of pixels with a soil moisture."""
+def _write_drafts(
+    product: Product, day: int, files: tuple[DayFile, ...], drafts: list[Path], tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write both plain files window by window."""
     grid, turn_rows, turn_cols = north_up(product.grid)
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "dtype": "int16",
-        "height": grid.height,
-        "width": grid.width,
-        "crs": grid.crs,
-        "transform": grid.affine,
-        "nodata": _MISSING,
-        "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
-        "interleave": "band",
-        "sparse_ok": True,
-        "BIGTIFF": "IF_SAFER",
-    }
-    step, valid = (slice(None, None, -1 if turn_rows else 1), slice(None, None, -1 if turn_cols else 1)), 0
+    step = slice(None, None, -1 if turn_rows else 1), slice(None, None, -1 if turn_cols else 1)
+    valid, combinations = 0, np.array([], dtype=np.uint32)
     with (
-        rasterio.open(values, "w", count=3, **profile) as first,
-        rasterio.open(quality, "w", count=1, **profile) as second,
+        rasterio.open(drafts[0], "w", **_profile(files[0], grid)) as values,
+        rasterio.open(drafts[1], "w", **_profile(files[1], grid)) as quality,
     ):
         for tile in tiles(product.grid, product.layout.tile):
             stored = product.read_day(day, tile.rows, tile.cols)
             row = grid.height - tile.row - tile.height if turn_rows else tile.row
             col = grid.width - tile.col - tile.width if turn_cols else tile.col
             window = Window(col, row, tile.width, tile.height)
-            first.write(np.stack([stored[name][step] for name in BANDS[:3]]), window=window)
-            second.write(stored["quality"].view(np.int16)[step], 1, window=window)
-            valid += int(np.count_nonzero(stored["soil_moisture"] != _MISSING))
-    factors = _factors(grid)
-    if factors:
-        for place, method in ((values, Resampling.average), (quality, Resampling.mode)):
-            with rasterio.open(place, "r+") as written:
-                written.build_overviews(factors, method)
-    return valid
+            values.write(np.stack([stored[layer.name][step] for layer in files[0].layers]), window=window)
+            quality.write(stored[QUALITY][step], 1, window=window)
+            valid += int(np.count_nonzero(stored["soil_moisture"] != files[0].nodata))
+            combinations = np.union1d(combinations, stored[QUALITY].astype(np.uint32))
+        for file, written in zip(files, (values, quality), strict=True):
+            _describe(product, file, written, tags)
+    return {
+        "valid_percent": 100.0 * valid / (product.grid.height * product.grid.width),
+        "combinations": [int(value) for value in combinations],
+    }
 
 
-def _factors(grid: Grid) -> list[int]:
-    """Overviews down to a single internal tile."""
-    side = max(grid.shape)
-    return [2**level for level in range(1, 1 + max(0, math.ceil(math.log2(side / BLOCK))))]
+def _profile(file: DayFile, grid: Grid) -> dict[str, Any]:
+    return {
+        **_DRAFT,
+        "dtype": file.dtype,
+        "nodata": file.nodata,
+        "count": len(file.layers),
+        "height": grid.height,
+        "width": grid.width,
+        "crs": grid.crs,
+        "transform": grid.affine,
+        "interleave": "band",
+        "sparse_ok": True,
+    }
 
 
-def _virtual(product: Product, values: Path, quality: Path, tags: Mapping[str, str]) -> str:
-    """GDAL virtual raster of both files, which carries names, units, scales and tags into the COG.
-
-    A band made of one whole source has that source's overviews, hence each band its own resampling.
-    """
-    grid, _, _ = north_up(product.grid)
-    a, b, c, d, e, f = grid.transform
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    _child(root, "SRS", rasterio.crs.CRS.from_user_input(grid.crs).to_wkt())
-    _child(root, "GeoTransform", ", ".join(repr(float(v)) for v in (c, a, b, f, d, e)))
-    _metadata(root, tags)
-    for number, band in enumerate(bands_of(product), start=1):
-        entry = ElementTree.SubElement(root, "VRTRasterBand", dataType="Int16", band=str(number))
-        _child(entry, "Description", band.name)
-        _metadata(entry, {"long_name": band.description, **band.tags})
-        _child(entry, "NoDataValue", str(_MISSING))
-        _child(entry, "UnitType", band.unit)
-        _child(entry, "Offset", "0")
-        _child(entry, "Scale", repr(band.scale))
-        source = ElementTree.SubElement(entry, "SimpleSource")
-        place, index = (quality, 1) if band.name == "quality" else (values, number)
-        _child(source, "SourceFilename", place.name, relativeToVRT="1")
-        _child(source, "SourceBand", str(index))
-        whole = {"xOff": "0", "yOff": "0", "xSize": str(grid.width), "ySize": str(grid.height)}
-        ElementTree.SubElement(source, "SrcRect", whole)
-        ElementTree.SubElement(source, "DstRect", whole)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _child(parent: ElementTree.Element, name: str, text: str, **attributes: str) -> None:
-    ElementTree.SubElement(parent, name, attributes).text = text
-
-
-def _metadata(parent: ElementTree.Element, tags: Mapping[str, str]) -> None:
-    holder = ElementTree.SubElement(parent, "Metadata")
-    for key, text in tags.items():
-        _child(holder, "MDI", text, key=key)
+def _describe(product: Product, file: DayFile, written: Any, tags: Mapping[str, str]) -> None:
+    """Names, units, scales and tags of the bands; the COG driver carries them over."""
+    written.update_tags(**tags)
+    written.scales = [layer.packing.scale for layer in file.layers]
+    written.offsets = [layer.packing.offset for layer in file.layers]
+    written.units = [layer.units for layer in file.layers]
+    for number, layer in enumerate(file.layers, start=1):
+        written.set_band_description(number, layer.name)
+        written.update_tags(number, long_name=layer.long_name)
+        if layer.name == QUALITY:
+            flags = product.flags()
+            listed = " ".join(str(mask) for mask in flags.values())
+            written.update_tags(number, flag_masks=listed, flag_meanings=" ".join(flags))
 
 
 @dataclass(frozen=True)
 class Cog:
-    """An exported file, opened for small reads.
+    """An exported day, opened for small reads.
 
     Attributes
     ----------
-    path : Path
+    paths : tuple of Path
+        Its files: values, and quality; one file in exports of format 1.
     grid : Grid
     tags : dict of str to str
     flags : dict of str to int
         Bits of ``quality`` by meaning.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     grid: Grid
     tags: dict[str, str]
     flags: dict[str, int]
@@ -249,35 +225,62 @@ class Cog:
     def overview(self, side: int) -> dict[str, NDArray[Any]]:
         """Stored values of every band, from an overview, at most `side` rows and columns."""
         shrink = max(1.0, max(self.grid.shape) / side)
-        shape = len(BANDS), max(1, int(self.grid.height / shrink)), max(1, int(self.grid.width / shrink))
-        with rasterio.open(self.path) as file:
-            found = file.read(out_shape=shape)
-        return dict(zip(BANDS, found, strict=True))
+        return self._read(out=(max(1, int(self.grid.height / shrink)), max(1, int(self.grid.width / shrink))))
 
     def pixel(self, row: int, col: int) -> dict[str, int] | None:
         """Stored values of a pixel; None outside the file."""
         if not (0 <= row < self.grid.height and 0 <= col < self.grid.width):
             return None
-        with rasterio.open(self.path) as file:
-            found = file.read(window=Window(col, row, 1, 1))[:, 0, 0]
-        return {name: int(value) for name, value in zip(BANDS, found, strict=True)}
+        found = self._read(window=Window(col, row, 1, 1))
+        return {name: int(value[0, 0]) for name, value in found.items()}
+
+    def _read(
+        self, out: tuple[int, int] | None = None, window: Window | None = None
+    ) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
+        for path in self.paths:
+            with rasterio.open(path) as file:
+                shape = None if out is None else (file.count, *out)
+                found |= dict(zip(file.descriptions, file.read(out_shape=shape, window=window), strict=True))
+        if found[QUALITY].dtype == np.int16:
+            # Exports of format 1 hold the 16 bits in a signed integer.
+            found[QUALITY] = found[QUALITY].view(np.uint16)
+        return found
 
 
 def open_cog(path: Path) -> Cog:
-    """Open an exported file.
+    """Open an exported day by its file of values.
+
+    Parameters
+    ----------
+    path : Path
+        ``soil_moisture_YYYYMMDD.tif``; its quality stands beside it, or in it (format 1).
 
     Raises
     ------
     InputError
-        There is none, or it has other bands.
+        There is none, its quality is not there, or it is no export.
     """
+    beside = path.with_name(path.name.replace(VALUES, QUALITY, 1))
+    with _opened(path) as file:
+        names, tags = tuple(file.descriptions), file.tags()
+        own = QUALITY in names
+        grid = (
+            None if file.crs is None else Grid(file.crs.to_string(), tuple(file.transform)[:6], *file.shape)
+        )
+        bits = file.tags(file.count)
+    if grid is None or names[0] != VALUES:
+        raise InputError(f"{path}: bands {', '.join(map(str, names))}, expected {VALUES} first")
+    if not own:
+        with _opened(beside) as file:
+            bits = file.tags(1)
+    listed = (int(mask) for mask in bits.get("flag_masks", "").split())
+    flags = dict(zip(bits.get("flag_meanings", "").split(), listed, strict=True))
+    return Cog((path,) if own else (path, beside), grid, dict(tags), flags)
+
+
+def _opened(path: Path) -> Any:
     try:
-        with rasterio.open(path) as file:
-            names, tags, extra = tuple(file.descriptions), file.tags(), file.tags(len(BANDS))
-            grid = Grid(file.crs.to_string(), tuple(file.transform)[:6], file.height, file.width)
-    except (rasterio.errors.RasterioError, IndexError, AttributeError) as error:
+        return rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
         raise InputError(f"{path}: not a readable export: {error}") from None
-    if names != BANDS:
-        raise InputError(f"{path}: bands {', '.join(map(str, names))}, expected {', '.join(BANDS)}")
-    masks = (int(mask) for mask in extra.get("flag_masks", "").split())
-    return Cog(path, grid, dict(tags), dict(zip(extra.get("flag_meanings", "").split(), masks, strict=True)))

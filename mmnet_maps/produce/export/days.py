@@ -1,4 +1,4 @@
-"""Finished days of a product as files: a COG and a STAC item a day."""
+"""Finished days of a product as files: two COGs and a STAC item a day."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.produce.export.cog import bands_of, north_up, write_cog
+from mmnet_maps.produce.export.cog import VALUES, day_files, day_stem, north_up, write_cogs
 from mmnet_maps.produce.export.stac import item_path, read_item, write_collection, write_item
-from mmnet_maps.produce.product.store import LAYERS, Product
+from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.version import __version__
 
-__all__ = ["Exported", "day_digest", "day_stem", "export_product"]
+__all__ = ["Exported", "day_digest", "export_product"]
 
 #: Part of every day's digest: raise it when the files of a day change their form.
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,6 @@ class Exported:
     items: int
 
 
-def day_stem(day: int) -> str:
-    """``soil_moisture_YYYYMMDD``."""
-    return f"soil_moisture_{iso(day).replace('-', '')}"
-
-
 def day_digest(product: Product, day: int) -> str:
     """Digest of what the files of a day are made from: every stored object that holds it, and their meaning.
 
@@ -68,7 +63,7 @@ def day_digest(product: Product, day: int) -> str:
 def export_product(
     product: Product, out: Path, start: int | None = None, end: int | None = None, workers: int = 2
 ) -> Exported:
-    """Write a COG and a STAC item for every finished day, and the catalog over all of them.
+    """Write two COGs and a STAC item for every finished day, and the catalog over all of them.
 
     A day whose files are already those of the product is left alone, so an export may be repeated, and
     continues where it was interrupted.
@@ -129,12 +124,14 @@ def _asked(product: Product, start: int | None, end: int | None) -> list[int]:
 
 
 def _export_day(product: Product, out: Path, day: int) -> Literal["written", "kept"]:
-    digest, path = day_digest(product, day), out / f"{day_stem(day)}.tif"
-    if _is_current(path, digest):
+    digest, stem = day_digest(product, day), day_stem(VALUES, iso(day))
+    if _is_current(out, stem, digest):
         return "kept"
     about = {name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "interval")}
     provenance = {name: value for name, value in about.items() if value is not None}
-    with _work_folder(out, path.stem) as work:
+    files = day_files(product)
+    paths = [out / f"{day_stem(file.name, iso(day))}.tif" for file in files]
+    with _work_folder(out, stem) as work:
         tags = {
             "title": f"Soil moisture, {iso(day)}",
             "date": iso(day),
@@ -145,25 +142,26 @@ def _export_day(product: Product, out: Path, day: int) -> Literal["written", "ke
                 for name, value in provenance.items()
             },
         }
-        facts = write_cog(product, day, work / path.name, tags, work)
-        (work / path.name).replace(path)
+        facts = write_cogs(product, day, work, iso(day), tags)
+        for path in paths:
+            (work / path.name).replace(path)
     properties: dict[str, Any] = {
         "mmnet_maps:digest": digest,
         "mmnet_maps:valid_percent": round(facts["valid_percent"], 4),
         **{f"mmnet_maps:{name}": value for name, value in provenance.items()},
     }
     grid = north_up(product.grid)[0]
-    write_item(path, day, grid, bands_of(product), LAYERS["soil_moisture"], product.flags(), properties)
+    write_item(out, stem, day, grid, list(zip(files, paths, strict=True)), product.flags(), properties)
     return "written"
 
 
-def _is_current(path: Path, digest: str) -> bool:
-    """Whether a day's item is of this digest and its file is there, of the size that the item says."""
-    item = read_item(item_path(path.parent, path.stem))
+def _is_current(out: Path, stem: str, digest: str) -> bool:
+    """Whether a day's item is of this digest and its files are there, of the sizes that the item says."""
+    item = read_item(item_path(out, stem))
     if item is None or item.get("properties", {}).get("mmnet_maps:digest") != digest:
         return False
-    size = item.get("assets", {}).get("data", {}).get("file:size")
-    return path.is_file() and path.stat().st_size == size
+    files = [(out / asset["href"], asset.get("file:size")) for asset in item.get("assets", {}).values()]
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
 @contextmanager

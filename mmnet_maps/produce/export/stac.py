@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from pyproj import CRS, Transformer
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.packing import Packing
-from mmnet_maps.produce.export.cog import Band
+from mmnet_maps.produce.export.cog import DayFile
+from mmnet_maps.produce.product.layers import QUALITY, Layer
+from mmnet_maps.produce.tile.flags import FLAG_TABLE
 from mmnet_maps.version import __version__
 from mmnet_maps.whole_file import write_whole
 
@@ -81,27 +82,27 @@ def footprint(grid: Grid) -> tuple[list[float], dict[str, Any]]:
 
 
 def write_item(
-    cog: Path,
+    folder: Path,
+    stem: str,
     day: int,
     grid: Grid,
-    bands: tuple[Band, ...],
-    packing: Packing,
+    files: Sequence[tuple[DayFile, Path]],
     flags: Mapping[str, int],
     properties: Mapping[str, Any],
 ) -> Path:
-    """Write the item of a finished COG beside it; it appears whole or not at all.
+    """Write the item of a finished day beside its files; it appears whole or not at all.
 
     Parameters
     ----------
-    cog : Path
-        The file under its final name.
+    folder : Path
+    stem : str
+        Identifier of the item, and name of its file.
     day : int
         Days since 1970-01-01.
     grid : Grid
-        Of the file, north up.
-    bands : tuple of Band
-    packing : Packing
-        Type and nodata value shared by the bands.
+        Of the files, north up.
+    files : sequence of (DayFile, Path)
+        The paths are their final ones.
     flags : mapping of str to int
         Bits of ``quality`` by meaning.
     properties : mapping
@@ -111,7 +112,7 @@ def write_item(
     start = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(days=day)
     end = start + datetime.timedelta(days=1, seconds=-1)
     item = pystac.Item(
-        id=cog.stem,
+        id=stem,
         geometry=geometry,
         bbox=box,
         datetime=start,
@@ -128,21 +129,11 @@ def write_item(
         stac_extensions=list(_EXTENSIONS),
     )
     item.collection_id = COLLECTION
-    asset = pystac.Asset(
-        href=f"./{cog.name}",
-        title="Soil moisture, its interval, and quality bits",
-        media_type=pystac.MediaType.COG,
-        roles=["data"],
-        extra_fields={
-            "file:size": cog.stat().st_size,
-            "file:checksum": _SHA256 + _sha256(cog),
-            "bands": [_band(band, packing, flags) for band in bands],
-        },
-    )
-    item.add_asset("data", asset)
+    for file, path in files:
+        item.add_asset(file.name, _asset(file, path, flags))
     for relation, target in (("root", "catalog"), ("parent", "collection"), ("collection", "collection")):
         item.add_link(pystac.Link(relation, f"./{target}.json", pystac.MediaType.JSON))
-    path = item_path(cog.parent, cog.stem)
+    path = item_path(folder, stem)
     _write(path, item.to_dict(include_self_link=False, transform_hrefs=False))
     return path
 
@@ -167,27 +158,44 @@ def _projection(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _band(band: Band, packing: Packing, flags: Mapping[str, int]) -> dict[str, Any]:
+def _asset(file: DayFile, path: Path, flags: Mapping[str, int]) -> pystac.Asset:
+    quality = file.name == QUALITY
+    return pystac.Asset(
+        href=f"./{path.name}",
+        title="Quality bits" if quality else "Soil moisture and its interval",
+        media_type=pystac.MediaType.COG,
+        roles=["data", "quality-mask"] if quality else ["data"],
+        extra_fields={
+            "file:size": path.stat().st_size,
+            "file:checksum": _SHA256 + _sha256(path),
+            "bands": [_band(layer, flags) for layer in file.layers],
+        },
+    )
+
+
+def _band(layer: Layer, flags: Mapping[str, int]) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "name": band.name,
-        "description": band.description,
-        "data_type": packing.dtype,
-        "nodata": int(packing.missing or 0),
-        "unit": band.unit,
-        "raster:scale": band.scale,
-        "raster:offset": 0.0,
+        "name": layer.name,
+        "description": layer.long_name,
+        "data_type": layer.packing.dtype,
+        "nodata": int(layer.packing.missing or 0),
+        "unit": layer.units,
+        "raster:scale": layer.packing.scale,
+        "raster:offset": layer.packing.offset,
     }
-    if band.name == "quality":
-        entry["classification:bitfields"] = [
-            {
-                "name": name,
-                "offset": mask.bit_length() - 1,
-                "length": 1,
-                "classes": [{"value": 0, "name": "no"}, {"value": 1, "name": name}],
-            }
-            for name, mask in flags.items()
-        ]
+    if layer.name == QUALITY:
+        entry["classification:bitfields"] = [_bit_field(name, mask) for name, mask in flags.items()]
     return entry
+
+
+def _bit_field(name: str, mask: int) -> dict[str, Any]:
+    flag = FLAG_TABLE.get(name)
+    classes: list[dict[str, Any]] = [{"value": 0, "name": "no"}, {"value": 1, "name": name}]
+    found: dict[str, Any] = {"name": name, "offset": mask.bit_length() - 1, "length": 1, "classes": classes}
+    if flag is not None:
+        found["description"] = classes[1]["description"] = flag.meaning
+        classes[1]["color_hint"] = flag.colour.lstrip("#").upper()
+    return found
 
 
 def write_collection(folder: Path, provenance: Mapping[str, Any]) -> int:

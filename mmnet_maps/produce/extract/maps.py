@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.produce.tile.trust import FLAG_LONG_NAMES
+from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
 
 __all__ = ["QUALITY", "Layer", "Maps", "Reasons", "days_between", "open_maps", "require"]
@@ -100,7 +100,7 @@ class Reasons:
     """
 
     def __init__(self, flags: dict[str, int]) -> None:
-        self.words = {mask: FLAG_LONG_NAMES.get(name, name.replace("_", " ")) for name, mask in flags.items()}
+        self.words = {mask: meaning_of(name) for name, mask in flags.items()}
 
     def of(self, bits: int) -> str:
         """``reason; reason`` of one value; empty where no bit is set."""

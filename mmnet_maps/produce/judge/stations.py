@@ -16,7 +16,7 @@ from mmnet_maps.dates import from_yyyymmdd, to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import pixels_at
 from mmnet_maps.learn.evaluate import evaluate_table, station_scores
-from mmnet_maps.produce.product.store import LAYERS, Product
+from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.whole_file import write_whole
@@ -27,6 +27,8 @@ __all__ = ["PAIRS", "LeftOut", "pair_stations", "validate_stations"]
 PAIRS = ("ID", "Date", "y_test", "y_pred", "lower", "upper", "quality")
 #: Stations this near to each other, in pixels, are read together: the side of a stored chunk.
 _NEIGHBOURS = 256
+#: Layers that are read at a station.
+_READ = ("soil_moisture", "lower", "upper", "quality")
 #: How many names a message holds.
 _NAMED = 8
 
@@ -160,8 +162,8 @@ def _read_group(product: Product, wanted: pd.DataFrame, group: pd.DataFrame) -> 
             at["row"].to_numpy() - top,
             at["col"].to_numpy() - left,
         )
-        stored = {name: product.read(name, first, stop, *window)[place] for name in LAYERS}
-        values = {name: LAYERS[name].decode(stored[name]) for name in ("soil_moisture", "lower", "upper")}
+        stored = {name: product.read(name, first, stop, *window)[place] for name in _READ}
+        values = {name: product.packing[name].decode(stored[name]) for name in _READ[:3]}
         yield pd.DataFrame(
             {
                 "ID": part["ID"].to_numpy(),

@@ -26,11 +26,11 @@ from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.produce.engine.engine import Engine
-from mmnet_maps.produce.product.store import LAYERS, create_product
+from mmnet_maps.produce.product.create import create_product
+from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import compute_unit, one_thread, peak_mib, resident_mib
 from mmnet_maps.produce.tile.reading import SUB_TILE, required_sources, sub_tiles
-from mmnet_maps.produce.tile.trust import FLAGS
 from mmnet_maps.produce.units import Layout, Unit
 
 __all__ = ["Calibration", "calibrate", "measure"]
@@ -167,7 +167,7 @@ def _timed(
             grid, side = cube.grid.crop(unit.tile), max(unit.tile.height, unit.tile.width)
             side = -(-side // SUB_TILE) * SUB_TILE
             layout = Layout(grid, unit.first, unit.stop, side, unit.days)
-            product = create_product(Path(scratch) / "product", layout, {}, FLAGS)
+            product = create_product(Path(scratch) / "product", layout, {})
             own = next(iter(layout.units()))
             start = time.perf_counter()
             product.write_unit(own, values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
-from mmnet_maps.produce.product.store import LAYERS
+from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
 from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import resident_mib
@@ -97,7 +97,7 @@ def _start_mib(found: Calibration, workers: int) -> float:
 def _more_mib(survey: Survey, unit: Unit, found: Calibration) -> float:
     """Memory of a unit beyond that of a calibration: the rest of its output, and chunks kept."""
     values = unit.days * unit.tile.height * unit.tile.width - found.pixel_days
-    output = max(0, values) * sum(_bytes(packing.dtype) for packing in LAYERS.values())
+    output = max(0, values) * sum(_bytes(layer.packing.dtype) for layer in LAYERS.values())
     rows = min(1.0, SUB_TILE / unit.tile.height)
     seen = survey.bytes_seen(unit)
     kept = sum(

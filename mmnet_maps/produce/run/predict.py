@@ -17,12 +17,12 @@ from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.engine.device import find_device
-from mmnet_maps.produce.product.store import Product, create_product, open_product
+from mmnet_maps.produce.product.create import create_product
+from mmnet_maps.produce.product.store import Product, check_current, open_product
 from mmnet_maps.produce.run.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.run.survey import Planned, Survey
 from mmnet_maps.produce.run.work import Job, Report, forget_peak, run_unit
 from mmnet_maps.produce.tile.reading import check_cube
-from mmnet_maps.produce.tile.trust import FLAGS
 from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps
 
@@ -139,8 +139,11 @@ def _prepare(request: Request) -> _Prepared:
         "model": bundle.kind,
         "precision": request.precision,
         "device": device,
+        "interval": bundle.interval.nominal if bundle.interval else None,
     }
     product = open_product(request.out) if request.out.exists() else None
+    if product is not None:
+        check_current(product)
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
     differ = bundle.catalogue.other_collections(cube.variables)
@@ -219,7 +222,7 @@ def _ready_product(prepared: _Prepared) -> Product:
     """The product as long as the request needs it, naming the bundle that it is being made from."""
     layout, out = prepared.survey.layout, prepared.request.out
     if prepared.product is None:
-        return create_product(out, layout, prepared.about, FLAGS)
+        return create_product(out, layout, prepared.about)
     return prepared.product.extended(layout.stop).described(prepared.about)
 
 

@@ -19,8 +19,9 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
-from mmnet_maps.produce.product.store import LAYERS, Product, open_product
+from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.tile.device_tile import predict_tiles
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tile
@@ -158,7 +159,10 @@ def compute_unit(
         How many were computed.
     """
     shape = (unit.days, unit.tile.height, unit.tile.width)
-    values = {name: np.full(shape, packing.missing, dtype=packing.dtype) for name, packing in LAYERS.items()}
+    values = {
+        name: np.full(shape, layer.packing.missing, dtype=layer.packing.dtype)
+        for name, layer in LAYERS.items()
+    }
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0
     for inputs, result in _computed(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.packing import Packing
+from mmnet_maps.produce.tile.flags import FLAG_TABLE, FLAGS
 from mmnet_maps.variables import Variable
 
 __all__ = [
     "CLIPPED",
     "FLAGS",
-    "FLAG_LONG_NAMES",
     "LAND_COVER_MISSING",
     "MISSING",
     "MISSING_REASONS",
@@ -47,29 +47,6 @@ SOIL_MOISTURE = Packing(dtype="int16", scale=1e-4, missing=-32768)
 #: Stored value of what is missing.
 MISSING = np.int16(-32768)
 
-_NAMES = {
-    "water_or_ice": "land cover is open water, ice or a code that is no class",
-    "land_cover_missing": "no land cover",
-    "snapshot_missing": "an optical, radar, terrain, soil or other snapshot input is missing",
-    "smap_missing": "no SMAP value near enough in time",
-    "series_missing": "a day of the weather or temperature window is missing",
-    "snow_or_frozen": "snow by its reflectance, or a surface below 0 degC",
-    "urban": "developed land",
-    "outside_training_domain": "an input lies outside the range of the training rows",
-    "old_optical": "the optical input is older than it should be",
-    "old_radar": "the radar input is older than it should be",
-    "old_smap": "the SMAP input is older than it should be",
-    "old_other": "another snapshot input is older than it should be",
-    "window_gap_filled": "more than half of a window of days is gap filled",
-    "clipped": "the estimate left the physical range and was set to its end",
-    "no_interval": "the bundle has no interval for the value",
-    "not_computed": "outside the region, or not computed yet",
-}
-#: Bits of ``quality`` by meaning, in CF ``flag_masks`` order.
-FLAGS: dict[str, int] = {name: 1 << bit for bit, name in enumerate(_NAMES)}
-#: What each bit says, in words.
-FLAG_LONG_NAMES: dict[str, str] = dict(_NAMES)
-
 WATER_OR_ICE = np.uint16(FLAGS["water_or_ice"])
 LAND_COVER_MISSING = np.uint16(FLAGS["land_cover_missing"])
 SNAPSHOT_MISSING = np.uint16(FLAGS["snapshot_missing"])
@@ -83,9 +60,7 @@ CLIPPED = np.uint16(FLAGS["clipped"])
 NO_INTERVAL = np.uint16(FLAGS["no_interval"])
 NOT_COMPUTED = np.uint16(FLAGS["not_computed"])
 #: Any of these explains a missing value.
-MISSING_REASONS = np.uint16(
-    WATER_OR_ICE | LAND_COVER_MISSING | SNAPSHOT_MISSING | SMAP_MISSING | SERIES_MISSING | NOT_COMPUTED
-)
+MISSING_REASONS = np.uint16(sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing))
 
 _OLD = {"optical": "old_optical", "radar": "old_radar", "smap": "old_smap", "other": "old_other"}
 _FREEZING = {"K": 273.15, "0.02 K": 13_657.5, "degC": 0.0}

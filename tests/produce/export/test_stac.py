@@ -58,7 +58,7 @@ def test_a_wrong_item_is_not_valid(folder: Path, offline: JsonSchemaSTACValidato
 
 def test_an_item_describes_its_file(folder: Path) -> None:
     item = pystac.Item.from_file(str(folder / "soil_moisture_20210602.json"))
-    asset = item.assets["data"]
+    asset = item.assets["soil_moisture"]
     path = Path(asset.get_absolute_href() or "")
     with rasterio.open(path) as file:
         assert item.properties["proj:shape"] == list(file.shape)
@@ -79,9 +79,9 @@ def test_an_item_describes_its_file(folder: Path) -> None:
 
 def test_quality_bits_are_described_by_name_and_place(folder: Path) -> None:
     item = json.loads((folder / "soil_moisture_20210601.json").read_text())
-    fields = item["assets"]["data"]["bands"][3]["classification:bitfields"]
-    with rasterio.open(folder / "soil_moisture_20210601.tif") as file:
-        tags = file.tags(4)
+    fields = item["assets"]["quality"]["bands"][0]["classification:bitfields"]
+    with rasterio.open(folder / "quality_20210601.tif") as file:
+        tags = file.tags(1)
     names, masks = tags["flag_meanings"].split(), tags["flag_masks"].split()
     assert [(f["name"], str(1 << f["offset"])) for f in fields] == list(zip(names, masks, strict=True))
 
@@ -92,7 +92,7 @@ def test_the_folder_may_be_moved(folder: Path, tmp_path: Path) -> None:
         for link in json.loads(path.read_text())["links"]:
             assert link["href"].startswith("./") and (moved / link["href"]).is_file()
     items = list(pystac.Catalog.from_file(str(moved / "catalog.json")).get_items(recursive=True))
-    assert all(Path(item.assets["data"].get_absolute_href() or "").is_file() for item in items)
+    assert all(Path(a.get_absolute_href() or "").is_file() for item in items for a in item.assets.values())
 
 
 def test_the_collection_grows_with_the_days(make_product: Callable[..., Any], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import covers, extract_polygons
-from mmnet_maps.produce.tile.trust import FLAG_LONG_NAMES
+from mmnet_maps.produce.tile.flags import meaning_of
 
 Make = Callable[..., Any]
 SOUTH_UP = Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, 30.0, 4_000_020.0), 96, 120)
@@ -60,7 +60,7 @@ def test_series_at_points_are_those_of_direct_reading(make_product: Make, tmp_pa
             assert table[column].to_numpy().tobytes() == expected.tobytes(), (kind, name)
         np.testing.assert_array_equal(table["quality"], direct["quality"], err_msg=kind)
         for bits, words in zip(table["quality"], table["reasons"], strict=True):
-            said = [FLAG_LONG_NAMES[name] for name, mask in product.flags().items() if bits & mask]
+            said = [meaning_of(name) for name, mask in product.flags().items() if bits & mask]
             assert words == "; ".join(said)
 
 

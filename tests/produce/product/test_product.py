@@ -11,8 +11,10 @@ import pytest
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
+from mmnet_maps.produce.product.create import create_product
+from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
-from mmnet_maps.produce.product.store import LAYERS, Product, create_product, open_product
+from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.tile.trust import FLAGS, NOT_COMPUTED
 from mmnet_maps.produce.units import Layout, Unit
 
@@ -28,7 +30,7 @@ def product(tmp_path: Path) -> Product:
 def _values(unit: Unit, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     shape = (unit.days, unit.tile.height, unit.tile.width)
-    return {name: rng.integers(1, 5000, shape).astype(packing.dtype) for name, packing in LAYERS.items()}
+    return {name: rng.integers(1, 5000, shape).astype(layer.packing.dtype) for name, layer in LAYERS.items()}
 
 
 def _finish(product: Product, unit: Unit, bundle: str = "b1") -> None:
@@ -39,7 +41,7 @@ def _finish(product: Product, unit: Unit, bundle: str = "b1") -> None:
 def test_what_was_never_written_is_missing_and_not_computed(product: Product) -> None:
     day = product.read_day(START)
     for name in ("soil_moisture", "lower", "upper"):
-        assert np.isnan(LAYERS[name].decode(day[name])).all()
+        assert np.isnan(LAYERS[name].packing.decode(day[name])).all()
     assert (day["quality"] == NOT_COMPUTED).all()
 
 
@@ -53,8 +55,8 @@ def test_a_unit_reads_back_where_it_stands_and_nowhere_else(product: Product) ->
             again.read(name, unit.first, unit.stop, unit.tile.rows, unit.tile.cols), values[name]
         )
         rest = again.read(name, START, START + 10)
-        rest[: unit.days, unit.tile.rows, unit.tile.cols] = LAYERS[name].missing
-        assert (rest == LAYERS[name].missing).all()
+        rest[: unit.days, unit.tile.rows, unit.tile.cols] = LAYERS[name].packing.missing
+        assert (rest == LAYERS[name].packing.missing).all()
 
 
 def test_writing_twice_gives_the_same_bytes_and_clears_what_a_killed_writer_left(product: Product) -> None:
@@ -125,8 +127,8 @@ def test_xarray_and_rioxarray_read_days_place_crs_and_missing_values(product: Pr
     values = _values(unit)
     product.write_unit(unit, values)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        data = xr.open_zarr(product.path, consolidated=False, decode_coords="all")
+        warnings.simplefilter("error")
+        data = xr.open_zarr(product.path)
     assert data.rio.crs.to_epsg() == 32612
     assert data.soil_moisture.rio.crs.to_epsg() == 32612
     assert tuple(data.soil_moisture.rio.transform())[:6] == GRID.transform
@@ -135,7 +137,7 @@ def test_xarray_and_rioxarray_read_days_place_crs_and_missing_values(product: Pr
     np.testing.assert_array_equal(data.y.values, GRID.y(np.arange(20)))
     np.testing.assert_allclose(data.soil_moisture.values[:4, :16, :16], values["soil_moisture"] * 1e-4)
     assert np.isnan(data.soil_moisture.values[5:]).all()
-    assert data.quality.dtype == np.uint16
+    assert data.quality.dtype == np.uint32
     assert dict(zip(data.quality.flag_meanings.split(), data.quality.flag_masks, strict=True)) == FLAGS
     assert data.soil_moisture.attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
     assert data.soil_moisture.attrs["units"] == "m3 m-3"
@@ -147,7 +149,7 @@ def test_a_product_that_could_not_be_made_leaves_nothing(
     def broken(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("mmnet_maps.produce.product.store._create_layer", broken)
+    monkeypatch.setattr("mmnet_maps.produce.product.create._create_layer", broken)
     with pytest.raises(OSError, match="disk full"):
         create_product(tmp_path / "product", Layout(GRID, START, START + 1, 16, 4), {})
     assert list(tmp_path.iterdir()) == []

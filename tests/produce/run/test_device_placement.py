@@ -21,7 +21,8 @@ from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.half import HalfPass
 from mmnet_maps.produce.engine.pixels import DensePass
 from mmnet_maps.produce.engine.sizes import Sizes
-from mmnet_maps.produce.product.store import LAYERS, open_product
+from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict
 from mmnet_maps.produce.run.calibration import Calibration, measure
 from mmnet_maps.produce.run.predict import Request, predict_product

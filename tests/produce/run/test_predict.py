@@ -14,7 +14,8 @@ from shapely.geometry import box
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.cube import plan as cube_plan
 from mmnet_maps.prepare.cube.layout import Layout as CubeLayout
-from mmnet_maps.produce.product.store import LAYERS, open_product
+from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict as predict_module
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.produce.tile.trust import NOT_COMPUTED

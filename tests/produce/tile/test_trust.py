@@ -11,7 +11,6 @@ from mmnet_maps.bench.made_up import made_up_bundle, made_up_inputs
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, published_catalogue
 from mmnet_maps.learn.intervals import IntervalTable
 from mmnet_maps.produce.tile.trust import (
-    FLAG_LONG_NAMES,
     FLAGS,
     MISSING,
     MISSING_REASONS,
@@ -31,7 +30,6 @@ TABLE = IntervalTable(
 
 def test_flags_are_sixteen_bits_and_each_is_explained() -> None:
     assert sorted(FLAGS.values()) == [1 << bit for bit in range(16)]
-    assert FLAGS.keys() == FLAG_LONG_NAMES.keys()
     assert FLAGS["not_computed"] == NOT_COMPUTED
     assert not any(" " in name for name in FLAGS)
 

@@ -1,0 +1,106 @@
+"""Coordinates of a store of maps as CF wants them: days with their bounds, depth, y, x, and the CRS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from mmnet_maps.grid import Grid
+
+__all__ = ["COORDINATES", "DEPTH", "day_bounds", "write_axes"]
+
+#: Arrays of a store that are no layers.
+COORDINATES = ("time", "time_bnds", "depth", "depth_bnds", "y", "x", "spatial_ref")
+#: Top and bottom of the layer of soil, in metres.
+DEPTH = (0.0, 0.05)
+#: Length of the time axis' chunk: one object for centuries of days.
+_TIME_CHUNK = 1 << 16
+_UNITS = "days since 1970-01-01"
+
+
+def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
+    """Write every coordinate of a store.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Without these arrays yet.
+    grid : Grid
+    days : ndarray of int64, shape (d,)
+        Since 1970-01-01.
+    """
+    crs = CRS.from_user_input(grid.crs)
+    time = {
+        "standard_name": "time",
+        "long_name": "day (UTC) that the value is the mean of",
+        "axis": "T",
+        "units": _UNITS,
+        "calendar": "proleptic_gregorian",
+        "bounds": "time_bnds",
+    }
+    _write(group, "time", days, ("time",), time, (_TIME_CHUNK,))
+    _write(group, "time_bnds", day_bounds(days), ("time", "bnds"), {}, (_TIME_CHUNK, 2))
+    depth = {
+        "standard_name": "depth",
+        "long_name": "depth below the surface",
+        "units": "m",
+        "positive": "down",
+        "axis": "Z",
+        "bounds": "depth_bnds",
+    }
+    _write(group, "depth", np.array(sum(DEPTH) / 2), (), depth, ())
+    _write(group, "depth_bnds", np.array(DEPTH), ("bnds",), {}, (2,))
+    _write(group, "y", grid.y(np.arange(grid.height)), ("y",), _axis(crs, "y"), (grid.height,))
+    _write(group, "x", grid.x(np.arange(grid.width)), ("x",), _axis(crs, "x"), (grid.width,))
+    a, b, c, d, e, f = grid.transform
+    mapping = {
+        **{k: v for k, v in crs.to_cf().items() if k != "crs_wkt"},
+        "crs_wkt": crs.to_wkt(),
+        "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e)),
+    }
+    _write(group, "spatial_ref", np.array(0, dtype=np.int32), (), mapping, ())
+
+
+def day_bounds(days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Beginning and end of every day, shape (d, 2)."""
+    return np.stack([days, days + 1], axis=1)
+
+
+def _axis(crs: CRS, name: str) -> dict[str, Any]:
+    if crs.is_geographic:
+        long = "latitude" if name == "y" else "longitude"
+        units = "degrees_north" if name == "y" else "degrees_east"
+        return {"standard_name": long, "long_name": long, "axis": name.upper(), "units": units}
+    unit = crs.axis_info[0].unit_name
+    return {
+        "standard_name": f"projection_{name}_coordinate",
+        "long_name": f"{name} of the pixel's centre",
+        "axis": name.upper(),
+        "units": "m" if unit == "metre" else unit,
+    }
+
+
+def _write(
+    group: zarr.Group,
+    name: str,
+    values: NDArray[Any],
+    dimensions: tuple[str, ...],
+    attributes: Mapping[str, Any],
+    chunks: tuple[int, ...],
+) -> None:
+    # The fill value is Zarr's; a coordinate has no _FillValue.
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        fill_value=np.iinfo(np.int64).min if values.dtype == np.int64 else np.nan if values.ndim else 0,
+        dimension_names=dimensions,
+        attributes=dict(attributes),
+    )
+    array[...] = values

@@ -1,0 +1,110 @@
+"""A new product: its arrays, what they mean, and what the maps are made from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.produce.product.axes import write_axes
+from mmnet_maps.produce.product.conventions import declarations, grid_attributes
+from mmnet_maps.produce.product.layers import LAYERS, Layer, global_attributes, layer_attributes
+from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
+from mmnet_maps.produce.tile.flags import masks
+from mmnet_maps.produce.units import Layout
+
+__all__ = ["create_product"]
+
+_AXES = ("time", "y", "x")
+#: Days and side of the chunks inside a shard. Of the shapes and codecs that were measured this pair reads a
+#: day's map as fast as single days do, a pixel's series in half the time, and compresses 1.5 times faster.
+_CHUNK_DAYS, _CHUNK = 4, 256
+
+
+def create_product(path: Path, layout: Layout, about: Mapping[str, Any]) -> Product:
+    """Create an empty product; it appears whole under its name or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    layout : Layout
+    about : mapping
+        JSON values: what the maps are made from (``bundle``: its digest, ``catalogue``, ``precision``, ...).
+
+    Raises
+    ------
+    InputError
+        The path exists.
+    """
+    if path.exists():
+        raise InputError(f"{path}: already exists, expected a new product")
+    with _appearing(path) as draft:
+        group = zarr.create_group(store=draft, zarr_format=3, attributes=_attributes(layout, about))
+        # A group of its own keeps Zarr readers from taking the ledger for a broken array.
+        group.create_group("ledger", attributes={"comment": "a JSON file a finished work unit"})
+        days = np.arange(layout.start, layout.stop, dtype=np.int64)
+        write_axes(group, layout.grid, days)
+        for layer in LAYERS.values():
+            _create_layer(group, layer, layout, about.get("interval"))
+        consolidate(draft)
+    return open_product(path)
+
+
+def _attributes(layout: Layout, about: Mapping[str, Any]) -> dict[str, Any]:
+    cut = {
+        "grid": layout.grid.to_dict(),
+        "start": layout.start,
+        "tile": layout.tile,
+        "block_days": layout.block_days,
+    }
+    return {
+        **global_attributes(),
+        **grid_attributes(layout.grid),
+        ABOUT: json.dumps({"format": FORMAT, **about, "layout": cut}),
+    }
+
+
+def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: float | None) -> None:
+    side = _CHUNK if layout.tile % _CHUNK == 0 else layout.tile
+    days = _CHUNK_DAYS if layout.block_days % _CHUNK_DAYS == 0 else 1
+    packing = layer.packing
+    assert packing.missing is not None
+    size = np.dtype(packing.dtype).itemsize
+    group.create_array(
+        layer.name,
+        shape=(layout.stop - layout.start, *layout.grid.shape),
+        dtype=packing.dtype,
+        shards=(layout.block_days, layout.tile, layout.tile),
+        chunks=(days, side, side),
+        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=size),
+        fill_value=int(packing.missing),
+        dimension_names=_AXES,
+        attributes={
+            **layer_attributes(layer, masks(), nominal),
+            **grid_attributes(layout.grid),
+            "zarr_conventions": declarations("proj", "spatial"),
+        },
+    )
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A draft folder beside `path` that takes its name when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise

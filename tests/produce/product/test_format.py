@@ -1,0 +1,126 @@
+"""Format 2 can grow, and format 1 is still read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import zarr
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
+from mmnet_maps.produce.export.cog import open_cog
+from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.product.layers import LAYERS, MISSING, QUALITY, Layer, value_layers
+from mmnet_maps.produce.product.ledger import Entry
+from mmnet_maps.produce.product.store import check_current, open_product
+from mmnet_maps.produce.tile.flags import FLAG_TABLE, Flag, colour_of
+from mmnet_maps.produce.tile.trust import MISSING_REASONS
+from mmnet_maps.show.maps import quality_classes, quicklook_figure
+from mmnet_maps.show.product_report import product_body
+from mmnet_maps.show.viewer import Exports
+
+Make = Callable[..., Any]
+#: Bits of format 1, in order; the numbers are those of stores that exist, and never change.
+FORMAT_1 = (
+    "water_or_ice land_cover_missing snapshot_missing smap_missing series_missing snow_or_frozen urban "
+    "outside_training_domain old_optical old_radar old_smap old_other window_gap_filled clipped no_interval "
+    "not_computed"
+).split()
+
+
+def test_bits_keep_their_numbers_and_every_entry_is_sound() -> None:
+    assert [FLAG_TABLE[name].bit for name in FORMAT_1] == list(range(16))
+    bits = [flag.bit for flag in FLAG_TABLE.values()]
+    assert bits == sorted(set(bits)) and bits[-1] < 32
+    assert all(flag.colour.startswith("#") and len(flag.colour) == 7 for flag in FLAG_TABLE.values())
+    assert int(MISSING_REASONS) == sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing)
+    assert next(iter(LAYERS)) == "soil_moisture"
+    for layer in value_layers(LAYERS):
+        assert layer.packing.dtype == "int16" and layer.packing.missing == MISSING
+
+
+def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
+    make_product: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = Flag("irrigated", 16, "the field is irrigated", False, "#123456")
+    age = Layer("age", Packing(dtype="int16", missing=MISSING), "age of the optical input", "d")
+    monkeypatch.setitem(FLAG_TABLE, flag.name, flag)
+    monkeypatch.setitem(LAYERS, age.name, age)
+    grid = Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, -30.0, 4_000_020.0), 20, 28)
+    product = make_product(grid=grid, days=1, unfinished=("20210601-r000000-c000000",))
+    unit = next(iter(product.layout.units()))
+    shape = unit.days, unit.tile.height, unit.tile.width
+    values = {name: np.full(shape, number, np.int16) for number, name in enumerate(product.layers, 1)}
+    values["age"][:, 10:] = MISSING
+    values[QUALITY] = np.full(shape, flag.mask | FLAG_TABLE["urban"].mask, np.uint32)
+    outputs = product.write_unit(unit, values)
+    product.ledger.write(unit.key, Entry(unit.first, unit.stop, {"bundle": product.about["bundle"]}, outputs))
+
+    check_current(product)
+    assert product.flags()["irrigated"] == 1 << 16
+    export_product(product, tmp_path / "maps")
+    with rasterio.open(tmp_path / "maps" / "soil_moisture_20210601.tif") as file:
+        assert file.descriptions == ("soil_moisture", "lower", "upper", "age")
+        assert file.units[3] == "d" and file.scales[3] == 1.0
+        np.testing.assert_array_equal(file.read(4), values["age"][0])
+    with rasterio.open(tmp_path / "maps" / "quality_20210601.tif") as file:
+        assert file.read(1)[5, 5] == 1 << 16 | 1 << 6
+    item = json.loads((tmp_path / "maps" / "soil_moisture_20210601.json").read_text())
+    field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][16]
+    assert field["offset"] == 16 and field["description"] == flag.meaning
+    assert open_cog(tmp_path / "maps" / "soil_moisture_20210601.tif").pixel(5, 5)["age"] == 5  # type: ignore[index]
+    classes, names, colours = quality_classes(np.array([[1 << 16]], np.uint32), product.flags())
+    assert names[classes[0, 0]] == "irrigated" and colours[classes[0, 0]] == "#123456"
+    assert colour_of(product.flags(), 1 << 16) == "#123456"
+
+
+@pytest.fixture
+def format_1(tmp_path: Path) -> Path:
+    """Product, export and values of a small product as the last version of format 1 wrote them."""
+    with zipfile.ZipFile(Path(__file__).parent / "format_1.zip") as archive:
+        archive.extractall(tmp_path / "old")
+    (tmp_path / "old" / "product.zarr" / "ledger").mkdir(exist_ok=True)
+    return tmp_path / "old"
+
+
+def test_a_product_of_format_1_reads_as_it_did(format_1: Path, tmp_path: Path) -> None:
+    product, expected = open_product(format_1 / "product.zarr"), np.load(format_1 / "expected.npz")
+    for name in ("soil_moisture", "lower", "upper", "quality"):
+        held = product.read(name, product.layout.start, product.layout.stop)
+        assert held.dtype == expected[name].dtype
+        np.testing.assert_array_equal(held, expected[name])
+    assert list(product.flags()) == FORMAT_1 and product.finished_days().size == 2
+    export_product(product, tmp_path / "maps")
+    with rasterio.open(tmp_path / "maps" / "quality_20210602.tif") as file:
+        np.testing.assert_array_equal(file.read(1), expected["quality"][1])
+    assert "Why values are missing" in "".join(product_body(product, None))
+    assert quicklook_figure(product, product.layout.start, 16).axes
+
+
+def test_an_export_of_format_1_is_viewed_and_made_anew(format_1: Path) -> None:
+    path, expected = format_1 / "maps" / "soil_moisture_20210601.tif", np.load(format_1 / "expected.npz")
+    cog, pixel = open_cog(path), {n: int(v[0, 3, 10]) for n, v in expected.items()}
+    assert cog.paths == (path,) and cog.pixel(3, 10) == pixel
+    assert cog.pixel(0, 0)["quality"] == 1 << 15  # type: ignore[index]
+    assert Exports(format_1 / "maps").picture("20210601", "quality").startswith(b"\x89PNG")
+    export_product(open_product(format_1 / "product.zarr"), format_1 / "maps")
+    again = open_cog(path)
+    assert len(again.paths) == 2 and again.pixel(3, 10) == pixel
+
+
+def test_new_maps_are_not_added_to_an_older_product(format_1: Path, make_product: Make) -> None:
+    with pytest.raises(InputError, match=r"product format 1, new maps have 2; give another --out"):
+        check_current(open_product(format_1 / "product.zarr"))
+    product = make_product(days=1)
+    zarr.open_group(product.path, use_consolidated=False)["quality"].attrs["flag_meanings"] = "a b"
+    zarr.open_group(product.path, use_consolidated=False)["quality"].attrs["flag_masks"] = [1, 2]
+    with pytest.raises(InputError, match="has the flags of quality a, b, new maps have water_or_ice"):
+        check_current(open_product(product.path))
