@@ -19,7 +19,21 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 
-__all__ = ["CellLookup", "Grid", "Tile", "cell_lookup", "day_blocks", "lonlat", "pixels_at", "tiles"]
+__all__ = [
+    "CellLookup",
+    "Grid",
+    "Tile",
+    "cell_lookup",
+    "day_blocks",
+    "lonlat",
+    "lonlat_extent",
+    "near",
+    "outline",
+    "period",
+    "pixels_at",
+    "tiles",
+    "transform",
+]
 
 Float = NDArray[np.float64]
 
@@ -28,6 +42,10 @@ Float = NDArray[np.float64]
 _NODE_SPACING = 32
 _NODE_REACH_M = 1_000.0
 _METRES_PER_DEGREE = 111_320.0
+#: Nodes whose longitudes differ by more than this, in degrees, are near a pole or on both sides of 180.
+_WIDE = 0.05
+#: Projections in which x is proportional to the longitude.
+_CYLINDRICAL = ("lambert_cylindrical_equal_area", "mercator")
 
 
 @dataclass(frozen=True)
@@ -231,6 +249,76 @@ def _unit_metres(crs: str) -> float:
     return float(known.axis_info[0].unit_conversion_factor or 1.0)
 
 
+@lru_cache(maxsize=64)
+def period(crs: str) -> float | None:
+    """Distance in x after which the globe begins again; None for a CRS whose x is no longitude.
+
+    Examples
+    --------
+    >>> period("EPSG:4326"), period("EPSG:32612")
+    (360.0, None)
+    """
+    known = CRS.from_user_input(crs)
+    if known.is_geographic:
+        return 360.0
+    if known.to_cf().get("grid_mapping_name") not in _CYLINDRICAL:
+        return None
+    # One degree of longitude is the same distance everywhere.
+    west, east = _transformer("EPSG:4326", crs).transform([-1.0, 1.0], [0.0, 0.0])[0]
+    return float(east - west) * 180
+
+
+def near(x: NDArray[Any], around: float, crs: str) -> Float:
+    """X moved by whole turns of the globe to within half a turn of `around`.
+
+    In a CRS whose x is no longitude it is left as it is.
+    """
+    turn, values = period(crs), np.asarray(x, dtype=np.float64)
+    return values if turn is None else values - np.round((values - around) / turn) * turn
+
+
+def transform(source: str, target: str, x: NDArray[Any], y: NDArray[Any]) -> tuple[Float, Float]:
+    """Coordinates of points in another CRS; infinite where it does not reach."""
+    if _same_crs(source, target):
+        return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    east, north = _transformer(source, target).transform(np.asarray(x), np.asarray(y))
+    return np.asarray(east), np.asarray(north)
+
+
+def lonlat_extent(grid: Grid, points: int = 200) -> tuple[float, float, float, float]:
+    """West, south, east and north of a grid in degrees.
+
+    A grid across 180 degrees has an east above 180; one that holds a pole goes all the way round.
+
+    Examples
+    --------
+    >>> fiji = Grid("EPSG:4326", (0.5, 0.0, 178.0, 0.0, -0.5, -15.0), 8, 8)
+    >>> lonlat_extent(fiji)
+    (178.0, -19.0, 182.0, -15.0)
+    """
+    x, y = outline(grid, points)
+    lon, lat = transform(grid.crs, "EPSG:4326", x, y)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        raise InputError(f"the grid in {grid.crs[:40]} leaves the reach of its CRS")
+    lon = np.unwrap(lon, period=360.0)
+    south, north = float(lat.min()), float(lat.max())
+    if abs(lon[-1] - lon[0]) > 180:
+        pole = 90.0 if lat.mean() > 0 else -90.0
+        return -180.0, min(south, pole), 180.0, max(north, pole)
+    west, east = float(lon.min()), float(lon.max())
+    turn = float(np.floor((west + 180) / 360)) * 360
+    return west - turn, south, east - turn, north
+
+
+def outline(grid: Grid, points: int) -> tuple[Float, Float]:
+    """Points along the edge of a grid, once round, the first again at the end."""
+    left, bottom, right, top = grid.bounds
+    across, along = np.linspace(left, right, points), np.linspace(bottom, top, points)
+    one = np.ones(points)
+    x = np.concatenate([across, right * one, across[::-1], left * one])
+    return x, np.concatenate([bottom * one, along, top * one, along[::-1]])
+
+
 def _exact(grid: Grid, crs: str, rows: Float, cols: Float) -> tuple[Float, Float]:
     """Coordinates in `crs` of pixel centres, by the full projection."""
     x, y = grid.x(cols), grid.y(rows)
@@ -246,20 +334,29 @@ def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, tuple[
     The projection is computed at nodes every few pixels of the *grid* (never of the tile, so that a pixel's
     coordinates do not depend on how the grid was tiled) and interpolated bilinearly between them.
     """
-    step = max(abs(grid.transform[0]), abs(grid.transform[4])) * _unit_metres(grid.crs)
-    spacing = int(min(_NODE_SPACING, _NODE_REACH_M // step)) if step else 1
+    spacing = _spacing(grid)
     rows = np.arange(tile.row, tile.row + tile.height, dtype=np.float64)
     cols = np.arange(tile.col, tile.col + tile.width, dtype=np.float64)
     if spacing < 2 or _same_crs(grid.crs, crs):
         x, y = _exact(grid, crs, np.repeat(rows, len(cols)), np.tile(cols, len(rows)))
         return x.reshape(tile.height, tile.width), y.reshape(tile.height, tile.width), (0.0, 0.0)
-    node_rows = np.arange(tile.row // spacing, (tile.row + tile.height - 1) // spacing + 3) * float(spacing)
-    node_cols = np.arange(tile.col // spacing, (tile.col + tile.width - 1) // spacing + 3) * float(spacing)
+    node_rows, node_cols = _nodes(tile.row, tile.height, spacing), _nodes(tile.col, tile.width, spacing)
     nx, ny = _exact(grid, crs, np.repeat(node_rows, len(node_cols)), np.tile(node_cols, len(node_rows)))
     shape = len(node_rows), len(node_cols)
     nx, ny = nx.reshape(shape), ny.reshape(shape)
     x, y = (_bilinear(nodes, rows, cols, spacing) for nodes in (nx, ny))
     return x, y, (_mesh_error(nx), _mesh_error(ny))
+
+
+def _spacing(grid: Grid) -> int:
+    """Pixels from one node to the next."""
+    step = max(abs(grid.transform[0]), abs(grid.transform[4])) * _unit_metres(grid.crs)
+    return int(min(_NODE_SPACING, _NODE_REACH_M // step)) if step else 1
+
+
+def _nodes(first: int, count: int, spacing: int) -> Float:
+    """Rows or columns of the nodes around some pixels, with one more beyond."""
+    return np.arange(first // spacing, (first + count - 1) // spacing + 3, dtype=np.float64) * spacing
 
 
 def _mesh_error(nodes: Float) -> float:
@@ -289,7 +386,9 @@ def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
     lon, lat : ndarray of float64, shape (tile.height, tile.width)
         Within 2 cm x tan(latitude) on the ground of the full projection, and the same for any tiling.
     """
-    x, y, _ = _coordinates(grid, tile, "EPSG:4326")
+    x, y, error = _coordinates(grid, tile, "EPSG:4326")
+    if any(error):
+        _mend(grid, tile, x, y)
     return x, y
 
 
@@ -301,12 +400,29 @@ def pixels_at(grid: Grid, lon: Float, lat: Float) -> tuple[NDArray[np.int64], ND
     row, col : ndarray of int64
         Both -1 where a point lies outside the grid.
     """
-    to_grid = Transformer.from_crs("EPSG:4326", CRS.from_user_input(grid.crs), always_xy=True)
-    position = grid.position(*to_grid.transform(lon, lat))
+    position = _position(grid, *transform("EPSG:4326", grid.crs, lon, lat))
     known = np.isfinite(position[0]) & np.isfinite(position[1])
     row, col = (np.floor(np.where(known, part, -1.0)).astype(np.int64) for part in position)
     inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
     return np.where(inside, row, -1), np.where(inside, col, -1)
+
+
+def _mend(grid: Grid, tile: Tile, lon: Float, lat: Float) -> None:
+    """Project in full, in place, pixels whose nodes are near a pole or on both sides of 180."""
+    spacing = _spacing(grid)
+    rows, cols = _nodes(tile.row, tile.height, spacing), _nodes(tile.col, tile.width, spacing)
+    nodes, _ = _exact(grid, "EPSG:4326", np.repeat(rows, len(cols)), np.tile(cols, len(rows)))
+    nodes = nodes.reshape(len(rows), len(cols))
+    corners = np.stack([nodes[:-1, :-1], nodes[1:, :-1], nodes[:-1, 1:], nodes[1:, 1:]])
+    wide = ~(np.ptp(corners, axis=0) < _WIDE)
+    if not wide.any():
+        return
+    r = np.arange(tile.row, tile.row + tile.height) // spacing - tile.row // spacing
+    c = np.arange(tile.col, tile.col + tile.width) // spacing - tile.col // spacing
+    i, j = np.nonzero(wide[np.ix_(r, c)])
+    lon[i, j], lat[i, j] = _exact(
+        grid, "EPSG:4326", (i + tile.row).astype(np.float64), (j + tile.col).astype(np.float64)
+    )
 
 
 def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
@@ -321,7 +437,7 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
         row, col = np.broadcast_arrays(rows[:, None], cols[None, :])
     else:
         x, y, doubt = _coordinates(grid, tile, other.crs)
-        r, c = other.position(x, y)
+        r, c = _position(other, x, y)
         if any(doubt):
             _settle(grid, tile, other, r, c, doubt)
         row, col = np.floor(r).astype(np.int64), np.floor(c).astype(np.int64)
@@ -345,4 +461,14 @@ def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: tupl
         return
     i, j = np.nonzero(unsure)
     x, y = _exact(grid, other.crs, (i + tile.row).astype(np.float64), (j + tile.col).astype(np.float64))
-    r[i, j], c[i, j] = other.position(x, y)
+    r[i, j], c[i, j] = _position(other, x, y)
+
+
+def _position(other: Grid, x: Float, y: Float) -> tuple[Float, Float]:
+    """As `Grid.position`, east of the grid's western edge all the way round the globe."""
+    turn = period(other.crs)
+    if turn is not None:
+        left = other.bounds[0]
+        with np.errstate(invalid="ignore"):
+            x = x - np.floor((x - left) / turn) * turn
+    return other.position(x, y)

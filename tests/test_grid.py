@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid, Tile, cell_lookup, day_blocks, lonlat, tiles
+from mmnet_maps.grid import Grid, Tile, cell_lookup, day_blocks, lonlat, lonlat_extent, period, tiles
 
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +nadgrids=@null +wktext +units=m"
 #: Native grids of the sources, in metres or degrees.
@@ -224,3 +224,46 @@ def test_unknown_ways_between_crss_are_one_line() -> None:
     with pytest.raises(InputError, match="no way from CRS EPSG:32612 to EPSG:1") as error:
         cell_lookup(grid, _whole(grid), Grid("EPSG:1", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), 2, 2))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid("EPSG:32760", (30.0, 0.0, 815000.0, 0.0, -30.0, 8150000.0), 150, 330),
+        Grid("EPSG:32601", (30.0, 0.0, 280000.0, 0.0, -30.0, 5750000.0), 200, 400),
+        Grid("EPSG:3832", (30.0, 0.0, 3338000.0, 0.0, -30.0, -1887990.0), 200, 300),
+        Grid("EPSG:3413", (30.0, 0.0, -3000.0, 0.0, -30.0, 3000.0), 200, 200),
+        Grid("EPSG:3413", (30.0, 0.0, 2000.0, 0.0, -30.0, 3000.0), 100, 100),
+    ],
+)
+def test_longitudes_near_180_degrees_and_a_pole_are_those_of_the_full_projection(grid: Grid) -> None:
+    x, y = np.meshgrid(grid.x(np.arange(grid.width)), grid.y(np.arange(grid.height)))
+    true_lon, true_lat = _way(grid.crs, "EPSG:4326").transform(x, y)
+    lon, lat = lonlat(grid, Tile(0, 0, grid.height, grid.width))
+    away = np.abs((lon - true_lon + 180) % 360 - 180)
+    assert (away * np.cos(np.radians(true_lat))).max() < 1e-6 and np.abs(lat - true_lat).max() < 1e-6
+    part = Tile(17, 41, 60, 50)
+    np.testing.assert_array_equal(lonlat(grid, part)[0], lon[part.rows, part.cols])
+    for west in (-180.0, 0.0, 170.0):
+        globe = Grid("EPSG:4326", (0.25, 0.0, west, 0.0, -0.25, 90.0), 720, 1440)
+        found = cell_lookup(grid, Tile(0, 0, grid.height, grid.width), globe)
+        row, col = np.floor((90 - true_lat) * 4), np.floor(((true_lon - west) % 360) * 4)
+        width = found.shape[1]
+        np.testing.assert_array_equal(found.index // width + found.rows.start, row)
+        np.testing.assert_array_equal(found.index % width + found.cols.start, col)
+
+
+def test_the_extent_of_a_grid_across_180_degrees_or_with_a_pole() -> None:
+    west, south, east, north = lonlat_extent(
+        Grid("EPSG:32760", (30.0, 0, 815000.0, 0, -30.0, 8150000.0), 9, 900)
+    )
+    assert 179 < west < 180 < east < 181 and -17 < south < north < -16
+    assert lonlat_extent(Grid("EPSG:3413", (30.0, 0.0, -3000.0, 0.0, -30.0, 3000.0), 200, 200))[::3] == (
+        -180,
+        90,
+    )
+    west, _, east, _ = lonlat_extent(Grid("EPSG:32612", (30.0, 0, 300000.0, 0, -30.0, 4120000.0), 90, 70))
+    assert -114 < west < east < -113
+    ease = period("EPSG:6933")
+    assert ease is not None and abs(ease / 9008.055210146 - 3856) < 1e-6
+    assert period("EPSG:32612") is None

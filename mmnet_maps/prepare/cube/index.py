@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from rasterio.features import rasterize
 from shapely import box, segmentize, transform
 from shapely.geometry.base import BaseGeometry
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.grid import Grid, Tile, near, outline, period
+from mmnet_maps.grid import transform as project
 from mmnet_maps.prepare.cube.config import Target
 
 __all__ = ["covered", "is_coarse", "burn", "native_polygon", "native_region", "native_window", "needed_cells"]
@@ -42,20 +45,29 @@ def native_window(native: Grid, target: Target) -> Tile:
     aligned = target.grid.aligned_offset(native)
     if aligned is not None:
         return Tile(*aligned, *target.grid.shape)
-    grid, margin = target.grid, 2 if is_coarse(native, target.grid) else 1
-    left, bottom, right, top = grid.bounds
-    across, along = np.linspace(left, right, _EDGE_POINTS), np.linspace(bottom, top, _EDGE_POINTS)
-    x = np.concatenate([across, across, np.full(_EDGE_POINTS, left), np.full(_EDGE_POINTS, right)])
-    y = np.concatenate([np.full(_EDGE_POINTS, bottom), np.full(_EDGE_POINTS, top), along, along])
-    if CRS.from_user_input(grid.crs) != CRS.from_user_input(native.crs):
-        x, y = Transformer.from_crs(grid.crs, native.crs, always_xy=True).transform(x, y)
-    rows, cols = native.position(x, y)
+    margin = 2 if is_coarse(native, target.grid) else 1
+    x, y = project(target.grid.crs, native.crs, *outline(target.grid, _EDGE_POINTS))
+    rows, cols = native.position(*_unbroken(native, x, y))
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
         raise InputError(f"the region cannot be placed in {native.crs}; expected a CRS that covers it")
     # A residue of the projection must not open a row that the region only touches.
     row, col = int(np.floor(rows.min() + 1e-6)) - margin, int(np.floor(cols.min() + 1e-6)) - margin
     height = int(np.ceil(rows.max() - 1e-6)) + margin - row
     return Tile(row, col, height, int(np.ceil(cols.max() - 1e-6)) + margin - col)
+
+
+def _unbroken(native: Grid, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any]:
+    """An outline in the CRS of a source without the leap at 180 degrees, where the source has it."""
+    turn = period(native.crs)
+    if turn is None or not np.isfinite(x).all():
+        return x, y
+    left, _, right, _ = native.bounds
+    whole = np.unwrap(x, period=turn)
+    if abs(whole[-1] - whole[0]) > turn / 2:  # once round a pole
+        edge = native.bounds[3] if y.mean() > 0 else native.bounds[1]
+        return np.append(x, [left, right]), np.append(y, [edge, edge])
+    middle = (whole.min() + whole.max()) / 2
+    return whole + (near(middle, (left + right) / 2, native.crs) - middle), y
 
 
 def covered(native: Grid, window: Tile) -> Tile | None:
@@ -85,10 +97,16 @@ def native_region(native: Grid, target: Target) -> BaseGeometry:
         pixel = min(abs(target.grid.transform[0]), abs(target.grid.transform[4]))
         shape = box(*target.grid.bounds).buffer(-0.49 * pixel, join_style="mitre")
     if CRS.from_user_input(native.crs) != CRS.from_user_input(target.grid.crs):
-        change = Transformer.from_crs(target.grid.crs, native.crs, always_xy=True)
         left, bottom, right, top = shape.bounds
         dense = segmentize(shape, max(right - left, top - bottom) / 500)
-        shape = transform(dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))).buffer(0)
+        window = native_window(native, target)
+        middle = float(native.x(np.array(window.col + window.width / 2)))
+
+        def change(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+            x, y = project(target.grid.crs, native.crs, xy[:, 0], xy[:, 1])
+            return np.column_stack([near(x, middle, native.crs), y])
+
+        shape = transform(dense, change).buffer(0)
     return shape
 
 
