@@ -20,13 +20,14 @@ from mmnet_maps.learn.model_input import ModelInput, model_arrays
 from mmnet_maps.learn.train import threads
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine.engine import Engine, Workspace
-from mmnet_maps.produce.engine.precision import has_bfloat16
 from mmnet_maps.produce.tile.program import predict_tile
 
 __all__ = ["EngineRates", "interleaved", "measure_engine"]
 
 #: The published batch, the side of the square product that measures the machine, and the days of a tile.
 _BATCH, _SQUARE, _DAYS = 512, 2048, 16
+#: bfloat16 that reaches less of the rate of float32 is left out.
+_HOPELESS = 0.4
 
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -58,11 +59,11 @@ class EngineRates:
     tile_pixel_days_per_s, tile_fraction : float
         `predict_tile`: series, gap filling, features, engine and trust; and its share of the engine alone.
     bfloat16_pixels_per_s, bfloat16_ratio, bfloat16_rms, bfloat16_p999 : float or None
-        The pixel pass in bfloat16 against float32, and the differences in m3 m-3; None where the processor
-        lacks the instructions.
+        The pixel pass in bfloat16 against float32, and the differences in m3 m-3; None for a network without
+        one, and where it is less than 0.4 times as fast.
     bfloat16_matmul_gflops, bfloat16_fraction : float or None
         The same square product in bfloat16, and the share of it that the pixel pass in bfloat16 reaches: its
-        first layer and its last stay in float32.
+        first two layers and its last stay in float32.
     threads : int
     """
 
@@ -117,7 +118,7 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
             "tile": lambda: predict_tile(engine, tile, days),
         }
         half = None
-        if bundle.kind != "transformer" and has_bfloat16():
+        if (engine.bfloat16_gain() or 0.0) > _HOPELESS:
             half = _Block(Engine(bundle, "bfloat16"), bundle, repeats)
             cases["bfloat16"] = half.engine_days
             halves = [x.to(torch.bfloat16) for x in (one, other, product)]

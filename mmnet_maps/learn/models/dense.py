@@ -22,9 +22,9 @@ class Dense:
 
     Attributes
     ----------
-    weight : Tensor of float32, shape (inputs, outputs)
+    weight : Tensor, shape (inputs, outputs)
         Contiguous, ready to stand on the right of a product.
-    bias : Tensor of float32, shape (outputs,)
+    bias : Tensor, shape (outputs,)
     """
 
     weight: Tensor
@@ -43,6 +43,10 @@ class Dense:
     def rows(self, chosen: Sequence[int] | slice) -> Dense:
         """The layer of some of its inputs, in that order."""
         return Dense(self.weight[chosen].contiguous(), self.bias)
+
+    def of(self, kind: torch.dtype) -> Dense:
+        """The same in numbers of another kind."""
+        return Dense(self.weight.to(kind), self.bias.to(kind))
 
     def to(self, device: torch.device) -> Dense:
         """The same on another device."""

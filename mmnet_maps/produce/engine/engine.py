@@ -28,10 +28,9 @@ from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.temporal import Temporal
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine.device import find_device, sent
-from mmnet_maps.produce.engine.half import HalfPass, require_half
 from mmnet_maps.produce.engine.members import MembersPass
 from mmnet_maps.produce.engine.pixels import DensePass, PixelPass, WindowPass
-from mmnet_maps.produce.engine.precision import MixedPass, require_bfloat16
+from mmnet_maps.produce.engine.precision import PRECISIONS, Bfloat16Pass, bfloat16_gain, refuse_device
 from mmnet_maps.produce.engine.series import (
     Attention,
     DayEncoder,
@@ -42,11 +41,10 @@ from mmnet_maps.produce.engine.series import (
 )
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes, sizes_of
 
-__all__ = ["BLOCK", "PRECISIONS", "Engine", "Workspace"]
+__all__ = ["BLOCK", "Engine", "Workspace"]
 
 #: Pixels whose features are computed together on a CPU.
 BLOCK = ON_CPU.block
-PRECISIONS = ("float32", "bfloat16")
 
 Array = NDArray[np.float32]
 
@@ -128,14 +126,10 @@ class Engine:
         self.catalogue: Catalogue = bundle.catalogue
         members = [network.eval().layers(self.catalogue) for network in bundle.members]
         each_day = members[0].each_day
-        if precision == "bfloat16" and each_day:
-            raise InputError(
-                f"precision bfloat16 is not for a {bundle.kind}: it has no pixel pass of products alone"
-            )
-        if precision == "bfloat16" and self.whole_tiles:
-            require_half(self.device)
-        elif precision == "bfloat16":
-            require_bfloat16()
+        if precision == "bfloat16":
+            if each_day:
+                raise InputError(f"precision bfloat16 is not for a {bundle.kind}: use float32")
+            refuse_device(self.device)
         self.sizes = sizes or sizes_of(self.device, each_day)
         self.block = self.sizes.block
         self._set_features()
@@ -189,10 +183,11 @@ class Engine:
         return PlainWindows(deepcopy(found.encoder).to(device), series, sizes.window_batch), pixels
 
     def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
-        if self.precision == "bfloat16" and not self.whole_tiles:
-            return MixedPass(layers, entry)
-        chosen = DensePass if self.precision == "float32" else HalfPass
-        return chosen([layer.to(self.device) for layer in layers], entry, self.sizes.step)
+        there = [layer.to(self.device) for layer in layers]
+        if self.precision == "float32":
+            return DensePass(there, entry, self.sizes.step)
+        # torch packs the weights of a bfloat16 product on a processor at every call: few and large ones.
+        return Bfloat16Pass(there, entry, self.sizes.step if self.whole_tiles else self.block)
 
     @property
     def series_width(self) -> int:
@@ -202,6 +197,16 @@ class Engine:
     @property
     def _row_width(self) -> int:
         return self._sides[0].width
+
+    def bfloat16_gain(self) -> float | None:
+        """Rate of the pixel pass in bfloat16 over that of this engine in float32, measured now.
+
+        None where there is nothing to measure: on a device, and for a network without such a pass.
+        """
+        first = self.pixels.passes[0] if isinstance(self.pixels, MembersPass) else self.pixels
+        if self.whole_tiles or not isinstance(first, DensePass):
+            return None
+        return bfloat16_gain(first.layers, first.entry, self.block, self.sizes.step)
 
     def workspace(self) -> Workspace:
         """Buffers for `predict`, one a thread."""

@@ -63,26 +63,22 @@ class PixelPass(Protocol):
 
 
 class DensePass:
-    """MMNet and MLP: layers with ReLU between them; the series enter one layer as its bias.
+    """Layers with ReLU between them; the series enter one layer as its bias.
 
     Parameters
     ----------
     layers : sequence of Dense
-        The last gives the estimate.
+        Each takes its input in the kind of number that its weights have. The last gives the estimate.
     entry : int
         The layer whose bias is the pixel's row of the series table.
     step : int, optional
         Pixels of one product; what suits the class on a CPU without it.
     """
 
-    table_dtype = torch.float32
-    step = STEP
-
     def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
-        self.layers, self.entry = tuple(layers), entry
+        self.layers, self.entry, self.step = tuple(layers), entry, step or STEP
         self.device = self.layers[0].weight.device
-        if step is not None:
-            self.step = step
+        self.table_dtype: torch.dtype = self.layers[entry].weight.dtype
 
     @property
     def multiply_adds(self) -> int:
@@ -93,7 +89,7 @@ class DensePass:
         """Buffers for blocks of that many pixels."""
         # Rows a power of two apart would fall on the same lines of the cache.
         inputs = torch.zeros(self.layers[0].shape[0], block + _LINE, device=self.device)[:, :block]
-        results = tuple(torch.zeros(self.step, layer.shape[1], device=self.device) for layer in self.layers)
+        results = tuple(layer.weight.new_zeros(self.step, layer.shape[1]) for layer in self.layers)
         series = torch.zeros(block, dtype=torch.int64, device=self.device)
         return Buffers(inputs, series, torch.zeros(block, device=self.device), results)
 
@@ -106,21 +102,15 @@ class DensePass:
         return buffers.estimates
 
     def _estimate(self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor) -> Tensor:
-        return self._run(values, series, results, table, range(len(self.layers)))[:, 0]
-
-    def _run(
-        self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor, places: range
-    ) -> Tensor:
-        """Some layers in float32, shape (step, outputs)."""
-        for place in places:
-            layer, out = self.layers[place], results[place]
+        for place, (layer, out) in enumerate(zip(self.layers, results, strict=True)):
+            values = values.to(layer.weight.dtype)
             if place == self.entry:
                 torch.index_select(table, 0, series, out=out)
                 out.addmm_(values, layer.weight)
             else:
                 torch.addmm(layer.bias, values, layer.weight, out=out)
             values = out.relu_() if place + 1 < len(self.layers) else out
-        return values
+        return values[:, 0]
 
 
 class WindowPass:

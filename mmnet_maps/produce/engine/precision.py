@@ -1,109 +1,83 @@
-"""The pixel pass in bfloat16, where the processor multiplies bfloat16 in hardware.
+"""The pixel pass in bfloat16, and whether it is worth it on the machine at hand.
 
-The wide layers, which cost nearly all the time, take bfloat16 weights packed once; sums are in float32. The
-first layer, whose inputs have few digits to lose, and the last stay in float32. The error is measured by
-`mmnet-maps bench` and is never accepted silently: float32 is the default.
+The wide layers, which cost nearly all the time, are multiplied in bfloat16 with sums in float32; the first
+two, whose inputs have few digits to lose, and the last stay in float32. On a processor the gain depends on
+its instructions and on the libraries, so it is measured; the error is measured by `mmnet-maps bench`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.dense import Dense
-from mmnet_maps.produce.engine.pixels import STEP, Buffers, DensePass
+from mmnet_maps.produce.engine.pixels import DensePass
 
-__all__ = ["MixedPass", "has_bfloat16", "require_bfloat16"]
+__all__ = ["PRECISIONS", "Bfloat16Pass", "bfloat16_gain", "refuse_device"]
 
-#: Layers kept in float32 at the start: the second would lower the error by a quarter and cost a tenth.
-_EXACT = 1
-_HALF = torch.bfloat16
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor has bfloat16 multiply-add instructions that torch uses."""
-    found = torch.cpu.get_capabilities()
-    usable = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(usable and (found.get("avx512_bf16") or found.get("amx_bf16")))
+PRECISIONS = ("float32", "bfloat16")
+#: Layers kept in float32 at the start.
+_EXACT = 2
+#: Rounds of a measurement after one that warms up, and how much slower that may be to go on at all.
+_ROUNDS, _HOPELESS = 3, 4.0
 
 
-def require_bfloat16() -> None:
-    """Raise `InputError` unless bfloat16 can be computed on this processor."""
-    if not has_bfloat16():
-        raise InputError("precision bfloat16: this processor has no bfloat16 instructions; use float32")
-
-
-class MixedPass(DensePass):
+class Bfloat16Pass(DensePass):
     """`DensePass` with its wide layers in bfloat16.
+
+    Parameters
+    ----------
+    layers, entry, step
+        As `DensePass`; the layers in float32.
+    """
+
+    def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
+        wide = range(_EXACT, len(layers) - 1)
+        kinds = [torch.bfloat16 if place in wide else torch.float32 for place in range(len(layers))]
+        super().__init__([layer.of(kind) for layer, kind in zip(layers, kinds, strict=True)], entry, step)
+
+
+def refuse_device(device: torch.device) -> None:
+    """Raise `InputError` unless the device is a processor or a GPU with bfloat16 instructions."""
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"precision bfloat16 is for cpu and cuda, not for device {device}; use float32")
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(f"precision bfloat16: device {device} has no bfloat16 instructions; use float32")
+
+
+@torch.inference_mode()
+def bfloat16_gain(layers: Sequence[Dense], entry: int, block: int, step: int) -> float:
+    """Rate of the pixel pass in bfloat16 over that in float32, on this processor now.
 
     Parameters
     ----------
     layers, entry
         As `DensePass`.
+    block : int
+        Pixels of a measurement, and of one product in bfloat16.
+    step : int
+        Pixels of one product in float32.
     """
-
-    table_dtype = _HALF
-    # Half the bytes, and dearer calls: the largest step that was measured is the fastest. It divides the
-    # engine's block.
-    step = 8 * STEP
-
-    def __init__(self, layers: Sequence[Dense], entry: int) -> None:
-        super().__init__(layers, entry)
-        if entry < _EXACT:
-            self.table_dtype = torch.float32
-        self._packed: list[Tensor | None] = []
-        # Added to the series' rows where they stand: a product that adds others makes a copy of them.
-        self._entry_weight = layers[entry].weight.to(_HALF)
-        self._biases = [layer.bias.to(_HALF) for layer in layers]
-        for place, layer in enumerate(layers):
-            half = _EXACT <= place < len(layers) - 1 and place != entry
-            weight = layer.weight.t().contiguous().to(_HALF)
-            self._packed.append(torch.ops.mkldnn._reorder_linear_weight(weight, self.step) if half else None)
-
-    def buffers(self, block: int) -> Buffers:
-        """Buffers for blocks of that many pixels."""
-        found, last = super().buffers(block), len(self.layers) - 1
-        results = [
-            torch.zeros(STEP if place < _EXACT else self.step, layer.shape[1])
-            for place, layer in enumerate(self.layers)
-        ]
-        # The last exact layer's result is handed on in bfloat16; so is the gathered series row.
-        results.append(torch.zeros(self.step, self.layers[_EXACT - 1].shape[1], dtype=_HALF))
-        if _EXACT <= self.entry < last:
-            results[self.entry] = results[self.entry].to(_HALF)
-        return replace(found, layers=tuple(results))
-
-    def _estimate(self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor) -> Tensor:
-        half = results[-1]
-        for start in range(0, self.step, STEP):
-            own = slice(start, start + STEP)
-            half[own] = self._run(values[own], series[own], results, table, range(_EXACT))
-        found = half
-        for place in range(_EXACT, len(self.layers) - 1):
-            if place == self.entry:
-                rows = torch.index_select(table, 0, series, out=results[place])
-                found = rows.addmm_(found, self._entry_weight)
-                # A negative number is a negative integer too, and integers are compared four times as fast.
-                found.view(torch.int16).clamp_(min=0)
-            else:
-                found = _product(found, self._packed[place], self._biases[place], "relu", [], "")
-        last = results[len(self.layers) - 1]
-        torch.addmm(self.layers[-1].bias, found.float(), self.layers[-1].weight, out=last)
-        # The ReLUs turned NaN into 0: what is missing is made missing again, where there is any.
-        if not math.isfinite(values.sum()):
-            last[:, 0] += values.sum(dim=1) * 0
-        if not math.isfinite(table[:, 0].sum()):
-            last[:, 0] += torch.index_select(table[:, 0].float() * 0, 0, series)
-        return last[:, 0]
+    passes = DensePass(layers, entry, step), Bfloat16Pass(layers, entry, block)
+    cases = [_on_random_pixels(one, block) for one in passes]
+    plain, half = _seconds(cases[0]), _seconds(cases[1])
+    if half > _HOPELESS * plain:
+        return plain / half
+    taken = [(_seconds(cases[0]), _seconds(cases[1])) for _ in range(_ROUNDS)]
+    return min(plain for plain, _ in taken) / min(half for _, half in taken)
 
 
-def _product(*operands: Any) -> Tensor:
-    """One product of the packed kind: oneDNN's, with what it does to the result."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(*operands)
-    return found
+def _on_random_pixels(one: DensePass, block: int) -> Callable[[], object]:
+    buffers = one.buffers(block)
+    buffers.inputs.copy_(torch.rand(buffers.inputs.shape))
+    table = torch.rand(16, one.layers[one.entry].shape[1]).to(one.table_dtype)
+    return lambda: one(buffers, table, block)
+
+
+def _seconds(case: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    case()
+    return time.perf_counter() - began

@@ -17,7 +17,6 @@ from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BaselineConfig, fit_baseline
 from mmnet_maps.learn.models.networks import build_network
-from mmnet_maps.produce.engine import precision
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.program import predict_tile
 
@@ -85,7 +84,6 @@ def test_the_last_step_read_out_equals_the_plain_forward_pass(kind: str) -> None
     assert np.abs(found - run(Engine(bundle), inputs)).max() > 1e-3
 
 
-@pytest.mark.skipif(not precision.has_bfloat16(), reason="the processor has no bfloat16 instructions")
 def test_members_in_bfloat16_stay_near_float32() -> None:
     bundle, inputs = _members("mmnet"), made_up_inputs(CATALOGUE, 100, 7)
     found = run(Engine(bundle, "bfloat16"), inputs)

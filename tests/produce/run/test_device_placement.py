@@ -18,8 +18,8 @@ from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.engine import device
 from mmnet_maps.produce.engine.engine import Engine
-from mmnet_maps.produce.engine.half import HalfPass
 from mmnet_maps.produce.engine.pixels import DensePass
+from mmnet_maps.produce.engine.precision import Bfloat16Pass
 from mmnet_maps.produce.engine.sizes import Sizes
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import open_product
@@ -86,7 +86,7 @@ def test_everything_stays_on_the_device_until_the_maps_come_back(kind: str, lent
     assert engine.whole_tiles
     if kind == "half":
         assert isinstance(engine.pixels, DensePass)
-        engine.pixels = HalfPass(engine.pixels.layers, engine.pixels.entry, SMALL.step)
+        engine.pixels = Bfloat16Pass(engine.pixels.layers, engine.pixels.entry, SMALL.step)
     found = list(predict_tiles(engine, iter([first, second]), DAYS, keep_prediction=True))
     assert lent.operations > 100
     # Of each tile four maps and the estimates come back, and nothing else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from shapely.geometry import box
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.cube import plan as cube_plan
 from mmnet_maps.prepare.cube.layout import Layout as CubeLayout
+from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict as predict_module
@@ -203,6 +205,33 @@ def test_a_product_on_another_grid_or_of_a_later_start_is_refused(
         predict_product(
             Request(request.bundle, request.cube, request.start, request.end, request.out, tile=64)
         )
+
+
+@pytest.mark.parametrize(("gain", "used"), [(0.64, "float32"), (1.5, "bfloat16")])
+def test_bfloat16_is_used_where_it_is_faster_and_a_product_goes_on_as_it_was_begun(
+    reference: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    gain: float,
+    used: str,
+) -> None:
+    _, asked, maps = reference
+    monkeypatch.setattr(Engine, "bfloat16_gain", lambda self: gain)
+    request = replace(asked, out=tmp_path / "out", precision="bfloat16")
+    assert predict_product(request)["failed"] == {}
+    said = "precision bfloat16: measured 0.64 times as fast as float32 here; float32 is used"
+    assert (said in capsys.readouterr().err) == (used == "float32")
+    assert open_product(request.out).about["precision"] == used
+    same = np.array_equal(_maps(request.out)["soil_moisture"], maps["soil_moisture"])
+    assert same == (used == "float32")
+    # Measured otherwise later, it is still the same product; another wish makes it anew.
+    monkeypatch.setattr(Engine, "bfloat16_gain", lambda self: 1 / gain)
+    assert predict_product(request, dry_run=True)["units"]["stale"] == 0
+    stale = predict_product(replace(request, precision="float32"), dry_run=True)["units"]["stale"]
+    assert stale == (0 if used == "float32" else 1)
+    with pytest.raises(InputError, match="float16 is not known"):
+        predict_product(replace(request, precision="float16"))
 
 
 def test_a_unit_that_fails_is_named_and_the_others_finish(

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from mmnet_maps.bench.made_up import made_up_tile
 from mmnet_maps.grid import Tile
 from mmnet_maps.produce.engine.engine import Engine
-from mmnet_maps.produce.engine.half import HalfPass
 from mmnet_maps.produce.engine.pixels import DensePass
+from mmnet_maps.produce.engine.precision import Bfloat16Pass
 from mmnet_maps.produce.tile import device_tile
 from mmnet_maps.produce.tile import series as tile_series
 from mmnet_maps.produce.tile.device_tile import predict_tiles
@@ -149,7 +149,7 @@ def half_engine(kind: str) -> Engine:
     """On the processor, with the plain bfloat16 products of a device."""
     engine = engine_of(bundle_of(kind), sizes=OTHER)
     assert isinstance(engine.pixels, DensePass)
-    engine.pixels = HalfPass(engine.pixels.layers, engine.pixels.entry, OTHER.step)
+    engine.pixels = Bfloat16Pass(engine.pixels.layers, engine.pixels.entry, OTHER.step)
     return engine
 
 
