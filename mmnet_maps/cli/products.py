@@ -105,13 +105,34 @@ def extract(
 
 
 def view(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="Folder of `export`, published Zarr, or a small product."),
+    ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to serve on; others can then read.")
+    ] = "127.0.0.1",
+    static: Annotated[
+        Path | None, typer.Option("--static", help="Write the page as files for any web host, serve nothing.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option("--validation", help="What `validate` wrote: its stations on the map.")
+    ] = None,
+    base_map: Annotated[
+        str | None, typer.Option("--base-map", help="Online tiles below, https://.../{z}/{x}/{y}.png.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Serve a map page of exported days on this machine, until interrupted."""
-    from mmnet_maps.show.viewer import serve
+    """Serve a map page of daily maps on this machine, until interrupted, or write it as files."""
+    from mmnet_maps.jobs import products
 
-    serve(folder, port)
+    done = products.view(
+        source, host=host, port=port, static=static, validation=validation, base_map=base_map
+    )
+    if static is not None:
+        size = done["bytes"] / 2**20
+        show(done, as_json, f"{done['files']:,} files, {size:,.0f} MiB; serve {static} with any web server")
 
 
 def register(app: typer.Typer) -> None:

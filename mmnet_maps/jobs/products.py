@@ -13,7 +13,7 @@ from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 
-__all__ = ["export", "report", "validate"]
+__all__ = ["export", "report", "validate", "view"]
 
 
 def export(
@@ -101,3 +101,50 @@ def report(source: str | Path, out: str | Path, *, validation: str | Path | None
     """
     kind = write_report(Path(source), Path(out), None if validation is None else Path(validation))
     return {"report": str(out), "of": kind}
+
+
+def view(
+    source: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    static: str | Path | None = None,
+    validation: str | Path | None = None,
+    base_map: str | None = None,
+) -> dict[str, Any]:
+    """Serve a map page until interrupted, or write it as files.
+
+    Parameters
+    ----------
+    source : str or Path
+        Folder that `export` wrote, a published Zarr, or a product of moderate size.
+    host : str
+        Address to serve on; by default this machine alone can read.
+    port : int
+        0 takes a free one.
+    static : str or Path, optional
+        Folder to write the page to, for any web host; then nothing is served.
+    validation : str or Path, optional
+        What `validate` wrote: its stations stand on the map with their measurements.
+    base_map : str, optional
+        Address of online tiles below the maps, with {z}, {x} and {y}.
+
+    Returns
+    -------
+    dict
+        With `static`: ``static``, ``files`` and ``bytes``.
+
+    Raises
+    ------
+    InputError
+        There are no maps, the port or folder cannot be used, or the extra ``viewer`` is not installed.
+    """
+    from mmnet_maps.produce.extract.maps import open_maps
+    from mmnet_maps.show.server import serve, write_site
+    from mmnet_maps.show.site import Site
+
+    site = Site(open_maps(Path(source)), None if validation is None else Path(validation), base_map)
+    if static is None:
+        serve(site, host, port)
+        return {}
+    return {"static": str(static), **write_site(site, Path(static))}

@@ -76,6 +76,19 @@ def test_validate_and_report(
     assert status == 0 and "Against stations" in (tmp_path / "p.html").read_text()
 
 
+def test_view_writes_the_page_as_files(
+    make_product: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = make_product(days=1)
+    in_situ, network = _station_files(product, tmp_path)
+    asked = ("validate", "--product", product.path, "--in-situ", in_situ, "--network", network)
+    assert _run(capsys, *asked, "--out", tmp_path / "validation")[0] == 0
+    static = ("view", product.path, "--static", tmp_path / "site", "--validation", tmp_path / "validation")
+    status, text, error = _run(capsys, *static)
+    assert status == 0 and "serve" in text, error
+    assert len(json.loads((tmp_path / "site" / "stations.json").read_text())) == 2
+
+
 def test_extract_writes_series_and_boxes(
     make_product: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

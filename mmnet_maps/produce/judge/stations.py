@@ -221,9 +221,8 @@ def validate_stations(
     except FileExistsError:
         raise InputError(f"{out}: is a file, expected a folder for the results") from None
     write_whole(out / "pairs.csv", pairs.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    write_whole(
-        out / "stations.csv", _by_station(pairs).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    )
+    table = _by_station(pairs).join(_places(in_situ, network, LeftOut()), on="ID")
+    write_whole(out / "stations.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(out / "scores.json", json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
     return result
 

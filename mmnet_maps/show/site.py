@@ -1,0 +1,352 @@
+"""What the map page fetches: tiles of stored values, which pixel stands where, and series of pixels.
+
+Tiles hold values, not colours: 256 x 256 stored numbers of a layer, packed by gzip. The page colours them, so
+that a range or a palette changes at once, and a picture is exactly what the maps say. The same bytes are made
+when a browser asks (`show.server`) or written beforehand for any web host (`write_site`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from mmnet_maps import __version__
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, pixels_at
+from mmnet_maps.produce.extract.maps import QUALITY, Maps, Reasons
+from mmnet_maps.produce.units import iso
+from mmnet_maps.show.maps import QUALITY_COLOURS
+
+__all__ = ["BLOCK", "SIDE", "Site", "page_files", "policy"]
+
+#: Pixels a side of a tile, and of a block of series.
+SIDE, BLOCK = 256, 32
+_EQUATOR_M, _DEGREE_M = 40_075_016.685578488, 111_319.49
+#: Days and pixels that colour ranges are taken from.
+_RANGE_DAYS, _RANGE_SIDE = 12, 600
+_WIDTH = "width"
+#: Reading a window larger than this for one tile takes seconds: maps of that size need overviews.
+_MOST = 40_000_000
+_TITLES = {"soil_moisture": "soil moisture", _WIDTH: "width of the interval", QUALITY: "quality"}
+_PALETTES = {"soil_moisture": "dry to wet", _WIDTH: "yellow to red"}
+
+
+def page_files() -> Iterator[tuple[str, bytes]]:
+    """Every file of the page itself by its relative path; `index.html` still lacks its policy."""
+    root = files("mmnet_maps.show").joinpath("static")
+    for item in sorted(root.iterdir(), key=lambda entry: entry.name):
+        if item.is_file():
+            yield item.name, item.read_bytes()
+    for item in sorted(root.joinpath("vendor").iterdir(), key=lambda entry: entry.name):
+        yield f"vendor/{item.name}", item.read_bytes()
+
+
+def policy(base_map: str | None = None) -> str:
+    """What the page may load: its own files, and the tiles of a base map if one was named."""
+    more = ""
+    if base_map:
+        more = " " + "/".join(base_map.split("/")[:3])
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; "
+        f"img-src 'self' data: blob:{more}; connect-src 'self'{more}; base-uri 'none'; form-action 'none'"
+    )
+
+
+class Site:
+    """The maps as the page asks for them.
+
+    Parameters
+    ----------
+    maps : Maps
+    validation : Path, optional
+        Folder that `validate` wrote; its stations stand on the map.
+    base_map : str, optional
+        Address of the tiles of an online map below, with {z}, {x} and {y}.
+
+    Raises
+    ------
+    InputError
+        The maps are too large to be drawn without overviews, or `validation` holds no stations.
+    """
+
+    def __init__(self, maps: Maps, validation: Path | None = None, base_map: str | None = None) -> None:
+        if base_map is not None and not (
+            base_map.startswith(("https://", "http://")) and all(f"{{{n}}}" in base_map for n in "zxy")
+        ):
+            raise InputError(f"--base-map {base_map}: expected an https address with {{z}}, {{x}} and {{y}}")
+        grid = maps.levels[0]
+        smallest = maps.levels[-1]
+        if smallest.height * smallest.width > _MOST:
+            raise InputError(
+                f"{maps.source}: {grid.height} x {grid.width} pixels without overviews; "
+                "run `mmnet-maps export` and look at its folder"
+            )
+        self.maps, self.base_map = maps, base_map
+        to_degrees = Transformer.from_crs(CRS.from_user_input(grid.crs), "EPSG:4326", always_xy=True)
+        self.bounds = tuple(round(v, 7) for v in to_degrees.transform_bounds(*grid.bounds, densify_pts=41))
+        self.stations = [] if validation is None else _stations(grid, validation)
+        self._pixel_m = [_pixel_m(level) for level in maps.levels]
+        wide = _EQUATOR_M * np.cos(np.radians((self.bounds[1] + self.bounds[3]) / 2)) / SIDE
+        # Pixels of the last zoom are at most a few hundredths larger than those of the maps.
+        last = int(np.ceil(np.log2(wide / self._pixel_m[0]) - 0.05))
+        first = int(np.floor(np.log2(wide / (self._pixel_m[0] * max(grid.shape) / SIDE))))
+        self.zoom = max(0, min(first, last)), max(0, last)
+        self._lookup = lru_cache(maxsize=96)(self._find)
+        self._ranges = lru_cache(maxsize=1)(self._measured)
+
+    @property
+    def version(self) -> str:
+        """Changes when any day does."""
+        parts = [self.maps.version(k) for k in range(self.maps.days.size)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def about(self, *, live: bool) -> dict[str, Any]:
+        """What the page must know before it draws."""
+        maps, (ranges, seen) = self.maps, self._ranges()
+        reasons = Reasons(maps.flags)
+        drawn = [name for name in maps.layers if name not in ("lower", "upper")]
+        if {"lower", "upper"} <= maps.layers.keys():
+            drawn.insert(1, _WIDTH)
+        return {
+            "days": [
+                {"date": iso(int(day)).replace("-", ""), "version": _short(maps.version(k))}
+                for k, day in enumerate(maps.days)
+            ],
+            "version": self.version,
+            "layers": [self._layer(name, ranges, name in drawn) for name in [*drawn, *_undrawn(maps)]],
+            "flags": [
+                {
+                    "mask": mask,
+                    "words": reasons.words[mask],
+                    "colour": QUALITY_COLOURS[1 + k % (len(QUALITY_COLOURS) - 1)],
+                    "seen": mask in seen,
+                }
+                for k, mask in enumerate(maps.flags.values())
+            ],
+            "clear": QUALITY_COLOURS[0],
+            "bounds": self.bounds,
+            "zoom": self.zoom,
+            "shape": maps.levels[0].shape,
+            "block": BLOCK,
+            "series": self.series_layers,
+            "stations": len(self.stations),
+            "baseMap": self.base_map,
+            "live": live,
+            "made": f"mmnet-maps {__version__}. Values are of single pixels, daily means of the top 5 cm.",
+        }
+
+    @property
+    def series_layers(self) -> list[str]:
+        """Layers of a block of series, in order."""
+        return [n for n in ("soil_moisture", "lower", "upper", QUALITY) if n in self.maps.layers]
+
+    def index(self, date: str) -> int:
+        """Place of a day YYYYMMDD; `KeyError` for one that there is not."""
+        found = {iso(int(day)).replace("-", ""): k for k, day in enumerate(self.maps.days)}
+        return found[date]
+
+    def tile(self, name: str, date: str, z: int, x: int, y: int) -> bytes:
+        """Stored values of a tile, row by row from the north-west; `KeyError` where there is none."""
+        index = self.index(date)
+        parts = ("upper", "lower") if name == _WIDTH else (name,)
+        if not set(parts) <= self.maps.layers.keys():
+            raise KeyError(name)
+        level, lookup = self._lookup(z, x, y)
+        layer = self.maps.layers[parts[0]]
+        missing = _missing(self.maps, parts[0])
+        values = np.full((SIDE, SIDE), missing, layer.dtype)
+        inside = lookup.index >= 0
+        if inside.any():
+            window = (lookup.rows, lookup.cols)
+            stored = [self.maps.read(part, index, *window, level) for part in parts]
+            found = stored[0]
+            if len(stored) == 2:
+                known = (stored[0] != missing) & (stored[1] != missing)
+                found = np.where(known, stored[0] - stored[1], missing).astype(layer.dtype)
+            values[inside] = found.ravel()[lookup.index[inside]]
+        return _packed(values)
+
+    def pixels(self, z: int, x: int, y: int) -> bytes:
+        """Number of the pixel (row by row, int32) at every place of a tile; -1 outside the maps."""
+        self._check(z, x, y)
+        grid = self.maps.levels[0]
+        lookup = cell_lookup(_mercator(z, x, y), Tile(0, 0, SIDE, SIDE), grid)
+        down, across = np.divmod(lookup.index, max(1, lookup.shape[1]))
+        number = (down + lookup.rows.start) * grid.width + across + lookup.cols.start
+        return _packed(np.where(lookup.index >= 0, number, -1).astype(np.int32))
+
+    def series(self, top: int, left: int) -> bytes:
+        """Stored values of a block of pixels: by layer (`series_layers`), each (days, rows, columns)."""
+        height, width = self.maps.levels[0].shape
+        if not (0 <= top * BLOCK < height and 0 <= left * BLOCK < width):
+            raise KeyError((top, left))
+        rows = np.arange(top * BLOCK, min(height, (top + 1) * BLOCK), dtype=np.int64)
+        cols = np.arange(left * BLOCK, min(width, (left + 1) * BLOCK), dtype=np.int64)
+        row, col = np.repeat(rows, cols.size), np.tile(cols, rows.size)
+        found = self.maps.pixels(self.series_layers, 0, self.maps.days.size, row, col)
+        return gzip.compress(b"".join(_little(found[n]) for n in self.series_layers), 6, mtime=0)
+
+    def tiles(self, zoom: int) -> Iterator[tuple[int, int]]:
+        """(x, y) of the tiles of a zoom that touch the maps."""
+        west, south, east, north = self.bounds
+        size = 2**zoom
+        left, right = (int(np.floor((lon / 360 + 0.5) * size)) for lon in (west, east))
+        top, bottom = (
+            int(np.floor((0.5 - np.arctanh(np.sin(np.radians(lat))) / (2 * np.pi)) * size))
+            for lat in (north, south)
+        )
+        for y in range(max(0, top), min(size - 1, bottom) + 1):
+            for x in range(max(0, left), min(size - 1, right) + 1):
+                yield x, y
+
+    def _check(self, z: int, x: int, y: int) -> None:
+        if not (0 <= z <= self.zoom[1] + 1 and 0 <= x < 2**z and 0 <= y < 2**z):
+            raise KeyError((z, x, y))
+
+    def _find(self, z: int, x: int, y: int) -> tuple[int, CellLookup]:
+        """The level to read for a tile, and which of its pixels stands where."""
+        self._check(z, x, y)
+        tile = _mercator(z, x, y)
+        latitude = np.pi / 2 - 2 * np.arctan(
+            np.exp(-tile.y(np.array([SIDE / 2]))[0] * 2 * np.pi / _EQUATOR_M)
+        )
+        ground = tile.transform[0] * float(np.cos(latitude))
+        fine = [k for k, pixel in enumerate(self._pixel_m) if pixel <= 1.06 * ground]
+        level = fine[-1] if fine else 0
+        return level, cell_lookup(tile, Tile(0, 0, SIDE, SIDE), self.maps.levels[level])
+
+    def _layer(self, name: str, ranges: dict[str, list[float]], drawn: bool) -> dict[str, Any]:
+        layer = self.maps.layers["upper" if name == _WIDTH else name]
+        missing = layer.packing.missing
+        return {
+            "name": name,
+            "title": _TITLES.get(name, layer.long_name),
+            "units": layer.units,
+            "dtype": layer.dtype.name,
+            "scale": layer.packing.scale,
+            "offset": 0.0 if name == _WIDTH else layer.packing.offset,
+            "missing": None if missing is None or missing != missing else missing,
+            "kind": "bits" if name == QUALITY else "values",
+            "range": ranges.get(name),
+            "palette": _PALETTES.get(name, "viridis"),
+            "drawn": drawn,
+        }
+
+    def _measured(self) -> tuple[dict[str, list[float]], set[int]]:
+        """Colour ranges (2nd to 98th percentile, one for all days), and the quality bits that occur."""
+        maps, level = self.maps, len(self.maps.levels) - 1
+        while level and max(maps.levels[level].shape) < _RANGE_SIDE:
+            level -= 1
+        step = max(1, max(maps.levels[level].shape) // _RANGE_SIDE)
+        every = slice(None, None, step)
+        chosen = np.unique(np.linspace(0, maps.days.size - 1, min(_RANGE_DAYS, maps.days.size)).astype(int))
+        values: dict[str, list[NDArray[Any]]] = {}
+        seen: set[int] = set()
+        for day in chosen.tolist():
+            found = {}
+            for name, layer in maps.layers.items():
+                stored = maps.read(name, day, slice(None), slice(None), level)[every, every]
+                if name == QUALITY:
+                    present = np.bitwise_or.reduce(stored, axis=None)
+                    seen |= {mask for mask in maps.flags.values() if int(present) & mask}
+                else:
+                    found[name] = layer.packing.decode(stored)
+            if {"lower", "upper"} <= found.keys():
+                found[_WIDTH] = found["upper"] - found["lower"]
+            for name, decoded in found.items():
+                values.setdefault(name, []).append(decoded[np.isfinite(decoded)])
+        return {name: _range(np.concatenate(parts)) for name, parts in values.items()}, seen
+
+
+def _undrawn(maps: Maps) -> list[str]:
+    return [name for name in ("lower", "upper") if name in maps.layers]
+
+
+def _range(known: NDArray[Any]) -> list[float]:
+    if not known.size:
+        return [0.0, 0.5]
+    low, high = (float(v) for v in np.percentile(known, [2, 98]))
+    unit = 10.0 ** np.floor(np.log10(max(high - low, 1e-6))) / 10
+    low, high = np.floor(low / unit) * unit, np.ceil(high / unit) * unit
+    return [round(float(low), 8), round(float(max(high, low + unit)), 8)]
+
+
+def _missing(maps: Maps, name: str) -> Any:
+    layer = maps.layers[name]
+    if name == QUALITY:
+        return layer.dtype.type(0)
+    missing = layer.packing.missing
+    return layer.dtype.type(0 if missing is None else missing)
+
+
+def _short(version: str) -> str:
+    return hashlib.sha256(version.encode()).hexdigest()[:12]
+
+
+def _little(values: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _packed(values: NDArray[Any]) -> bytes:
+    return gzip.compress(_little(values), 3, mtime=0)
+
+
+def _mercator(z: int, x: int, y: int) -> Grid:
+    """The pixels of a web map tile, as a grid."""
+    size = _EQUATOR_M / 2**z
+    left, top = x * size - _EQUATOR_M / 2, _EQUATOR_M / 2 - y * size
+    return Grid("EPSG:3857", (size / SIDE, 0.0, left, 0.0, -size / SIDE, top), SIDE, SIDE)
+
+
+def _pixel_m(grid: Grid) -> float:
+    """About how large a pixel is on the ground, in metres."""
+    crs = CRS.from_user_input(grid.crs)
+    step = min(abs(grid.transform[0]), abs(grid.transform[4]))
+    return step * (_DEGREE_M if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0))
+
+
+def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
+    """Stations of a validation with their scores and measurements."""
+    try:
+        scores, pairs = (
+            pd.read_csv(folder / name, dtype={"ID": str}) for name in ("stations.csv", "pairs.csv")
+        )
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{folder}: not what `mmnet-maps validate` writes: {error}") from None
+    if not {"Latitude", "Longitude"} <= set(scores.columns):
+        raise InputError(
+            f"{folder / 'stations.csv'}: no Latitude and Longitude; run `mmnet-maps validate` again"
+        )
+    row, col = pixels_at(grid, scores["Longitude"].to_numpy(), scores["Latitude"].to_numpy())
+    measured = {
+        str(name): {str(date): float(value) for date, value in zip(part["Date"], part["y_test"], strict=True)}
+        for name, part in pairs.groupby("ID")
+    }
+    return [
+        {
+            "id": str(entry["ID"]),
+            "longitude": float(entry["Longitude"]),
+            "latitude": float(entry["Latitude"]),
+            "row": int(row[k]),
+            "col": int(col[k]),
+            **{name: _number(entry[name]) for name in ("corr", "ubrmse", "bias")},
+            "measured": measured.get(str(entry["ID"]), {}),
+        }
+        for k, entry in enumerate(scores.to_dict("records"))
+        if row[k] >= 0
+    ]
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else round(float(value), 5)
