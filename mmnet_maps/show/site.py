@@ -25,8 +25,8 @@ from mmnet_maps import __version__
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, pixels_at
 from mmnet_maps.produce.extract.maps import QUALITY, Maps, Reasons
+from mmnet_maps.produce.tile.flags import FINE_COLOUR, colour_of
 from mmnet_maps.produce.units import iso
-from mmnet_maps.show.maps import QUALITY_COLOURS
 
 __all__ = ["BLOCK", "SIDE", "Site", "page_files", "policy"]
 
@@ -129,12 +129,12 @@ class Site:
                 {
                     "mask": mask,
                     "words": reasons.words[mask],
-                    "colour": QUALITY_COLOURS[1 + k % (len(QUALITY_COLOURS) - 1)],
+                    "colour": colour_of(maps.flags, mask),
                     "seen": mask in seen,
                 }
-                for k, mask in enumerate(maps.flags.values())
+                for mask in maps.flags.values()
             ],
-            "clear": QUALITY_COLOURS[0],
+            "clear": FINE_COLOUR,
             "bounds": self.bounds,
             "zoom": self.zoom,
             "shape": maps.levels[0].shape,

@@ -75,7 +75,7 @@ def test_tiles_and_pixels_are_those_of_the_product(site: tuple[Any, int, Path]) 
         number = _array(_get(port, f"/pixels/{z}/{x}/{y}.bin")[1], "<i4")[down, across]
         near, beside = divmod(int(number), 120)
         assert abs(near - row) <= 1 and abs(beside - col) <= 1
-        for layer, dtype in (("soil_moisture", "<i2"), ("quality", "<u2")):
+        for layer, dtype in (("soil_moisture", "<i2"), ("quality", "<u4")):
             values = _array(_get(port, f"/tiles/{layer}/20210602/{z}/{x}/{y}.bin")[1], dtype)
             assert values[down, across] == stored[layer][near, beside]
         width = _array(_get(port, f"/tiles/width/20210602/{z}/{x}/{y}.bin")[1], "<i2")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
+from mmnet_maps.show.viewer import Exports
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
@@ -25,7 +26,6 @@ from mmnet_maps.produce.tile.flags import FLAG_TABLE, Flag, colour_of
 from mmnet_maps.produce.tile.trust import MISSING_REASONS
 from mmnet_maps.show.maps import quality_classes, quicklook_figure
 from mmnet_maps.show.product_report import product_body
-from mmnet_maps.show.viewer import Exports
 
 Make = Callable[..., Any]
 #: Bits of format 1, in order; the numbers are those of stores that exist, and never change.
