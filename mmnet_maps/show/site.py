@@ -21,12 +21,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from mmnet_maps import __version__
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, pixels_at
 from mmnet_maps.produce.extract.maps import QUALITY, Maps, Reasons
 from mmnet_maps.produce.tile.flags import FINE_COLOUR, colour_of
 from mmnet_maps.produce.units import iso
+from mmnet_maps.version import __version__
 
 __all__ = ["BLOCK", "SIDE", "Site", "page_files", "policy"]
 
