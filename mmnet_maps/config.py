@@ -92,4 +92,7 @@ def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(cls.model_fields) if len(first["loc"]) == 1 else ""
         return f"{where}: unknown key {key}" + (f"; known keys are {known}" if known else "")
-    return f"{where}: {key}: {first['msg']}, found {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    # A rule about several keys is given the whole of them, which would hide what it says.
+    shown = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+    return f"{where}: {key}: {message}{shown}"

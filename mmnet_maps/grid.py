@@ -158,18 +158,26 @@ class Grid:
         a, b, c, d, e, f = self.transform
         return Grid(self.crs, (a, b, c + a * tile.col, d, e, f + e * tile.row), tile.height, tile.width)
 
-    def aligned_offset(self, other: Grid) -> tuple[int, int] | None:
-        """(row, column) in `other` of this grid's pixel (0, 0) if the pixels of both coincide, else None."""
+    def aligned_offset(self, other: Grid, tolerance: float = 1e-6) -> tuple[int, int] | None:
+        """(row, column) in `other` of this grid's pixel (0, 0) if the pixels of both coincide, else None.
+
+        Parameters
+        ----------
+        other : Grid
+        tolerance : float
+            How far, in pixels, they may be off each other at either end of this grid.
+        """
         if not _same_crs(self.crs, other.crs):
             return None
-        a, e = self.transform[0], self.transform[4]
-        if not np.allclose((a, e), (other.transform[0], other.transform[4]), rtol=1e-9, atol=0):
-            return None
-        col = (self.transform[2] - other.transform[2]) / a
-        row = (self.transform[5] - other.transform[5]) / e
-        if abs(col - round(col)) > 1e-6 or abs(row - round(row)) > 1e-6:
-            return None
-        return round(row), round(col)
+        found = []
+        for size, step, start in ((self.height, 4, 5), (self.width, 0, 2)):
+            pixel = other.transform[step]
+            begin = (self.transform[start] - other.transform[start]) / pixel
+            end = begin + size * (self.transform[step] / pixel - 1)
+            if abs(begin - round(begin)) > tolerance or abs(end - round(begin)) > tolerance + 1e-9 * size:
+                return None
+            found.append(round(begin))
+        return found[0], found[1]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, read back by `from_dict`."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmnet_maps.config import Config
 from mmnet_maps.dates import to_date
@@ -103,7 +103,11 @@ class VariableConfig(Config):
     path, pattern : str, optional
         Where its files are, when not with the other variables of the source.
     scale, offset, missing : float, optional
-        Storage, where the file does not say it or says it wrongly.
+        Storage, where the file does not say it or says it wrongly. Scale and offset lead to the unit of the
+        variable.
+    file_unit : str, optional
+        Unit of the values in the files (after scale and offset), where they do not state it or state it
+        wrongly.
     valid_range : tuple of float, optional
         In physical units: a value below or above becomes missing.
     mosaic : {"mean", "first"}, optional
@@ -120,6 +124,7 @@ class VariableConfig(Config):
     scale: float | None = None
     offset: float | None = None
     missing: float | None = None
+    file_unit: str | None = None
     valid_range: tuple[float, float] | None = None
     mosaic: Literal["mean", "first"] | None = None
     unit: str | None = None
@@ -158,8 +163,8 @@ class SourceConfig(Config):
     path : str or tuple of str, optional
         A file, a folder, or several, relative to the configuration file.
     pattern : str, optional
-        Regular expression that a file name must match. ``{variable}`` stands for the variable's `file`, and a
-        group ``(?P<date>...)`` for the date.
+        Regular expression that a file name must match. ``{variable}`` stands for the variable's `file`,
+        ``{collection}`` for a key of `collections`, and a group ``(?P<date>...)`` for the date.
     date_format : str, optional
         ``strptime`` format of the date; by default YYYYMMDD, YYYY-MM-DD, YYYYDDD or YYYY by its length.
     date : date, optional
@@ -170,8 +175,13 @@ class SourceConfig(Config):
         CRS of files that do not carry one; where a file does, both must agree.
     mask : MaskConfig, optional
         Flags that make values missing.
-    regrid : {"nearest", "bilinear", "average"}, optional
-        Bring GeoTIFFs onto the target grid while building; without it the native grid is kept.
+    regrid : {"nearest", "bilinear", "average", "mode"}, optional
+        Bring files onto the target grid while building; without it the native grid is kept. What is missing
+        or flagged is left out first, on the pixels of the file. Classes take ``nearest`` or ``mode``;
+        directions are averaged on the circle.
+    collections : dict of str to dict of str to str, optional
+        Several collections that feed the same variables, each with its own names: for each, what
+        ``{variable}`` in the pattern stands for, by variable (``{L30: {NIR: B05}, S30: {NIR: B8A}}``).
     collection : str, optional
         Collection and version that the files are of, such as ``SPL4SMGP.008``: kept with the cube, and held
         against what a model learned from.
@@ -187,7 +197,8 @@ class SourceConfig(Config):
     cadence: Cadence | None = None
     crs: str | None = None
     mask: MaskConfig | None = None
-    regrid: Literal["nearest", "bilinear", "average"] | None = None
+    regrid: Literal["nearest", "bilinear", "average", "mode"] | None = None
+    collections: dict[str, dict[str, str]] = Field(default_factory=dict)
     collection: str | None = None
     variables: dict[str, VariableConfig] = Field(min_length=1)
 
@@ -199,6 +210,29 @@ class SourceConfig(Config):
         if isinstance(value, dict):
             return {str(name): {} if keys is None else keys for name, keys in value.items()}
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variables_of_collections(cls, value: Any) -> Any:
+        """Where collections name the variables, they need not be named again."""
+        if (
+            isinstance(value, dict)
+            and "variables" not in value
+            and isinstance(value.get("collections"), dict)
+        ):
+            tables = [names for names in value["collections"].values() if isinstance(names, dict)]
+            return {**value, "variables": list(dict.fromkeys(name for names in tables for name in names))}
+        return value
+
+    @model_validator(mode="after")
+    def _known_variables(self) -> Self:
+        for collection, names in self.collections.items():
+            for name in names:
+                if name not in self.variables:
+                    raise ValueError(
+                        f"collections.{collection}.{name}: not among the variables of the source"
+                    )
+        return self
 
     @field_validator("date", mode="before")
     @classmethod

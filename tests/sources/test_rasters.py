@@ -284,7 +284,7 @@ def _two(second: Any) -> Any:
 
 
 ONES = np.ones((6, 8), dtype=np.int16)
-FAR = Grid("EPSG:32613", GRID.transform, 6, 8)
+COARSE = Grid("EPSG:32613", (60.0, 0.0, 300000.0, 0.0, -60.0, 4100000.0), 6, 8)
 SHIFTED = Grid(GRID.crs, (30.0, 0.0, 300010.0, 0.0, -30.0, 4100000.0), 6, 8)
 
 
@@ -306,12 +306,15 @@ SHIFTED = Grid(GRID.crs, (30.0, 0.0, 300010.0, 0.0, -30.0, 4100000.0), 6, 8)
         (_ones(), {"variables": ["mud"]}, "sources.it.variables.mud: not in the catalogue"),
         (_ones(), {"mask": {"band": "Fmask", "clear_bits": [1]}}, "no band Fmask"),
         (
-            _two(lambda p: write_tif(p, ONES, FAR)),
+            _two(lambda p: write_tif(p, ONES, COARSE)),
             {},
             "B_20200102.tif: EPSG:32613 .* does not fit A_20200101.tif",
         ),
-        (_two(lambda p: write_tif(p, ONES, SHIFTED)), {}, "B_20200102.tif: .* does not fit"),
-        (_two(lambda p: write_tif(p, ONES, scale=0.1)), {}, "B_20200102.tif: Red is stored as"),
+        (
+            _two(lambda p: write_tif(p, ONES, SHIFTED)),
+            {},
+            "B_20200102.tif: .* does not fit .* 0.333 of a column and 0 of a row off its pixels",
+        ),
         (_two(lambda p: p.with_suffix(".nc").touch()), {}, "several formats"),
         (lambda f: write_tif(f / "A_20201332.tif", ONES), {}, "20201332 is not a date"),
         (lambda f: write_tif(f / "A_20210229.tif", ONES), {}, "20210229 is not a date"),

@@ -165,7 +165,10 @@ class CubeConfig(Config):
                 raise ValueError(f"sources.{source}: not a usable name for a source")
             for name in config.variables:
                 if name in held:
-                    raise ValueError(f"variable {name} is in source {held[name]} and in source {source}")
+                    raise ValueError(
+                        f"variable {name} is in source {held[name]} and in source {source}; expected one "
+                        "source, which may have several `collections:`"
+                    )
                 held[name] = source
         return self
 

@@ -173,7 +173,8 @@ def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
         return plan
     group = root[plan.reader.name]
     stored = Grid.from_dict(cast("dict[str, Any]", group.attrs["grid"]))
-    offset = stored.aligned_offset(plan.reader.grid)
+    # The last digits of a grid may be those of another file of the source than before.
+    offset = stored.aligned_offset(plan.reader.grid, 0.01)
     shape = stored.shape if offset is None else (plan.window.height, plan.window.width)
     if offset is None or shape != stored.shape or group.attrs["cadence"] != plan.reader.cadence:
         raise InputError(

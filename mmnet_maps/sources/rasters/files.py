@@ -12,7 +12,7 @@ from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.source_reader import SourceConfig
 
-__all__ = ["Found", "find_files", "reader_of"]
+__all__ = ["Found", "find_files", "listed", "reader_of", "refuse_other_band"]
 
 _ENDINGS = {
     "geotiff": (".tif", ".tiff", ".vrt", ".img"),
@@ -27,7 +27,19 @@ _DATES = (
     (re.compile(r"(?<!\d)((?:19|20)\d{5})(?=\D|$)"), "%Y%j"),
     (re.compile(r"(?<!\d)((?:19|20)\d{2})(?!\d)"), "%Y"),
 )
+#: For yearly maps: the edition stands before the date of its release (NLCD_2016_Land_Cover_L48_20210604).
+_YEARS = (_DATES[-1], *_DATES[:-1])
 _FORMATS = {4: "%Y", 7: "%Y%j", 8: "%Y%m%d", 10: "%Y-%m-%d"}
+#: What a browser or a drive makes of a second file of one name.
+_COPY = re.compile(r"(.+?) ?\(\d+\)(\.\w+)")
+
+#: Band of each variable in HLS v2.0, which the two sensors number differently.
+_HLS = re.compile(r"HLS\.([LS]30)\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d\.(\w+)\.tif")
+_COLOURS = {"Blue": "B02", "Green": "B03", "Red": "B04"}
+_HLS_BANDS = {
+    "L30": _COLOURS | {"NIR": "B05", "SWIR1": "B06", "SWIR2": "B07"},
+    "S30": _COLOURS | {"NIR": "B8A", "SWIR1": "B11", "SWIR2": "B12"},
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,9 @@ def find_files(
     base: Path,
     where: str,
     dated: bool = True,
+    *,
+    collection: str | None = None,
+    yearly: bool = False,
 ) -> list[Found]:
     """Files of one variable (or mask), sorted by name.
 
@@ -75,7 +90,7 @@ def find_files(
     places : str or tuple of str
         Files and folders, relative to `base`.
     pattern : str, optional
-        Regular expression for names, with ``{variable}``.
+        Regular expression for names, with ``{variable}`` and ``{collection}``.
     token : str
         What ``{variable}`` stands for.
     base : Path
@@ -83,47 +98,80 @@ def find_files(
         What to call the key in messages.
     dated : bool
         Whether names are searched for a date.
+    collection : str, optional
+        What ``{collection}`` stands for.
+    yearly : bool
+        Whether the date is the year of an edition.
 
     Raises
     ------
     InputError
         A place is missing, nothing matches, or a name holds a date that does not exist.
     """
-    named = _compile(pattern, token, where)
+    named = _compile(pattern, token, collection, where)
     found = []
     for place in (places,) if isinstance(places, str) else places:
-        for path in _listed(base / place, config, where):
+        for path in listed(base / place, config.reader, where):
             match = None if named is None else named.search(path.name)
             if named is not None and match is None:
                 continue
-            found.append(Found(path, _key(path, match), _day(path, match, config) if dated else None))
+            day = _day(path, match, config, yearly) if dated else None
+            found.append(Found(path, _key(path, match), day))
     if not found:
-        asked = "no raster" if pattern is None else f"no file matches {pattern.replace('{variable}', token)}"
+        shown = (pattern or "").replace("{variable}", token).replace("{collection}", collection or "")
+        asked = "no raster" if pattern is None else f"no file matches {shown}"
         raise InputError(f"{where}: {asked} in {places}; expected at least one")
     return sorted(found, key=lambda f: (f.path.name, str(f.path)))
 
 
-def _compile(pattern: str | None, token: str, where: str) -> re.Pattern[str] | None:
+def refuse_other_band(path: Path, variable: str) -> None:
+    """`InputError` for a file of HLS whose band, as its sensor numbers them, is not the variable."""
+    name = _HLS.fullmatch(path.name)
+    expected = name and _HLS_BANDS[name[1]].get(variable)
+    if name and expected and name[2] != expected and name[2].startswith("B"):
+        raise InputError(
+            f"{path}: {name[2]} of {name[1]} is not {variable}, which is {expected}; expected the bands of "
+            f"each sensor: `collections: {{L30: {{{variable}: {_HLS_BANDS['L30'][variable]}}}, "
+            f"S30: {{{variable}: {_HLS_BANDS['S30'][variable]}}}}}` and {{collection}} in `pattern:`"
+        )
+
+
+def _compile(pattern: str | None, token: str, collection: str | None, where: str) -> re.Pattern[str] | None:
+    if collection is not None and "{collection}" not in (pattern or ""):
+        raise InputError(f"{where}.collections: needs a pattern with {{collection}}, found {pattern}")
     if pattern is None:
         return None
     text = pattern.replace("{variable}", f"(?P<variable>{re.escape(token)})", 1)
     text = text.replace("{variable}", re.escape(token))
+    text = text.replace("{collection}", re.escape(collection or "{collection}"))
     try:
         return re.compile(text)
     except re.error as error:
         raise InputError(f"{where}: pattern {pattern} is not a regular expression: {error}") from None
 
 
-def _listed(place: Path, config: SourceConfig, where: str) -> Iterator[Path]:
+def listed(place: Path, reader: str, where: str) -> Iterator[Path]:
+    """Rasters of a folder by name, or a file itself; a second copy of a file is left out.
+
+    Raises
+    ------
+    InputError
+        There is no such file or folder, or two files of one name differ.
+    """
     if place.is_file():
         yield place
         return
     if not place.is_dir():
         raise InputError(f"{where}: {place}: no such file or folder")
-    endings = _ENDINGS.get(config.reader, tuple(e for group in _ENDINGS.values() for e in group))
+    endings = _ENDINGS.get(reader, tuple(e for group in _ENDINGS.values() for e in group))
     for path in sorted(place.iterdir()):
         if path.is_file() and path.suffix.lower() in endings and not path.name.startswith("."):
-            yield path
+            copy = _COPY.fullmatch(path.name)
+            first = copy and path.with_name(copy[1] + copy[2])
+            if not first or not first.is_file():
+                yield path
+            elif first.stat().st_size != path.stat().st_size:
+                raise InputError(f"{path}: another file than {first.name}, by its size; expected one of them")
 
 
 def _key(path: Path, match: re.Match[str] | None) -> str:
@@ -133,7 +181,7 @@ def _key(path: Path, match: re.Match[str] | None) -> str:
     return f"{path.parent}/{path.name[:start]}*{path.name[end:]}"
 
 
-def _day(path: Path, match: re.Match[str] | None, config: SourceConfig) -> int | None:
+def _day(path: Path, match: re.Match[str] | None, config: SourceConfig, yearly: bool) -> int | None:
     if config.date is not None:
         return to_day(config.date)
     text, form = "", config.date_format
@@ -145,7 +193,7 @@ def _day(path: Path, match: re.Match[str] | None, config: SourceConfig) -> int |
                 f"{path}: {text} is no date; expected YYYYMMDD, YYYYDDD or YYYY: give `date_format:`"
             )
     else:
-        for known, style in _DATES:
+        for known, style in _YEARS if yearly else _DATES:
             if (hit := known.search(path.stem)) is not None:
                 text, form = hit.group(1).replace("_", "-"), style
                 break

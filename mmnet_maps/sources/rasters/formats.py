@@ -15,7 +15,7 @@ from pyproj.exceptions import CRSError
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 
-__all__ = ["Band", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs", "usable_missing"]
+__all__ = ["Band", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs"]
 
 #: What a user asks for: a name or number of a band, or None for the obvious one.
 Wanted = str | int | None
@@ -23,7 +23,7 @@ Wanted = str | int | None
 
 @dataclass(frozen=True)
 class Band:
-    """One band (variable, dataset) of a file.
+    """One band (variable, dataset) of a file, as the file describes it.
 
     Attributes
     ----------
@@ -31,15 +31,24 @@ class Band:
         How `Format.read` finds it again.
     dtype : str
     scale, offset : float
-    missing : float, optional
-        Stored value that means missing; None if the file names none that the type can hold.
+    missing : tuple of float
+        Stored values that mean missing, those that the type can hold; NaN always does.
+    valid : (float, float), optional
+        Stored values below or above are missing.
+    unit : str
+        Unit of the values after scale and offset; empty if the file names none.
+    masked : bool
+        The file has a mask or an alpha band: `Format.read` gives masked arrays.
     """
 
     key: str | int
     dtype: str
-    scale: float
-    offset: float
-    missing: float | None
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: tuple[float, ...] = ()
+    valid: tuple[float, float] | None = None
+    unit: str = ""
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,17 @@ class Header:
         Days since 1970-01-01 of the fields in the file; None if the file does not say.
     bands : mapping of str to Band
         By the names that were asked for.
+    below : tuple of Path
+        Other files that its values come from, such as the tiles of a VRT.
+    per_day : int, optional
+        Fields that the product has of one day, where that is known.
     """
 
     grid: Grid
     days: NDArray[np.int64] | None
     bands: Mapping[str, Band]
+    below: tuple[Path, ...] = ()
+    per_day: int | None = None
 
 
 class Format(Protocol):
@@ -126,18 +141,3 @@ def axis_grid(path: Path, crs: str, x: NDArray[np.float64], y: NDArray[np.float6
         raise InputError(f"{path}: latitudes from {y[0]:g} to {y[-1]:g}; expected -90 to 90: axes swapped?")
     dx, dy = steps
     return Grid(crs, (dx, 0.0, float(x[0]) - dx / 2, 0.0, dy, float(y[0]) - dy / 2), y.size, x.size)
-
-
-def usable_missing(dtype: str, value: Any) -> float | None:
-    """A file's missing value if the type can hold it; None for NaN, which is missing in any float."""
-    if value is None:
-        return None
-    number, kind = float(np.asarray(value).ravel()[0]), np.dtype(dtype)
-    if np.isnan(number):
-        return None
-    if kind.kind != "f" and not (
-        np.iinfo(kind).min <= number <= np.iinfo(kind).max and number == int(number)
-    ):
-        return None
-    # The missing value must be the one that the stored type compares equal to.
-    return float(kind.type(number)) if kind.kind == "f" else number

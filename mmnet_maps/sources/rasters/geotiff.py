@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,20 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioIOError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs, usable_missing
+from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs
+from mmnet_maps.sources.rasters.stated import band_of, usable
 
 __all__ = ["GeoTiff"]
 
 
 class GeoTiff:
-    """Bands by description or number.
-
-    Parameters
-    ----------
-    target : Grid, optional
-        Grid to bring files onto; without one the native grid is kept.
-    regrid : {"nearest", "bilinear", "average"}, optional
-        How.
-    """
-
-    def __init__(self, target: Grid | None = None, regrid: str | None = None) -> None:
-        if regrid is not None and target is None:
-            raise InputError("regrid needs the target grid; leave it out, or build from a cube configuration")
-        self.target = target if regrid is not None else None
-        self.resampling = Resampling[regrid or "nearest"]
+    """Bands by description or number."""
 
     def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
@@ -47,11 +34,11 @@ class GeoTiff:
                 name = settle_crs(path, known, crs)
                 if file.transform.is_identity:
                     raise InputError(f"{path}: has no georeference; expected a raster with a transform")
-                grid = self.target or Grid(name, tuple(file.transform)[:6], file.height, file.width)
+                grid = Grid(name, tuple(file.transform)[:6], file.height, file.width)
                 bands = {variable: _band(path, file, variable, band) for variable, band in wanted.items()}
+                return Header(grid, None, bands, tuple(_below(path, file)))
         except RasterioIOError as error:
             raise InputError(f"{path}: cannot be read as a raster: {' '.join(str(error).split())}") from None
-        return Header(grid, None, bands)
 
     def read(
         self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
@@ -60,35 +47,68 @@ class GeoTiff:
         window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
         indexes = [int(band.key) for band in bands.values()]
         with rasterio.open(path) as file:
-            if self.target is None:
-                values = file.read(indexes, window=window)
-            else:
-                values = self._warped(file, indexes, window)
-        return {name: values[k][None] for k, name in enumerate(bands)}
+            values = file.read(indexes, window=window)
+            found = {name: values[k][None] for k, name in enumerate(bands)}
+            for name, band in bands.items():
+                if band.masked:
+                    found[name] = np.ma.MaskedArray(found[name], _hidden(file, int(band.key), window)[None])
+        return found
 
-    def _warped(self, file: Any, indexes: list[int], window: Window) -> NDArray[Any]:
-        assert self.target is not None
-        with WarpedVRT(
-            file,
-            crs=self.target.crs,
-            transform=self.target.affine,
-            height=self.target.height,
-            width=self.target.width,
-            resampling=self.resampling,
-            nodata=file.nodata,
-        ) as warped:
-            return np.asarray(warped.read(indexes, window=window))
+
+def _below(path: Path, file: Any) -> Iterator[Path]:
+    """Files that a raster is made of: tiles of a VRT and of VRTs below it, masks beside it."""
+    for name in file.files:
+        below = Path(name)
+        if below == path or below.suffix.lower() == ".ovr" or not below.is_file():
+            continue
+        yield below
+        if below.suffix.lower() == ".vrt":
+            with rasterio.open(below) as other:
+                yield from _below(below, other)
+
+
+def _alpha(file: Any) -> int | None:
+    """The band that hides others; one with a name is data, whatever a driver takes it for."""
+    both = zip(file.colorinterp, file.descriptions, strict=True)
+    found = [k + 1 for k, (what, name) in enumerate(both) if what == ColorInterp.alpha and not name]
+    return found[0] if found and file.count > 1 else None
+
+
+def _own_mask(file: Any, index: int) -> bool:
+    """Whether a band has a mask that is neither its nodata value nor an alpha band."""
+    flags = file.mask_flag_enums[index - 1]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def _hidden(file: Any, index: int, window: Window) -> NDArray[np.bool_]:
+    """Pixels that the mask or the alpha band of a file hides."""
+    hidden = np.zeros((int(window.height), int(window.width)), dtype=bool)
+    alpha = _alpha(file)
+    if alpha is not None:
+        hidden |= file.read(alpha, window=window) == 0
+    if _own_mask(file, index):
+        hidden |= file.read_masks(index, window=window) == 0
+    return hidden
 
 
 def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
     index = _index(path, file, variable, wanted)
-    dtype = file.dtypes[index - 1]
-    missing = usable_missing(dtype, file.nodatavals[index - 1])
-    return Band(index, dtype, float(file.scales[index - 1]), float(file.offsets[index - 1]), missing)
+    # Tags of the file speak for its bands where it has one; those of the band go first.
+    attrs = {**(file.tags() if file.count == 1 else {}), **file.tags(index)}
+    scale, offset = float(file.scales[index - 1]), float(file.offsets[index - 1])
+    if (scale, offset) != (1.0, 0.0):
+        attrs |= {"scale_factor": scale, "add_offset": offset}
+    if file.units[index - 1]:
+        attrs["units"] = file.units[index - 1]
+    masked = _own_mask(file, index) or _alpha(file) is not None
+    band = band_of(index, file.dtypes[index - 1], attrs, masked)
+    tag = usable(band.dtype, [file.nodatavals[index - 1]])
+    return replace(band, missing=tuple(dict.fromkeys((*tag, *band.missing))))
 
 
 def _index(path: Path, file: Any, variable: str, wanted: Wanted) -> int:
     named = [text or "" for text in file.descriptions]
+    data = [k + 1 for k in range(file.count) if k + 1 != _alpha(file)]
     if isinstance(wanted, int):
         if 1 <= wanted <= file.count:
             return wanted
@@ -97,8 +117,8 @@ def _index(path: Path, file: Any, variable: str, wanted: Wanted) -> int:
             return named.index(wanted) + 1
     elif named.count(variable) == 1:
         return named.index(variable) + 1
-    elif file.count == 1:
-        return 1
+    elif len(data) == 1:
+        return data[0]
     have = ", ".join(f"{k + 1} {text}".strip() for k, text in enumerate(named))
     asked = variable if wanted is None else wanted
     raise InputError(f"{path}: no band {asked} for variable {variable}; it holds {have}: give `band:`")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.sources.rasters.formats import Band
+from mmnet_maps.sources.rasters.stated import usable
 
-__all__ = ["Layer", "Piece", "flagged", "out_of_range"]
+__all__ = ["Layer", "Piece", "flagged", "out_of_range", "settled"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A file, and what of it is used.
+    """A file, or the part of one on one side of its seam, and what of it is used.
 
     Attributes
     ----------
@@ -33,8 +35,15 @@ class Piece:
     row, col : int
         Place of its first pixel in the grid of the source.
     height, width : int
+        Pixels of the grid of the source that it may have values for.
     stamp : str
-        Name, size and time of change.
+        Name, size and time of change of the file and of those below it.
+    first_col : int
+        First column of the file that is used.
+    own : Grid, optional
+        The file's grid, where it is another than the source's: values are then brought onto that.
+    storage : dict of str to Packing
+        How its values are stored, in the unit of the variable; they are packed as the source's.
     """
 
     path: Path
@@ -47,6 +56,13 @@ class Piece:
     height: int
     width: int
     stamp: str
+    first_col: int = 0
+    own: Grid | None = None
+    storage: dict[str, Packing] = field(default_factory=dict)
+
+    def columns(self, cols: slice) -> slice:
+        """Columns of the file for columns of the piece."""
+        return slice(cols.start + self.first_col, cols.stop + self.first_col)
 
 
 class Layer:
@@ -93,15 +109,52 @@ class Layer:
         return self.stored
 
 
+def settled(stored: NDArray[Any], band: Band, own: Packing, packing: Packing, bad: Any) -> NDArray[Any]:
+    """Values of a file as the source stores them, with all that is missing settled.
+
+    Parameters
+    ----------
+    stored : ndarray
+        As the file has them; a masked array where it has a mask.
+    band : Band
+    own : Packing
+        Of the file, in the unit of the variable.
+    packing : Packing
+        Of the source.
+    bad : ndarray of bool, or False
+        What else is missing.
+    """
+    values = np.ma.getdata(stored)
+    if band.masked:
+        bad = bad | np.ma.getmaskarray(stored)
+    for value in usable(values.dtype.name, (*band.missing, own.missing)):
+        if own != packing or value != packing.missing:
+            bad = bad | (values == value)
+    if band.valid is not None:
+        with np.errstate(invalid="ignore"):
+            bad = bad | (values < band.valid[0]) | (values > band.valid[1])
+    if (own.scale, own.offset) == (packing.scale, packing.offset):
+        values = values.astype(packing.dtype, copy=False)
+    else:
+        values = packing.encode(own.decode(values))
+    if bad is False:
+        return values
+    missing = np.dtype(packing.dtype).type(np.nan if packing.missing is None else packing.missing)
+    return np.where(bad, missing, values)
+
+
 def out_of_range(stored: NDArray[Any], packing: Packing, limits: tuple[float, float] | None) -> Any:
     """Where a physical value lies outside limits; False where there are none."""
     if limits is None:
         return False
-    values = packing.decode(stored)
+    values = packing.decode(np.ma.getdata(stored))
     return (values < np.float32(limits[0])) | (values > np.float32(limits[1]))
 
 
 def flagged(bits: NDArray[Any], band: Band, clear: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where a flag of `clear` is set, or the flags themselves are missing."""
-    unknown = np.zeros(bits.shape, dtype=bool) if band.missing is None else bits == int(band.missing)
+    unknown = np.array(np.ma.getmaskarray(bits))
+    bits = np.ma.getdata(bits)
+    for value in band.missing:
+        unknown |= bits == int(value)
     return np.asarray(unknown | ((bits & sum(1 << bit for bit in clear)) != 0))

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs, usable_missing
+from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs
+from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["Hdf5"]
 
 #: Where SMAP L4 keeps surface soil moisture, by product: geophysical fields, and analysis updates.
 _SURFACE = ("Geophysical_Data/sm_surface", "Analysis_Data/sm_surface_analysis")
+#: Granules of a day, one every three hours.
+_PER_DAY = 8
 _PROJECTIONS = ("EASE2_global_projection", "projection_information")
 _EPOCH = dt.datetime(1970, 1, 1)
 
@@ -40,7 +43,8 @@ class Hdf5:
                         f"{path}: {band.key} is {shape}; expected (y, x) = {expected}: axes swapped?"
                     )
             grid = axis_grid(path, settle_crs(path, _crs(file), crs), x, y)
-            return Header(grid, _days(file), bands)
+            per_day = _PER_DAY if any(band.key in _SURFACE for band in bands.values()) else None
+            return Header(grid, _days(file), bands, per_day=per_day)
 
     def read(
         self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
@@ -72,12 +76,7 @@ def _band(path: Path, file: h5py.File, variable: str, wanted: Wanted) -> Band:
         )
     data = file[keys[0]]
     dtype = data.dtype.newbyteorder("=").name
-    missing = usable_missing(dtype, data.attrs.get("_FillValue", data.attrs.get("missing_value")))
-    scale, offset = (
-        float(np.ravel(data.attrs.get(k, default))[0])
-        for k, default in (("scale_factor", 1), ("add_offset", 0))
-    )
-    return Band(keys[0], dtype, scale, offset, missing)
+    return band_of(keys[0], dtype, data.attrs)
 
 
 def _crs(file: h5py.File) -> CRS | None:

@@ -15,11 +15,11 @@ from pyproj import CRS
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs, usable_missing
+from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs
+from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["Mod11a1"]
 
-#: The catalogue's LST is the integer as stored (unit 0.02 K), with 0 for missing.
 _LAYERS = {"LST": "LST_Day_1km", "mask": "QC_Day"}
 _NUMBERS = r"\(([-\d.eE+]+),([-\d.eE+]+)\)"
 _LOCK = RLock()  # the HDF4 library keeps global state and may be used by one thread at a time
@@ -73,11 +73,7 @@ def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
     attrs, code = file.select(name).attributes(), held[name][2]
     if code not in kinds:
         raise InputError(f"{path}: layer {name} has HDF4 type {code}; expected integers of 8 or 16 bits")
-    fill = attrs.get("_FillValue")
-    missing = usable_missing(kinds[code], None if isinstance(fill, str) else fill)
-    plain = name.startswith("LST_")
-    scale = 1.0 if plain else float(attrs.get("scale_factor", 1.0))
-    return Band(name, kinds[code], scale, 0.0 if plain else float(attrs.get("add_offset", 0.0)), missing)
+    return band_of(name, kinds[code], attrs)
 
 
 def _grid(path: Path, text: str, crs: str | None) -> Grid:

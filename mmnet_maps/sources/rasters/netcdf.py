@@ -13,13 +13,21 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs, usable_missing
+from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs
+from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["NetCdf"]
 
 _X = ("lon", "longitude", "x", "easting")
 _Y = ("lat", "latitude", "y", "northing")
-_TIME = ("day", "time", "date")
+_TIME = ("day", "time", "valid_time", "date")
+#: CF 1.11, 4.1 and 4.2: units and standard names that say which axis it is.
+_SAYS_X = {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"}
+_SAYS_Y = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}
+_SAYS_X |= {"longitude", "projection_x_coordinate", "x"}
+_SAYS_Y |= {"latitude", "projection_y_coordinate", "y"}
+_METRES = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre": 1000.0, "kilometres": 1000.0}
+_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 
 
 class NetCdf:
@@ -31,7 +39,8 @@ class NetCdf:
             arrays = {name: _find(path, data, name, band) for name, band in wanted.items()}
             one = next(iter(arrays.values()))
             y, x = _axes(path, one)
-            grid = axis_grid(path, settle_crs(path, _crs(data, one), crs), _numbers(one, x), _numbers(one, y))
+            name = settle_crs(path, _crs(data, one), crs)
+            grid = axis_grid(path, name, _numbers(one, x), _numbers(one, y))
             days = _days(path, data, one)
             bands = {name: _band(array) for name, array in arrays.items()}
         return Header(grid, days, bands)
@@ -61,7 +70,7 @@ def _open(path: Path) -> xr.Dataset:
             path,
             engine=engine,
             mask_and_scale=False,
-            decode_times=xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="s"),
+            decode_times=False,
             decode_timedelta=False,
             decode_coords=False,
             cache=False,
@@ -85,8 +94,8 @@ def _find(path: Path, data: xr.Dataset, variable: str, wanted: Wanted) -> xr.Dat
 def _axes(path: Path, array: xr.DataArray) -> tuple[str, str]:
     """Names of the (y, x) dimensions, which must be the last two in this order."""
     dims = [str(d) for d in array.dims]
-    x = [d for d in dims if d.lower() in _X or array.coords.get(d, _NONE).attrs.get("axis") == "X"]
-    y = [d for d in dims if d.lower() in _Y or array.coords.get(d, _NONE).attrs.get("axis") == "Y"]
+    x = [d for d in dims if d.lower() in _X or _says(array, d) & _SAYS_X]
+    y = [d for d in dims if d.lower() in _Y or _says(array, d) & _SAYS_Y]
     if len(x) != 1 or len(y) != 1 or x[0] not in array.coords or y[0] not in array.coords:
         raise InputError(
             f"{path}: dimensions {dims} of {array.name}; expected (day,) lat, lon with coordinates"
@@ -102,8 +111,16 @@ def _axes(path: Path, array: xr.DataArray) -> tuple[str, str]:
 _NONE = xr.DataArray()
 
 
+def _says(array: xr.DataArray, dim: str) -> set[str]:
+    """What the coordinate of a dimension says of itself, in lower case."""
+    attrs = array.coords.get(dim, _NONE).attrs
+    return {str(attrs.get(key, "")).lower() for key in ("units", "standard_name", "axis")}
+
+
 def _numbers(array: xr.DataArray, dim: str) -> NDArray[np.float64]:
-    return np.asarray(array.coords[dim].values, dtype=np.float64)
+    """Coordinates of a dimension, in degrees or metres."""
+    values = np.asarray(array.coords[dim].values, dtype=np.float64)
+    return values * _METRES.get(str(array.coords[dim].attrs.get("units", "")).lower(), 1.0)
 
 
 def _crs(data: xr.Dataset, array: xr.DataArray) -> CRS | None:
@@ -116,15 +133,18 @@ def _crs(data: xr.Dataset, array: xr.DataArray) -> CRS | None:
             return CRS.from_user_input(text) if text else CRS.from_cf(dict(attrs))
         except (CRSError, KeyError):
             pass  # an unreadable mapping is as good as none: the axes below, or the configuration, decide
-    units = {str(array.coords[d].attrs.get("units", "")).lower() for d in array.dims[-2:]}
-    return CRS.from_epsg(4326) if units == {"degrees_north", "degrees_east"} else None
+    y, x = (_says(array, str(d)) for d in array.dims[-2:])
+    degrees = any(w.startswith("degree") for w in y & _SAYS_Y) and any(
+        w.startswith("degree") for w in x & _SAYS_X
+    )
+    return CRS.from_epsg(4326) if degrees else None
 
 
 def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64] | None:
     name = str(array.dims[0]) if array.ndim == 3 else next((t for t in _TIME if t in data.variables), None)
     if name is None or name not in data.variables:
         return None
-    times = np.atleast_1d(data[name].values)
+    times = np.atleast_1d(_dates(path, data[[name]], name))
     if times.dtype.kind != "M" or np.isnat(times).any():
         if array.ndim == 2:
             return None
@@ -134,13 +154,25 @@ def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64
     return times.astype("datetime64[D]").astype(np.int64)
 
 
+def _dates(path: Path, data: xr.Dataset, name: str) -> NDArray[Any]:
+    """Times of an axis, as they are in the file where it has none."""
+    calendar = str(data[name].attrs.get("calendar", "standard")).lower()
+    if " since " in str(data[name].attrs.get("units", "")) and calendar not in _CALENDARS:
+        raise InputError(
+            f"{path}: its calendar is {calendar}, whose days are not those of the year; expected standard: "
+            "convert it first, for example with xarray's convert_calendar"
+        )
+    coder = xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="s")
+    try:
+        return np.asarray(xr.decode_cf(data, mask_and_scale=False, decode_times=coder)[name].values)
+    except (ValueError, OverflowError, KeyError) as error:
+        units = data[name].attrs.get("units")
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: {name} in {units} cannot be read as dates: {reason}") from None
+
+
 def _band(array: xr.DataArray) -> Band:
     attrs, kind = array.attrs, array.dtype
     if kind.kind == "i" and str(attrs.get("_Unsigned", "false")).lower() == "true":
         kind = np.dtype(kind.str.replace("i", "u"))
-    dtype = kind.newbyteorder("=").name
-    raw = attrs.get("_FillValue", attrs.get("missing_value"))
-    if raw is not None and kind.kind == "u" and np.asarray(raw).dtype.kind == "i":
-        raw = np.asarray(raw).astype(dtype)  # a signed fill value stands for the same bits
-    scale, offset = (float(attrs.get(k, default)) for k, default in (("scale_factor", 1), ("add_offset", 0)))
-    return Band(str(array.name), dtype, scale, offset, usable_missing(dtype, raw))
+    return band_of(str(array.name), kind.newbyteorder("=").name, attrs)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid
+from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import SourceConfig
 from mmnet_maps.sources.rasters.formats import Format
-from mmnet_maps.sources.rasters.granules import Layer, Piece, flagged, out_of_range
+from mmnet_maps.sources.rasters.granules import Layer, Piece, flagged, out_of_range, settled
+from mmnet_maps.sources.rasters.warp import needed, warped
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["MASK", "RasterSource"]
@@ -26,7 +27,13 @@ MASK = "mask"
 
 @dataclass(frozen=True)
 class RasterSource:
-    """Raster files as a `SourceReader`; made by `scan.open_source`."""
+    """Raster files as a `SourceReader`; made by `scan.open_source`.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What a user should know of the files, a line each.
+    """
 
     name: str
     grid: Grid
@@ -38,6 +45,7 @@ class RasterSource:
     format: Format
     pieces: tuple[Piece, ...]
     flags: dict[str, Piece] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """See `SourceReader.read`."""
@@ -51,11 +59,10 @@ class RasterSource:
             if here.size == 0 or top >= bottom or left >= right:
                 continue
             steps = slice(int(here[0]), int(here[-1]) + 1)
-            inner = slice(top - piece.row, bottom - piece.row), slice(left - piece.col, right - piece.col)
-            values = self._values(piece, steps, *inner)
+            values = self._on_grid(piece, steps, Tile(top, left, bottom - top, right - left))
             place = slice(top - rows.start, bottom - rows.start), slice(left - cols.start, right - cols.start)
             for k, step in enumerate(np.searchsorted(wanted, piece.days[steps])):
-                for name in piece.bands:
+                for name in values:
                     layers[name].add(int(step), place, values[name][k])
         return {name: layer.finish() for name, layer in layers.items()}
 
@@ -84,31 +91,47 @@ class RasterSource:
         return np.zeros(1, dtype=np.int64) if self.cadence == "static" else self.days[first:last]
 
     def _mosaic(self, name: str) -> str:
-        said = self.config.variables[name].mosaic
-        return said or self.definitions[name].mosaic
+        return self.config.variables[name].mosaic or self.definitions[name].mosaic
+
+    def _on_grid(self, piece: Piece, steps: slice, tile: Tile) -> dict[str, NDArray[Any]]:
+        """Values of a piece on a tile of the source's grid; none where it has no pixel there."""
+        if piece.own is None:
+            rows = slice(tile.row - piece.row, tile.row - piece.row + tile.height)
+            cols = slice(tile.col - piece.col, tile.col - piece.col + tile.width)
+            return self._values(piece, steps, rows, piece.columns(cols))
+        method = self.config.regrid or "nearest"
+        window = needed(piece.own, self.grid, tile, method)
+        if window is None:
+            return {}
+        found = self._values(piece, steps, window[0], piece.columns(window[1]))
+        kinds = {name: self.definitions[name].measure for name in found}
+        return {
+            name: warped(
+                values, window, piece.own, self.grid, tile, method, self.variables[name], kinds[name]
+            )
+            for name, values in found.items()
+        }
 
     def _values(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
-        """Stored values of a file with its flags and valid ranges applied."""
+        """Values of a file on its own pixels, as the source stores them, with all that is missing settled."""
         wanted = dict(piece.bands)
         if piece.flags is not None:
             wanted[MASK] = piece.flags
         try:
             values = self.format.read(piece.path, wanted, steps, rows, cols)
+            bits, band = values.pop(MASK, None), piece.flags
+            if bits is None and piece.key in self.flags:
+                other = self.flags[piece.key]
+                band = other.flags
+                assert band is not None
+                bits = self.format.read(other.path, {MASK: band}, steps, rows, cols)[MASK]
         except OSError as error:
             raise InputError(f"{piece.path}: cannot be read: {' '.join(str(error).split())}") from None
-        bits, band = values.pop(MASK, None), piece.flags
-        if bits is None and piece.key in self.flags:
-            other = self.flags[piece.key]
-            band = other.flags
-            assert band is not None
-            bits = self.format.read(other.path, {MASK: band}, steps, rows, cols)[MASK]
+        hidden: Any = False
+        if bits is not None and band is not None and self.config.mask is not None:
+            hidden = flagged(bits, band, self.config.mask.clear_bits)
         for name, stored in values.items():
-            bad = out_of_range(stored, self.variables[name], self.config.variables[name].valid_range)
-            if bits is not None and band is not None and self.config.mask is not None:
-                bad = bad | flagged(bits, band, self.config.mask.clear_bits)
-            if bad is not False:
-                missing = self.variables[name].missing
-                values[name] = np.where(
-                    bad, stored.dtype.type(np.nan if missing is None else missing), stored
-                )
+            own = piece.storage[name]
+            bad = hidden | out_of_range(stored, own, self.config.variables[name].valid_range)
+            values[name] = settled(stored, piece.bands[name], own, self.variables[name], bad)
         return values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid
+from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import MaskConfig, SourceConfig, VariableConfig, defined
-from mmnet_maps.sources.rasters.files import Found, find_files, reader_of
-from mmnet_maps.sources.rasters.formats import Band, Format, Header, Wanted
+from mmnet_maps.sources.rasters.files import Found, find_files, reader_of, refuse_other_band
+from mmnet_maps.sources.rasters.formats import Format, Header, Wanted
 from mmnet_maps.sources.rasters.granules import Piece
+from mmnet_maps.sources.rasters.lattice import TOLERANCE, Part, common_grid, on_target
 from mmnet_maps.sources.rasters.reader import MASK, RasterSource
-from mmnet_maps.variables import Cadence
+from mmnet_maps.sources.rasters.storage import common_storage, same_storage, storage_of
+from mmnet_maps.sources.rasters.warp import refuse_unsuitable
+from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["open_source"]
 
@@ -43,7 +48,8 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
     base : Path
         Folder that relative paths start from.
     target : Grid, optional
-        Target grid, needed for `SourceConfig.regrid` alone.
+        Target grid: where `SourceConfig.regrid` brings files to, and what decides the zone and the seam of
+        files in several.
 
     Raises
     ------
@@ -55,26 +61,50 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
         for v, keys in config.variables.items()
     }
     cadence = config.cadence or next(iter(definitions.values())).cadence
+    if config.regrid is not None:
+        if target is None:
+            raise InputError("regrid needs the target grid; leave it out, or build from a cube configuration")
+        for v, variable in definitions.items():
+            refuse_unsuitable(f"sources.{name}.variables.{v}", config.regrid, variable.measure)
     files = _files_of_variables(name, config, base, cadence)
     kind = _format_name(name, config, files)
     if kind == "mod11a1" and config.mask is None:
         config = config.model_copy(update={"mask": _QC_DAY})
-    form = _format(kind, config, target)
+    form = _format(kind)
     if config.mask is not None and config.mask.file is None:
         for file in files.values():
             file.wanted[MASK] = config.mask.band
     headers = {path: form.header(path, file.wanted, config.crs) for path, file in files.items()}
-    grid, offsets = _common_grid(headers)
-    pieces = []
-    for path, file in files.items():
+    grids = {path: header.grid for path, header in headers.items()}
+    if config.regrid is not None and target is not None:
+        grid, parts = target, on_target(grids, target, f"source {name}")
+    else:
+        grid, parts = common_grid(grids, target)
+    storage, packings = _storage(headers, config.variables, definitions, f"sources.{name}")
+    pieces: list[Piece] = []
+    for path, found in parts.items():
         _refuse_shared_bands(path, headers[path])
-        days = _days(path, file.found, headers[path], cadence)
-        pieces.append(_piece(file.found, headers[path], days, offsets[path], grid))
-    packings = {v: _packing(v, keys, name, pieces) for v, keys in config.variables.items()}
-    flags = _flags_of_scenes(name, config, base, cadence, form, grid, pieces)
+        days = _days(path, files[path].found, headers[path], cadence)
+        pieces += [_piece(files[path].found, headers[path], days, part, storage[path]) for part in found]
+    notes = list(_incomplete_days(name, pieces, headers))
+    if cadence in ("static", "yearly"):
+        notes += _same_pixels(name, pieces, headers)
+    flags = _flags_of_scenes(name, config, base, cadence, form, headers, pieces)
     none = np.array([], dtype=np.int64)
     days = none if cadence == "static" else np.unique(np.concatenate([p.days for p in pieces]))
-    return RasterSource(name, grid, packings, definitions, cadence, days, config, form, tuple(pieces), flags)
+    return RasterSource(
+        name,
+        grid,
+        packings,
+        definitions,
+        cadence,
+        days,
+        config,
+        form,
+        tuple(pieces),
+        flags,
+        tuple(notes),
+    )
 
 
 def _files_of_variables(name: str, config: SourceConfig, base: Path, cadence: Cadence) -> dict[Path, _File]:
@@ -84,10 +114,34 @@ def _files_of_variables(name: str, config: SourceConfig, base: Path, cadence: Ca
         where = f"sources.{name}"
         if not places:
             raise InputError(f"{where}.variables.{variable}: no path, here or for the source; expected one")
-        token = keys.file or variable
-        for found in find_files(config, places, pattern, token, base, where, dated=cadence != "static"):
-            files.setdefault(found.path, _File(found)).wanted[variable] = keys.band
+        for collection, token in _tokens(config, variable, keys, where):
+            for found in find_files(
+                config,
+                places,
+                pattern,
+                token,
+                base,
+                where,
+                cadence != "static",
+                collection=collection,
+                yearly=cadence == "yearly",
+            ):
+                refuse_other_band(found.path, variable)
+                files.setdefault(found.path, _File(found)).wanted[variable] = keys.band
     return files
+
+
+def _tokens(
+    config: SourceConfig, variable: str, keys: VariableConfig, where: str
+) -> Iterator[tuple[str | None, str]]:
+    """Collections that hold a variable, and what ``{variable}`` in the pattern stands for in each."""
+    if not config.collections:
+        yield None, keys.file or variable
+        return
+    held = {c: names[variable] for c, names in config.collections.items() if variable in names}
+    if not held:
+        raise InputError(f"{where}.collections: none has {variable}; found {', '.join(config.collections)}")
+    yield from held.items()
 
 
 def _format_name(name: str, config: SourceConfig, files: dict[Path, _File]) -> str:
@@ -100,13 +154,11 @@ def _format_name(name: str, config: SourceConfig, files: dict[Path, _File]) -> s
     return next(iter(kinds))
 
 
-def _format(kind: str, config: SourceConfig, target: Grid | None) -> Format:
+def _format(kind: str) -> Format:
     if kind == "geotiff":
         from mmnet_maps.sources.rasters.geotiff import GeoTiff
 
-        return GeoTiff(target, config.regrid)
-    if config.regrid is not None:
-        raise InputError(f"regrid: {config.regrid} works for GeoTIFFs, not for {kind}; leave it out")
+        return GeoTiff()
     if kind == "netcdf":
         from mmnet_maps.sources.rasters.netcdf import NetCdf
 
@@ -120,29 +172,26 @@ def _format(kind: str, config: SourceConfig, target: Grid | None) -> Format:
     return Mod11a1()
 
 
-def _common_grid(headers: dict[Path, Header]) -> tuple[Grid, dict[Path, tuple[int, int]]]:
-    """The grid over all files, and the (row, column) of each in it."""
-    first, reference = next(iter((path, header.grid) for path, header in headers.items()))
-    places = {}
-    for path, header in headers.items():
-        offset = header.grid.aligned_offset(reference)
-        if offset is None:
-            raise InputError(
-                f"{path}: {_describe(header.grid)} does not fit {first.name}, {_describe(reference)}; "
-                "expected one CRS and one grid of pixels in a source: make it a source of its own, or regrid"
-            )
-        places[path] = offset
-    top, left = (min(place[k] for place in places.values()) for k in (0, 1))
-    bottom = max(places[path][0] + header.grid.height for path, header in headers.items())
-    right = max(places[path][1] + header.grid.width for path, header in headers.items())
-    a, b, c, d, e, f = reference.transform
-    grid = Grid(reference.crs, (a, b, c + a * left, d, e, f + e * top), bottom - top, right - left)
-    return grid, {path: (row - top, col - left) for path, (row, col) in places.items()}
-
-
-def _describe(grid: Grid) -> str:
-    a, _, c, _, e, f = grid.transform
-    return f"{grid.crs[:40]} with pixels {a:g} x {e:g} from ({c:g}, {f:g})"
+def _storage(
+    headers: Mapping[Path, Header],
+    variables: Mapping[str, VariableConfig],
+    definitions: Mapping[str, Variable],
+    where: str,
+) -> tuple[dict[Path, dict[str, Packing]], dict[str, Packing]]:
+    """How each file stores each variable, and how the source does."""
+    storage: dict[Path, dict[str, Packing]] = {path: {} for path in headers}
+    packings = {}
+    for name, keys in variables.items():
+        key = f"{where}.variables.{name}"
+        stored = {
+            path: storage_of(path, header.bands[name], keys, definitions[name], key)
+            for path, header in headers.items()
+            if name in header.bands
+        }
+        packings[name] = common_storage(stored)
+        for path, own in stored.items():
+            storage[path][name] = packings[name] if same_storage(own, packings[name]) else own
+    return storage, packings
 
 
 def _refuse_shared_bands(path: Path, header: Header) -> None:
@@ -180,51 +229,67 @@ def _days(path: Path, found: Found, header: Header, cadence: Cadence) -> NDArray
 
 
 def _piece(
-    found: Found, header: Header, days: NDArray[np.int64], place: tuple[int, int], grid: Grid
+    found: Found, header: Header, days: NDArray[np.int64], part: Part, storage: dict[str, Packing]
 ) -> Piece:
     bands = {name: band for name, band in header.bands.items() if name != MASK}
-    flags, stat = header.bands.get(MASK), found.path.stat()
+    flags = header.bands.get(MASK)
     if flags is not None and np.dtype(flags.dtype).kind not in "iu":
         raise InputError(
             f"{found.path}: mask band {flags.key} is {flags.dtype}; expected integers with bit flags"
         )
-    size = header.grid.shape
-    stamp = f"{found.path.name} {stat.st_size} {stat.st_mtime_ns}"
-    return Piece(found.path, found.key, bands, flags, days, *place, *size, stamp)
-
-
-def _packing(variable: str, keys: VariableConfig, source: str, pieces: list[Piece]) -> Packing:
-    """One storage for all files of a variable."""
-    first: tuple[Path, Band] | None = None
-    for piece in pieces:
-        band = piece.bands.get(variable)
-        if band is None:
-            continue
-        if first is None:
-            first = piece.path, band
-        one, other = (_storage(b, keys) for b in (first[1], band))
-        if one != other:
-            raise InputError(
-                f"{piece.path}: {variable} is stored as {other.model_dump()}, in {first[0].name} as "
-                f"{one.model_dump()}; expected one storage in a source"
-            )
-    assert first is not None
-    packing = _storage(first[1], keys)
-    if packing.missing is None and np.dtype(packing.dtype).kind != "f":
-        raise InputError(
-            f"{first[0]}: {variable} is {packing.dtype} without a nodata value; "
-            f"say which stored value is missing: sources.{source}.variables.{variable}.missing"
-        )
-    return packing
-
-
-def _storage(band: Band, keys: VariableConfig) -> Packing:
-    return Packing(
-        dtype=band.dtype,
-        scale=band.scale if keys.scale is None else keys.scale,
-        offset=band.offset if keys.offset is None else keys.offset,
-        missing=band.missing if keys.missing is None else keys.missing,
+    tile = part.tile
+    return Piece(
+        found.path,
+        found.key,
+        bands,
+        flags,
+        days,
+        tile.row,
+        tile.col,
+        tile.height,
+        tile.width,
+        _stamp(found.path, header),
+        part.first_col,
+        part.own,
+        storage,
     )
+
+
+def _stamp(path: Path, header: Header) -> str:
+    """Name, size and time of change of a file, and of every file that its values come from."""
+    stats = [(one.name, one.stat()) for one in (path, *header.below)]
+    return " ".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+
+
+def _same_pixels(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Header]) -> Iterator[str]:
+    """Files that give one variable of one edition on the very pixels of another."""
+    seen: dict[tuple[object, ...], Path] = {}
+    for piece in pieces:
+        for variable in piece.bands:
+            own = headers[piece.path].grid
+            key = (variable, int(piece.days[0]), own.transform, own.shape, piece.first_col)
+            other = seen.setdefault(key, piece.path)
+            if other != piece.path:
+                yield (
+                    f"source {name}: {variable} of {piece.path.name} has the pixels and the edition "
+                    f"of that of {other.name}; choose one of them by `pattern:`"
+                )
+
+
+def _incomplete_days(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Header]) -> Iterator[str]:
+    """Days of which the files hold fewer fields than the product has."""
+    counts: Counter[tuple[int, tuple[float, ...]]] = Counter()
+    expected = 0
+    for piece in pieces:
+        header = headers[piece.path]
+        if header.per_day is not None:
+            expected = header.per_day
+            counts.update((int(day), header.grid.transform) for day in piece.days if piece.first_col == 0)
+    few = sorted((day, count) for (day, _), count in counts.items() if count < expected)
+    if few:
+        shown = ", ".join(f"{np.datetime64(day, 'D')} ({count})" for day, count in few[:5])
+        more = f" and {len(few) - 5} more days" if len(few) > 5 else ""
+        yield f"source {name}: fewer than {expected} granules on {shown}{more}; their mean is of those there"
 
 
 def _flags_of_scenes(
@@ -233,8 +298,8 @@ def _flags_of_scenes(
     base: Path,
     cadence: Cadence,
     form: Format,
-    grid: Grid,
-    pieces: list[Piece],
+    headers: Mapping[Path, Header],
+    pieces: Sequence[Piece],
 ) -> dict[str, Piece]:
     """Flags in files of their own, by scene; every scene must have them on its own pixels."""
     if config.mask is None or config.mask.file is None:
@@ -242,22 +307,32 @@ def _flags_of_scenes(
     where = f"sources.{name}.mask"
     if config.path is None or config.pattern is None or "{variable}" not in config.pattern:
         raise InputError(f"{where}.file: needs path and a pattern with {{variable}} for the source")
-    flags = {}
-    dated = cadence != "static"
-    for found in find_files(config, config.path, config.pattern, config.mask.file, base, where, dated):
-        header = form.header(found.path, {MASK: config.mask.band}, config.crs)
-        place = header.grid.aligned_offset(grid)
-        if place is None:
-            raise InputError(
-                f"{found.path}: {_describe(header.grid)} does not fit {_describe(grid)} of its source"
-            )
-        flags[found.key] = _piece(found, header, _days(found.path, found, header, cadence), place, grid)
+    known: dict[str, Found] = {}
+    for collection in config.collections or (None,):
+        for found in find_files(
+            config,
+            config.path,
+            config.pattern,
+            config.mask.file,
+            base,
+            where,
+            cadence != "static",
+            collection=collection,
+            yearly=cadence == "yearly",
+        ):
+            known[found.key] = found
+    flags: dict[str, Piece] = {}
     for piece in pieces:
-        mask = flags.get(piece.key)
-        if mask is None:
+        if piece.key in flags:
+            continue
+        if piece.key not in known:
             raise InputError(
                 f"{piece.path}: no file with flags ({config.mask.file}) beside it; expected one a scene"
             )
-        if (mask.row, mask.col, mask.height, mask.width) != (piece.row, piece.col, piece.height, piece.width):
-            raise InputError(f"{mask.path}: does not cover the same pixels as {piece.path.name}")
+        found, own = known[piece.key], headers[piece.path].grid
+        header = form.header(found.path, {MASK: config.mask.band}, config.crs)
+        if header.grid.shape != own.shape or header.grid.aligned_offset(own, TOLERANCE) != (0, 0):
+            raise InputError(f"{found.path}: does not cover the same pixels as {piece.path.name}")
+        part = Part(Tile(0, 0, *own.shape))
+        flags[piece.key] = _piece(found, header, piece.days, part, {})
     return flags

@@ -1,0 +1,192 @@
+"""The one grid over all files of a source, and where each file lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pyproj import CRS
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid, Tile, lonlat_extent, outline, period, transform
+
+__all__ = ["TOLERANCE", "Part", "common_grid", "on_target"]
+
+#: Largest distance, in pixels, by which files of one source may be off each other's pixels anywhere.
+TOLERANCE = 0.01
+#: Degrees from 180 within which the globe is cut at 0 instead.
+_SEAM = 2.0
+_EDGE_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a file, or the part of it on one side of its seam, lies in the grid of a source.
+
+    Attributes
+    ----------
+    tile : Tile
+        Pixels of the source's grid that it may have values for.
+    first_col : int
+        First column of the file.
+    own : Grid, optional
+        The grid of the part, where its pixels are not those of the source.
+    """
+
+    tile: Tile
+    first_col: int = 0
+    own: Grid | None = None
+
+
+def common_grid(grids: Mapping[Path, Grid], target: Grid | None) -> tuple[Grid, dict[Path, list[Part]]]:
+    """The grid over all files, and where each lies in it.
+
+    Files whose pixels are those of one lattice, to a hundredth of a pixel, share it. Files in another zone of
+    the same pixel size (a wide region meets several UTM zones) are brought onto it by nearest neighbour; the
+    zone of the target goes first. Longitudes are cut where the target does not lie.
+
+    Raises
+    ------
+    InputError
+        A file lies on another lattice of the same CRS, or has pixels of another size.
+    """
+    cut = {path: _cut(grid, target) for path, grid in grids.items()}
+    first = _reference(cut, target)
+    reference = cut[first][0][0]
+    spans: dict[Path, list[tuple[Tile, int, Grid | None]]] = {}
+    for path, parts in cut.items():
+        spans[path] = []
+        for grid, col in parts:
+            offset = grid.aligned_offset(reference, TOLERANCE)
+            if offset is not None:
+                spans[path].append((Tile(*offset, *grid.shape), col, None))
+            elif _other_zone(grid, reference):
+                spans[path].append((_reach(grid, reference), col, grid))
+            else:
+                raise InputError(_misfit(path, grid, first, reference))
+    tiles = [tile for found in spans.values() for tile, _, _ in found]
+    top, left = min(t.row for t in tiles), min(t.col for t in tiles)
+    bottom, right = max(t.row + t.height for t in tiles), max(t.col + t.width for t in tiles)
+    a, b, c, d, e, f = reference.transform
+    whole = Grid(reference.crs, (a, b, c + a * left, d, e, f + e * top), bottom - top, right - left)
+    return whole, {
+        path: [Part(Tile(t.row - top, t.col - left, t.height, t.width), col, own) for t, col, own in found]
+        for path, found in spans.items()
+    }
+
+
+def on_target(grids: Mapping[Path, Grid], target: Grid, where: str) -> dict[Path, list[Part]]:
+    """Where files that are brought onto the target grid may have values in it.
+
+    Raises
+    ------
+    InputError
+        No file touches the target.
+    """
+    found: dict[Path, list[Part]] = {}
+    for path, grid in grids.items():
+        for part, col in _cut(grid, target):
+            if (tile := _touched(part, target)) is not None:
+                found.setdefault(path, []).append(Part(tile, col, part))
+    if not found:
+        path, grid = next(iter(grids.items()))
+        raise InputError(
+            f"{where}: its rasters do not touch the region; {path.name} is {_describe(grid)}, the region "
+            f"{_describe(target)}: wrong CRS or swapped axes?"
+        )
+    return found
+
+
+def _cut(grid: Grid, target: Grid | None) -> list[tuple[Grid, int]]:
+    """A grid in longitudes as the source has them, in one or two parts, each with its first column.
+
+    They run from -180 to 180, from 0 to 360 where the target lies near 180 degrees.
+    """
+    turn, (left, _, right, _) = period(grid.crs), grid.bounds
+    if turn is None:
+        return [(grid, 0)]
+    west = 0.0 if target is not None and _near_180(target) else -turn / 2
+    size = abs(grid.transform[0])
+    shift = -np.floor((left - west) / turn + 1e-9) * turn
+    seam = (west + turn - left - shift) / size  # columns before the seam
+    whole, per_turn = round(seam), turn / size
+    inside = seam > grid.width - 0.5
+    if inside or abs(per_turn - round(per_turn)) > TOLERANCE or abs(seam - whole) > TOLERANCE:
+        return [(_moved(grid, shift), 0)]
+    if grid.transform[0] < 0:
+        raise InputError(f"longitudes run from east to west, {right:g} to {left:g}; expected west to east")
+    parts = [(0, whole, shift), (whole, grid.width, shift - turn)]
+    return [
+        (_moved(grid.crop(Tile(0, low, grid.height, high - low)), by), low)
+        for low, high, by in parts
+        if high > low
+    ]
+
+
+def _near_180(target: Grid) -> bool:
+    west, _, east, _ = lonlat_extent(target)
+    return east - west < 180 and (east > 180 - _SEAM or west < -180 + _SEAM)
+
+
+def _moved(grid: Grid, by: float) -> Grid:
+    a, b, c, d, e, f = grid.transform
+    return grid if by == 0 else Grid(grid.crs, (a, b, c + by, d, e, f), *grid.shape)
+
+
+def _reference(cut: Mapping[Path, list[tuple[Grid, int]]], target: Grid | None) -> Path:
+    """The file whose lattice is the source's: the first in the CRS of the target, else the first."""
+    if target is not None:
+        goal = CRS.from_user_input(target.crs)
+        for name in dict.fromkeys(parts[0][0].crs for parts in cut.values()):
+            if CRS.from_user_input(name) == goal:
+                return next(path for path, parts in cut.items() if parts[0][0].crs == name)
+    return next(iter(cut))
+
+
+def _other_zone(grid: Grid, reference: Grid) -> bool:
+    """Whether two grids are of the same pixel size in two projections of metres."""
+    one, other = CRS.from_user_input(grid.crs), CRS.from_user_input(reference.crs)
+    same = np.allclose(grid.transform[::4], reference.transform[::4], rtol=1e-6, atol=0)
+    return bool(one.is_projected and other.is_projected and one != other and same)
+
+
+def _reach(grid: Grid, reference: Grid) -> Tile:
+    """Pixels of the reference lattice, beyond its edges too, that a grid in another CRS covers."""
+    x, y = transform(grid.crs, reference.crs, *outline(grid, _EDGE_POINTS))
+    rows, cols = reference.position(x, y)
+    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+        raise InputError(f"{_describe(grid)} cannot be placed in {reference.crs[:40]}")
+    row, col = int(np.floor(rows.min())), int(np.floor(cols.min()))
+    return Tile(row, col, int(np.ceil(rows.max())) - row, int(np.ceil(cols.max())) - col)
+
+
+def _touched(grid: Grid, target: Grid) -> Tile | None:
+    """The whole target, if its outline in the CRS of a file touches the file's grid."""
+    left, bottom, right, top = grid.bounds
+    x, y = transform(target.crs, grid.crs, *outline(target, _EDGE_POINTS))
+    turn = period(grid.crs)
+    if turn is not None:
+        x = np.unwrap(x, period=turn)
+        x = x - np.round(((x.min() + x.max()) - (left + right)) / 2 / turn) * turn
+    if not np.isfinite(x).any():
+        return None
+    apart = np.nanmax(x) <= left or np.nanmin(x) >= right or np.nanmax(y) <= bottom or np.nanmin(y) >= top
+    return None if apart else Tile(0, 0, *target.shape)
+
+
+def _misfit(path: Path, grid: Grid, first: Path, reference: Grid) -> str:
+    where = f"{path}: {_describe(grid)} does not fit {first.name}, {_describe(reference)}"
+    a, e = reference.transform[0], reference.transform[4]
+    sizes = np.allclose(grid.transform[::4], (a, e), rtol=TOLERANCE / max(grid.shape), atol=0)
+    if sizes and CRS.from_user_input(grid.crs) == CRS.from_user_input(reference.crs):
+        off = [(grid.transform[k] - reference.transform[k]) / s for k, s in ((2, a), (5, e))]
+        col, row = (abs(v - round(v)) for v in off)
+        where += f": it lies {col:.3g} of a column and {row:.3g} of a row off its pixels"
+    return f"{where}; expected one grid of pixels in a source: make it a source of its own, or give `regrid:`"
+
+
+def _describe(grid: Grid) -> str:
+    a, _, c, _, e, f = grid.transform
+    return f"{grid.crs[:40]} with pixels {a:.10g} x {e:.10g} from ({c:.10g}, {f:.10g})"
