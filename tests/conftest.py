@@ -28,6 +28,7 @@ def make_product(tmp_path: Path) -> Callable[..., Any]:
     from mmnet_maps.grid import Grid
     from mmnet_maps.produce.product.create import create_product
     from mmnet_maps.produce.product.ledger import Entry
+    from mmnet_maps.produce.product.objects import day_digests
     from mmnet_maps.produce.tile.trust import FLAGS
     from mmnet_maps.produce.units import Layout
 
@@ -64,8 +65,9 @@ def make_product(tmp_path: Path) -> Callable[..., Any]:
                 layer: np.where(gone, -32768, moisture + add).astype(np.int16)
                 for layer, add in (("soil_moisture", 0), ("lower", -300), ("upper", 300))
             }
-            outputs = product.write_unit(unit, {**values, "quality": quality.astype(np.uint32)})
-            entry = Entry(unit.first, unit.stop, {"bundle": about["bundle"]}, outputs)
+            values["quality"] = quality.astype(np.uint32)
+            outputs, days_ = product.write_unit(unit, values), day_digests(values)
+            entry = Entry(unit.first, unit.stop, {"bundle": about["bundle"]}, outputs, days=days_)
             product.ledger.write(unit.key, entry)
         return product
 

@@ -157,7 +157,7 @@ def _write_drafts(
         rasterio.open(drafts[1], "w", **_profile(files[1], grid)) as quality,
     ):
         for tile in tiles(product.grid, product.layout.tile):
-            stored = product.read_day(day, tile.rows, tile.cols)
+            stored = product.read_checked(day, tile)
             row = grid.height - tile.row - tile.height if turn_rows else tile.row
             col = grid.width - tile.col - tile.width if turn_cols else tile.col
             window = Window(col, row, tile.width, tile.height)

@@ -24,7 +24,7 @@ from mmnet_maps.version import __version__
 __all__ = ["Exported", "day_digest", "export_product"]
 
 #: Part of every day's digest: raise it when the files of a day change their form.
-_FORM = 2
+_FORM = 3
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,12 @@ class Exported:
 
 
 def day_digest(product: Product, day: int) -> str:
-    """Digest of what the files of a day are made from: every stored object that holds it, and their meaning.
-
-    A block of days shares its stored objects, so late data for one of them renews all of them.
-    """
-    units = {}
+    """Digest of the values that the files of a day hold, and of their meaning."""
+    units: dict[str, Any] = {}
     for unit in product.layout.units(day, day + 1):
         entry = product.ledger.read(unit.key)
-        units[unit.key] = None if entry is None else entry.outputs
+        if entry is not None:
+            units[unit.key] = entry.days[day - entry.first] if entry.days else entry.outputs
     parts = [_FORM, product.grid.to_dict(), product.about.get("bundle"), product.flags(), units]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -83,7 +81,8 @@ def export_product(
     InputError
         The days are not in the product or in the wrong order, none of them is finished, or `out` is a file.
     WorkError
-        A file could not be written; days finished before stay.
+        A file could not be written, or what the product holds of a day is not what was written there; the
+        other days are exported.
     """
     days = _asked(product, start, end)
     done = set(product.finished_days().tolist())
@@ -102,14 +101,20 @@ def export_product(
         raise InputError(f"{out}: is a file, expected a folder for the exports") from None
     written: list[int] = []
     kept: list[int] = []
+    failed: list[WorkError] = []
     with (
         steps("days exported", len(todo)) as advance,
         ThreadPoolExecutor(max(1, workers), thread_name_prefix="export") as pool,
     ):
-        for day, state in zip(todo, pool.map(partial(_export_day, product, out), todo), strict=True):
-            (written if state == "written" else kept).append(day)
+        for day, state in zip(todo, pool.map(partial(_tried, product, out), todo), strict=True):
+            if isinstance(state, WorkError):
+                failed.append(state)
+            else:
+                (written if state == "written" else kept).append(day)
             advance()
     items = write_collection(out, {"mmnet_maps:bundle": str(product.about.get("bundle", ""))})
+    if failed:
+        raise WorkError(f"{len(failed)} of {len(todo)} days were not exported; the first: {failed[0]}")
     return Exported(tuple(written), tuple(kept), unfinished, items)
 
 
@@ -121,6 +126,14 @@ def _asked(product: Product, start: int | None, end: int | None) -> list[int]:
     product.index(first)
     product.index(last)
     return list(range(first, last + 1))
+
+
+def _tried(product: Product, out: Path, day: int) -> Literal["written", "kept"] | WorkError:
+    """Export a day; one that cannot be exported does not keep the others from it."""
+    try:
+        return _export_day(product, out, day)
+    except WorkError as error:
+        return WorkError(f"{iso(day)}: {error}")
 
 
 def _export_day(product: Product, out: Path, day: int) -> Literal["written", "kept"]:

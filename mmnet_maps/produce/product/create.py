@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmnet_maps.produce.product.layers import LAYERS, Layer, global_attributes, 
 from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
+from mmnet_maps.whole_file import remove_folder
 
 __all__ = ["create_product"]
 
@@ -101,7 +101,8 @@ def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: floa
 def _appearing(path: Path) -> Iterator[Path]:
     """A draft folder beside `path` that takes its name when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    draft = path.with_name(f".{path.name}.scratch")
+    remove_folder(draft)
     try:
         yield draft
         draft.replace(path)

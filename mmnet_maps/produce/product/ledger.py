@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.whole_file import write_whole
 
 __all__ = ["Entry", "Ledger", "State"]
 
@@ -32,6 +32,8 @@ class Entry:
         Digest of the stored object of every layer; None where all values are missing and nothing is stored.
     outside : bool
         The unit lies wholly outside the region: nothing was read or computed.
+    days : list of str
+        Digest of the stored values of every layer, day by day; empty in entries of older versions.
     """
 
     first: int
@@ -39,6 +41,18 @@ class Entry:
     inputs: dict[str, Any]
     outputs: dict[str, str | None]
     outside: bool = False
+    days: list[str] = field(default_factory=list)
+
+    def is_sound(self) -> bool:
+        """Whether it has the form of an entry: what is in the file was written by anybody."""
+        return (
+            type(self.first) is int
+            and type(self.stop) is int
+            and isinstance(self.inputs, dict)
+            and isinstance(self.outputs, dict)
+            and isinstance(self.days, list)
+            and len(self.days) in (0, self.stop - self.first)
+        )
 
     def changed(self, inputs: dict[str, Any]) -> list[str]:
         """Names of the inputs that differ from those given."""
@@ -59,28 +73,22 @@ class Ledger:
         self.path = path
 
     def read(self, key: str) -> Entry | None:
-        """The entry of a unit; None if it has not been finished.
-
-        Raises
-        ------
-        InputError
-            The file is not an entry.
-        """
-        place = self._place(key)
+        """The entry of a unit; None if it has not been finished, or what is there is no entry."""
         try:
-            return Entry(**json.loads(place.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            found = Entry(**json.loads(self._place(key).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{place}: not a ledger entry ({error}); delete it to redo the unit") from None
+        return found if found.is_sound() else None
 
     def write(self, key: str, entry: Entry) -> None:
         """Record a finished unit; the file appears whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
-        place = self._place(key)
-        draft = place.with_suffix(".partial")
-        draft.write_text(json.dumps(vars(entry), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(place)
+        write_whole(self._place(key), json.dumps(vars(entry), indent=1, sort_keys=True) + "\n")
+
+    def clear_drafts(self) -> None:
+        """Remove what killed writers left behind; only for the one run that holds the product."""
+        for draft in self.path.glob(".*.part"):
+            draft.unlink(missing_ok=True)
 
     def remove(self, key: str) -> None:
         """Forget a unit, before its data are written again."""

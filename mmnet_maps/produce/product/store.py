@@ -7,10 +7,10 @@ written reads as missing, and as "not computed" in ``quality``: never as zero, n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.lock import check_owner
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import day_bounds
 from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, nominal_coverage
 from mmnet_maps.produce.product.ledger import Entry, Ledger
+from mmnet_maps.produce.product.objects import day_digests, digest, digest_of_file, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout, Unit, iso
 from mmnet_maps.whole_file import write_whole
@@ -124,42 +126,94 @@ class Product:
                 found.extend(range(begin, min(stop, end)))
         return np.asarray(found, dtype=np.int64)
 
-    def write_unit(self, unit: Unit, values: Mapping[str, NDArray[Any]]) -> dict[str, str | None]:
+    def write_unit(
+        self, unit: Unit, values: Mapping[str, NDArray[Any]], run: str | None = None
+    ) -> dict[str, str | None]:
         """Write a whole unit and give the digest of every stored object (None where nothing is stored).
 
-        What was there is removed first, so that the objects depend on `values` alone; call it only while the
-        ledger has no entry for the unit.
+        The objects depend on `values` alone, and each replaces the one that was there at once; call it only
+        while the ledger has no entry for the unit.
 
         Parameters
         ----------
         unit : Unit
         values : mapping of str to ndarray, shape (unit.days, tile.height, tile.width)
             Stored values of every layer.
-        """
-        begin = self.index(unit.first)
-        for name in self.layers:
-            self._clear(self._object(unit, name))
-            self._array(name)[begin : begin + unit.days, unit.tile.rows, unit.tile.cols] = values[name]
-        return self.digests(unit)
+        run : str, optional
+            Holder of the product's lock that this is written for.
 
-    def erase_unit(self, unit: Unit) -> dict[str, str | None]:
+        Raises
+        ------
+        WorkError
+            The run no longer holds the lock.
+        """
+        begin, shard = self.index(unit.first), self.layout.shard(unit)
+        where = slice(begin, begin + unit.days), unit.tile.rows, unit.tile.cols
+        found = {name: encoded(self._array(name), shard, where, values[name]) for name in LAYERS}
+        return self._put(unit, found, run)
+
+    def erase_unit(self, unit: Unit, run: str | None = None) -> dict[str, str | None]:
         """Leave nothing stored for a unit (it lies outside the region)."""
-        for name in self.layers:
-            self._clear(self._object(unit, name))
-        return dict.fromkeys(self.layers)
+        return self._put(unit, dict.fromkeys(self.layers), run)
+
+    def _put(self, unit: Unit, found: dict[str, bytes | None], run: str | None) -> dict[str, str | None]:
+        for name, data in found.items():
+            if run is not None:
+                check_owner(self.path, run)
+            put(self._object(unit, name), data)
+        return {name: digest(data) for name, data in found.items()}
 
     def digests(self, unit: Unit) -> dict[str, str | None]:
         """SHA-256 of every stored object of a unit as it lies on disk; None where there is none."""
-        return {name: _digest(self._object(unit, name)) for name in self.layers}
+        return {name: digest_of_file(self._object(unit, name)) for name in self.layers}
 
-    def damaged(self) -> list[str]:
-        """Keys of finished units whose stored objects are not what the ledger says."""
-        bad = []
-        for unit in self.layout.units():
-            entry = self.ledger.read(unit.key)
-            if entry is not None and entry.outputs != self.digests(unit):
-                bad.append(unit.key)
-        return bad
+    def damaged(self, units: Iterable[Unit] | None = None) -> dict[str, str]:
+        """Finished units whose stored objects are not what the ledger says, and what is wrong.
+
+        Parameters
+        ----------
+        units : iterable of Unit, optional
+            Those to look at; by default all.
+        """
+        with ThreadPoolExecutor(thread_name_prefix="verify") as pool:
+            asked = list(self.layout.units() if units is None else units)
+            return {u.key: said for u, said in zip(asked, pool.map(self._damage, asked), strict=True) if said}
+
+    def _damage(self, unit: Unit) -> str:
+        entry = self.ledger.read(unit.key)
+        if entry is None:
+            return ""
+        found = self.digests(unit)
+        bad = [name for name in self.layers if found[name] != entry.outputs.get(name)]
+        return ", ".join(
+            f"{self._object(unit, name)} {'is lost' if found[name] is None else 'is not what was written'}"
+            for name in bad
+        )
+
+    def read_checked(self, day: int, tile: Tile) -> dict[str, NDArray[Any]]:
+        """Stored values of every layer on a day and a tile of the layout, which are what was written.
+
+        Raises
+        ------
+        WorkError
+            They are not, or the unit is being made anew; the message names it.
+        """
+        unit = next(u for u in self.layout.units(day, day + 1) if u.tile == tile)
+        entry, again = self.ledger.read(unit.key), "run `mmnet-maps predict` for these days again"
+        if entry is None:
+            raise WorkError(f"{self.path}: unit {unit.key} is not finished; {again}")
+        try:
+            found = self.read_day(day, tile.rows, tile.cols)
+        except Exception as error:
+            raise WorkError(f"{self.path}: unit {unit.key} cannot be read ({error}); {again}") from error
+        if entry.days:
+            whole = day_digests({k: v[None] for k, v in found.items()}) == [entry.days[day - entry.first]]
+        else:
+            whole = entry.outputs == self.digests(unit)
+        if not whole:
+            said = self._damage(unit) or "it has changed meanwhile"
+            raise WorkError(f"{self.path}: unit {unit.key} is damaged: {said}; {again}")
+        return found
 
     def extended(self, stop: int) -> Product:
         """The product with its time axis reaching to ``stop`` (exclusive); never shortened.
@@ -173,13 +227,10 @@ class Product:
             if array.shape[0] != length:
                 array.resize((length, *self.grid.shape))
         time = self._array("time")
-        if time.shape[0] != length or stop != self.layout.stop:
+        if time.shape[0] != length:
             days = np.arange(self.layout.start, stop, dtype=np.int64)
-            bounds = self._array("time_bnds")
-            bounds.resize((length, 2))
-            bounds[:] = day_bounds(days)
-            time.resize((length,))
-            time[:] = days
+            lengthen(self.path / "time_bnds", self._array("time_bnds"), day_bounds(days))
+            lengthen(self.path / "time", time, days)
         consolidate(self.path)
         return replace(self, layout=replace(self.layout, stop=stop))
 
@@ -202,12 +253,6 @@ class Product:
     def _object(self, unit: Unit, name: str) -> Path:
         time, row, col = self.layout.shard(unit)
         return self.path / name / "c" / str(time) / str(row) / str(col)
-
-    def _clear(self, place: Path) -> None:
-        # A writer that was killed leaves its draft beside the object.
-        for draft in place.parent.glob(f"{place.name}.*.partial"):
-            draft.unlink(missing_ok=True)
-        place.unlink(missing_ok=True)
 
     def _of_bundle(self, entry: Entry | None) -> bool:
         return entry is not None and entry.inputs.get("bundle") == self.about.get("bundle")
@@ -299,11 +344,3 @@ def consolidate(path: Path) -> None:
         found[place.parent.name] = node
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": found}
     write_whole(path / "zarr.json", json.dumps(root, indent=2) + "\n")
-
-
-def _digest(place: Path) -> str | None:
-    try:
-        with place.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
+from mmnet_maps.lock import sole_writer
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.engine import Engine
@@ -107,9 +107,15 @@ def predict_product(
     InputError
         The inputs do not fit each other, the days, or the product that is there.
     """
-    prepared = _prepare(request)
-    ledger = prepared.product.ledger if prepared.product else None
-    counts, todo = _sort(prepared.survey.planned(ledger, prepared.first, prepared.stop))
+    # Nothing is looked at before the lock is held: what was found would be out of date.
+    with nullcontext("") if dry_run else sole_writer(request.out) as run:
+        return _predict(request, run, forecast, prices)
+
+
+def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) -> dict[str, Any]:
+    """Do a request as the run of that name; without a name, only say what would be done."""
+    prepared, dry_run = _prepare(request), not run
+    counts, todo = _sort(_looked_at(prepared))
     pixel_days = sum(prepared.survey.pixels(p.unit) * p.unit.days for p in todo)
     expected = None
     if dry_run or (forecast and pixel_days > _WORTH_A_FORECAST):
@@ -122,8 +128,19 @@ def predict_product(
     if dry_run:
         return summary
     product = _ready_product(prepared)
-    with _sole_writer(product):
-        return summary | _run(prepared, todo, expected)
+    return summary | _run(prepared, product, todo, expected, run)
+
+
+def _looked_at(prepared: _Prepared) -> Iterator[Planned]:
+    """Units with their state; one whose stored objects are not what was written is to be made again."""
+    product, first, stop = prepared.product, prepared.first, prepared.stop
+    planned = list(prepared.survey.planned(product.ledger if product else None, first, stop))
+    done = [item.unit for item in planned if item.state == "done"]
+    damaged = product.damaged(done) if product else {}
+    for key, found in damaged.items():
+        say(f"unit {key} is made again: {found}")
+    for item in planned:
+        yield replace(item, state="stale") if item.unit.key in damaged else item
 
 
 def _prepare(request: Request) -> _Prepared:
@@ -264,21 +281,13 @@ def _ready_product(prepared: _Prepared) -> Product:
     layout, out = prepared.survey.layout, prepared.request.out
     if prepared.product is None:
         return create_product(out, layout, prepared.about)
+    prepared.product.ledger.clear_drafts()
     return prepared.product.extended(layout.stop).described(prepared.about)
 
 
-@contextmanager
-def _sole_writer(product: Product) -> Iterator[None]:
-    """Hold the product against a second run; the system lets go when this process ends, however it ends."""
-    with (product.ledger.path / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{product.path}: another run is writing to it; wait for its end") from None
-        yield
-
-
-def _run(prepared: _Prepared, todo: list[Planned], expected: Estimate | None) -> dict[str, Any]:
+def _run(
+    prepared: _Prepared, product: Product, todo: list[Planned], expected: Estimate | None, run: str
+) -> dict[str, Any]:
     request = prepared.request
     job = Job(
         request.bundle.absolute(),
@@ -286,7 +295,7 @@ def _run(prepared: _Prepared, todo: list[Planned], expected: Estimate | None) ->
         request.out.absolute(),
         request.precision,
         request.device,
-        uuid.uuid4().hex,
+        run,
     )
     tasks = ((job, p.unit, prepared.survey.inputs(p.unit), p.outside) for p in todo)
     forget_peak()
@@ -300,6 +309,7 @@ def _run(prepared: _Prepared, todo: list[Planned], expected: Estimate | None) ->
             if report.error:
                 failed[report.key] = report.error
                 say(f"unit {report.key} failed: {report.error}")
+    failed |= product.damaged(p.unit for p in todo if p.unit.key not in failed)
     seconds = time.perf_counter() - began
     if expected is not None:
         say(

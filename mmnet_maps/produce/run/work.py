@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.lock import check_owner
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
+from mmnet_maps.produce.product.objects import day_digests
 from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.tile.device_tile import predict_tiles
 from mmnet_maps.produce.tile.inputs import TileInputs
@@ -52,7 +54,8 @@ class Job:
     precision : {"float32", "bfloat16"}
     device : str
     run : str
-        Differs from run to run: a worker opens everything anew for each.
+        Name of the run that holds the product's lock. A worker opens everything anew for each run, and what
+        it would write for one that has lost the lock is refused.
     """
 
     bundle: Path
@@ -209,14 +212,16 @@ def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Rep
     began = time.perf_counter()
     with one_thread():
         bench = open_bench(job)
+        check_owner(job.product, job.run)
         bench.product.ledger.remove(unit.key)
-        computed, writing = 0, time.perf_counter()
+        computed, writing, days = 0, time.perf_counter(), list[str]()
         if outside:
-            outputs = bench.product.erase_unit(unit)
+            outputs = bench.product.erase_unit(unit, job.run)
         else:
             values, computed = compute_unit(bench.cube, bench.catalogue, bench.engine, unit)
             writing = time.perf_counter()
-            outputs = bench.product.write_unit(unit, values)
-        bench.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside))
+            outputs, days = bench.product.write_unit(unit, values, job.run), day_digests(values)
+        check_owner(job.product, job.run)
+        bench.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside, days))
     done = time.perf_counter()
     return Report(unit.key, computed, done - began, done - writing, peak_mib())

@@ -65,7 +65,7 @@ def test_writing_twice_gives_the_same_bytes_and_clears_what_a_killed_writer_left
     shard = product.path / "soil_moisture" / "c" / "0" / "0" / "0"
     before = shard.read_bytes()
     shard.write_bytes(b"half")
-    shard.with_name("0.abc.partial").write_bytes(b"draft")
+    shard.with_name(".0.host-1.part").write_bytes(b"draft")
     assert product.write_unit(unit, _values(unit)) == first
     assert shard.read_bytes() == before
     assert [p.name for p in shard.parent.iterdir()] == ["0"]
@@ -111,13 +111,19 @@ def test_damage_is_found(product: Product) -> None:
     units = list(product.layout.units())
     for unit in units:
         _finish(product, unit)
-    assert product.damaged() == []
+    assert product.damaged() == {}
     shard = product.path / "lower" / "c" / "1" / "0" / "1"
     data = bytearray(shard.read_bytes())
     data[7] ^= 1
     shard.write_bytes(bytes(data))
     (product.path / "upper" / "c" / "0" / "0" / "0").unlink()
-    assert product.damaged() == ["20200301-r000000-c000000", "20200305-r000000-c000016"]
+    found = product.damaged()
+    assert list(found) == ["20200301-r000000-c000000", "20200305-r000000-c000016"]
+    assert [said.rpartition("/product/")[2] for said in found.values()] == [
+        "upper/c/0/0/0 is lost",
+        "lower/c/1/0/1 is not what was written",
+    ]
+    assert list(product.damaged(units[:1])) == ["20200301-r000000-c000000"]
 
 
 def test_xarray_and_rioxarray_read_days_place_crs_and_missing_values(product: Product) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.lock import sole_writer
+from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import work
 from mmnet_maps.produce.run.predict import Request, predict_product
+from tests.produce.conftest import make_bundle
 
 FIRST = 18322
 
@@ -79,7 +83,7 @@ def test_a_run_that_dies_is_completed_to_the_same_bytes(
     elif where == "write":
         from mmnet_maps.produce.product.store import Product
 
-        monkeypatch.setattr(Product, "digests", dying(Product.digests))
+        monkeypatch.setattr(Product, "write_unit", dying(Product.write_unit))
     else:
         from mmnet_maps.produce.product.ledger import Ledger
 
@@ -166,9 +170,63 @@ def test_another_bundle_makes_every_unit_stale(whole: Any, tmp_path: Path) -> No
     assert open_product(out).about["bundle"] == load_bundle(other).digest
 
 
-def test_two_runs_at_once_are_refused(whole: Any) -> None:
-    from mmnet_maps.produce.run.predict import _sole_writer
-
+def test_a_run_that_is_refused_changes_nothing(whole: Any, tmp_path: Path) -> None:
     world, cube, product = whole
-    with _sole_writer(open_product(product)), pytest.raises(InputError, match="another run is writing"):
-        predict_product(_request(world, cube, product))
+    other = replace(_request(world, cube, product, days=12), bundle=make_bundle(tmp_path / "bundle", seed=1))
+    before = _bytes(product)
+    with sole_writer(product), pytest.raises(InputError, match="another run is writing"):
+        predict_product(other)
+    assert _bytes(product) == before
+
+
+def test_a_worker_of_a_run_that_lost_the_product_writes_nothing(whole: Any, tmp_path: Path) -> None:
+    world, cube, product = whole
+    with sole_writer(product) as run:
+        job = work.Job(world.bundle, cube, product, "float32", "cpu", run)
+    unit, before = next(iter(open_product(product).layout.units())), _bytes(product)
+    with sole_writer(product), pytest.raises(WorkError, match="the run that asked for this unit has ended"):
+        work.run_unit(job, unit, {}, False)
+    with sole_writer(product), pytest.raises(WorkError, match="has ended"):
+        open_product(product).erase_unit(unit, run)
+    assert _bytes(product) == before
+
+
+@pytest.mark.parametrize(
+    "how", ["lost", "emptied", "cut", "flipped", "swapped", "torn entry", "foreign entry"]
+)
+def test_damage_is_named_and_made_good_by_the_same_run(
+    whole: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    world, cube, product = whole
+    out = tmp_path / "product"
+    shutil.copytree(product, out)
+    before, shard = _bytes(out), out / "soil_moisture" / "c" / "0" / "1" / "0"
+    other, entry = (
+        out / "soil_moisture" / "c" / "0" / "0" / "0",
+        out / "ledger" / "20200301-r000016-c000000.json",
+    )
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 1
+    damage: dict[str, Any] = {
+        "lost": shard.unlink,
+        "emptied": lambda: shard.write_bytes(b""),
+        "cut": lambda: shard.write_bytes(data[:-50]),
+        "flipped": lambda: shard.write_bytes(data),
+        "swapped": lambda: shard.write_bytes(other.read_bytes()),
+        "torn entry": lambda: entry.write_text(entry.read_text()[:40]),
+        "foreign entry": lambda: entry.write_text('{"first": "x"}'),
+    }
+    damage[how]()
+    if "entry" not in how:
+        done = export_product(open_product(out), tmp_path / "maps", FIRST + 4, FIRST + 7)
+        assert len(done.written) == 4
+        with pytest.raises(WorkError, match=r"unit 20200301-r000016-c000000 (is damaged|cannot be read)"):
+            export_product(open_product(out), tmp_path / "maps")
+        assert len(list((tmp_path / "maps").glob("*.tif"))) == 4
+    summary = predict_product(_request(world, cube, out))
+    assert summary["units"]["done"] == 3
+    if "entry" not in how:
+        said = "is lost" if how == "lost" else "is not what was written"
+        assert f"20200301-r000016-c000000 is made again: {shard} {said}" in capsys.readouterr().err
+    assert _bytes(out) == before
+    assert len(export_product(open_product(out), tmp_path / "maps").written) == (8 if "entry" in how else 4)

@@ -79,7 +79,8 @@ def test_a_unit_is_new_then_done_then_stale(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.partial")) == []
 
 
-def test_an_entry_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(InputError, match=r"a\.json: not a ledger entry"):
-        Ledger(tmp_path).read("a")
+@pytest.mark.parametrize("text", ["{", "null", "[1]", '{"first": 1}', "[" * 100_000, "\xff"])
+def test_what_is_no_entry_means_that_the_unit_is_to_be_made(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    assert Ledger(tmp_path).read("a") is None
+    assert Ledger(tmp_path).state("a", {}) == "new"
