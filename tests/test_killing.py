@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.skipif(sys.platform != "linux", reason="the jobs are forked")
 def test_a_sample_of_kills() -> None:
     # Every operation: python -m tests.killing
-    command = [sys.executable, "-m", "tests.killing", "--every", "71", "--offset", "16"]
+    command = [sys.executable, "-m", "tests.killing", "--every", "131", "--offset", "16"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     counts = re.findall(r"(?m)^(.+): (\d+) kills of (\d+)", done.stdout)
     assert len(counts) == 5
-    assert all(int(kills) == -(-(int(of) - 16) // 71) > 0 for _, kills, of in counts)
+    assert all(int(kills) == -(-(int(of) - 16) // 131) > 0 for _, kills, of in counts)
