@@ -25,6 +25,7 @@ from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import open_cube
+from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.product.store import open_product
@@ -126,8 +127,7 @@ def test_the_real_scene_shapes_the_map(zion: Path, shared: Path) -> None:
 def test_a_device_makes_the_same_maps(zion: Path, device: str) -> None:
     cube, bundle = open_cube(zion / "cube.zarr"), load_bundle(zion / "bundle")
     product = open_product(zion / "product.zarr")
-    engine = Engine(bundle, device=device)
-    engine.whole_tiles = True
+    engine = Engine(bundle, device=device, xp=DeviceArrays(torch.device(device)))
     (unit,) = product.layout.units()
     found, _ = compute_unit(cube, bundle.catalogue, engine, unit, 96)
     expected = {name: product.read(name, unit.first, unit.stop, slice(None), slice(None)) for name in found}

@@ -11,8 +11,7 @@ from mmnet_maps.learn.train import threads
 from mmnet_maps.produce.engine import device
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.sizes import Sizes
-from mmnet_maps.produce.tile.device_tile import predict_tiles
-from mmnet_maps.produce.tile.program import TileResult, predict_tile
+from mmnet_maps.produce.tile.program import TileResult, predict_tile, predict_tiles
 
 __all__ = ["device_figures"]
 

@@ -199,4 +199,5 @@ class _Block:
         return self.bundle.predict(self.inputs, batch=_BATCH)
 
     def estimate(self) -> NDArray[np.float32]:
-        return self.engine.predict(self.workspace, self.table).copy()
+        found: NDArray[np.float32] = self.engine.predict(self.workspace, self.table)
+        return found.copy()

@@ -213,12 +213,13 @@ def _drop_infinite(out: Array, rows: list[int], xp: Any) -> None:
     """Set infinite values in some rows to missing; rows that stand together are searched at once."""
     together = bool(rows) and rows[-1] - rows[0] == len(rows) - 1
     for part in [out[rows[0] : rows[-1] + 1]] if together else [out[row] for row in rows]:
+        here = isinstance(part, np.ndarray)
         # A sum is finite only where every number is, and is told in a third of the time. Elsewhere than in
         # NumPy to ask at all would wait for the device.
-        if xp is np and math.isfinite(part.sum()):
+        if here and math.isfinite(part.sum()):
             continue
         infinite = xp.isinf(part)
-        if xp is not np or infinite.any():
+        if not here or infinite.any():
             part[infinite] = np.nan
 
 

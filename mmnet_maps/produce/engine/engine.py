@@ -27,7 +27,8 @@ from mmnet_maps.learn.models.network import Layers
 from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.temporal import Temporal
 from mmnet_maps.prepare.features import window
-from mmnet_maps.produce.engine.device import find_device, sent
+from mmnet_maps.produce.engine.arrays import NUMPY, Array, Arrays, DeviceArrays, sent
+from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.members import MembersPass
 from mmnet_maps.produce.engine.pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine.precision import PRECISIONS, Bfloat16Pass, bfloat16_gain, refuse_device
@@ -46,24 +47,22 @@ __all__ = ["BLOCK", "Engine", "Workspace"]
 #: Pixels whose features are computed together on a CPU.
 BLOCK = ON_CPU.block
 
-Array = NDArray[np.float32]
-
 
 class Workspace:
     """Buffers of one worker; an engine is shared between threads, a workspace is not.
 
     Attributes
     ----------
-    inputs : ndarray of float32, shape (features, block)
+    inputs : array of float32, shape (features, block)
         Scaled features, a row each, in the order of `Engine.features`.
-    series : ndarray of int64, shape (block,)
+    series : array of int64, shape (block,)
         Which row of the series table each pixel takes.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.tensors = engine.pixels.buffers(engine.block)
-        self.inputs: Array = self.tensors.inputs.numpy()
-        self.series: NDArray[np.int64] = self.tensors.series.numpy()
+        self.inputs = engine.xp.of(self.tensors.inputs)
+        self.series = engine.xp.of(self.tensors.series)
 
 
 class Engine:
@@ -79,6 +78,8 @@ class Engine:
         ``cpu``, or what torch calls a device that it sees (`device.find_device`).
     sizes : Sizes, optional
         Of blocks and products; what suits the device without it.
+    xp : Arrays, optional
+        What tiles are computed with; NumPy on a processor and tensors elsewhere without it.
 
     Attributes
     ----------
@@ -86,8 +87,8 @@ class Engine:
     catalogue : Catalogue
     device : torch.device
         Where weights, buffers and tables are.
-    whole_tiles : bool
-        Tiles are computed on the device (`device_tile`), not in NumPy a block of pixels at a time (`tile`).
+    xp : Arrays
+        Operations on the arrays that tiles are computed with.
     features : tuple of str
         Pixel features in the order of the workspace's rows: those that stay the same for a land cover year
         first, then those of the date, then those that change with the day.
@@ -95,7 +96,7 @@ class Engine:
         How many of `features` are of the first kind, and of the first two.
     block : int
         Pixels that are computed at once.
-    mean, std : ndarray of float32, shape (features, 1)
+    mean, std : array of float32, shape (features, 1)
         Scale of each.
 
     Raises
@@ -110,6 +111,7 @@ class Engine:
         precision: str = "float32",
         device: str = "cpu",
         sizes: Sizes | None = None,
+        xp: Arrays | None = None,
     ) -> None:
         if bundle.network is None:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need a network ({', '.join(NETWORKS)})")
@@ -121,7 +123,7 @@ class Engine:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision} is not known; known are {', '.join(PRECISIONS)}")
         self.device = find_device(device)
-        self.whole_tiles = self.device.type != "cpu"
+        self.xp = xp or (NUMPY if self.device.type == "cpu" else DeviceArrays(self.device))
         self.bundle, self.precision = bundle, precision
         self.catalogue: Catalogue = bundle.catalogue
         members = [network.eval().layers(self.catalogue) for network in bundle.members]
@@ -151,7 +153,7 @@ class Engine:
         self._order = [own.index(name) for name in self.features]
         mean, std = scaler.snapshot_mean.astype(np.float32), scaler.snapshot_std.astype(np.float32)
         chosen = [columns.index(name) for name in self.features]
-        self.mean, self.std = mean[chosen, None], std[chosen, None]
+        self.mean, self.std = (self.xp.send(part[chosen, None]) for part in (mean, std))
         if takes_windows(self.bundle.kind):
             self._series_mean = scaler.series_mean.astype(np.float32)
             self._series_std = scaler.series_std.astype(np.float32)
@@ -186,8 +188,9 @@ class Engine:
         there = [layer.to(self.device) for layer in layers]
         if self.precision == "float32":
             return DensePass(there, entry, self.sizes.step)
+        on_cpu = self.device.type == "cpu"
         # torch packs the weights of a bfloat16 product on a processor at every call: few and large ones.
-        return Bfloat16Pass(there, entry, self.sizes.step if self.whole_tiles else self.block)
+        return Bfloat16Pass(there, entry, self.block if on_cpu else self.sizes.step)
 
     @property
     def series_width(self) -> int:
@@ -215,11 +218,11 @@ class Engine:
     def scale(self, rows: Array, first: int, out: Array) -> None:
         """Scale feature rows ``first, first + 1, ...``, with the arithmetic of `Scaler.snapshot`."""
         stop = first + len(rows)
-        np.subtract(rows, self.mean[first:stop], out=out)
-        np.divide(out, self.std[first:stop], out=out)
+        self.xp.subtract(rows, self.mean[first:stop], out=out)
+        self.xp.divide(out, self.std[first:stop], out=out)
 
     @torch.inference_mode()
-    def series_table(self, values: Array, count: int) -> Tensor:
+    def series_table(self, values: NDArray[np.float32], count: int) -> Tensor:
         """Encode the series of every distinct place and predicted day.
 
         Parameters
@@ -267,11 +270,12 @@ class Engine:
 
         Returns
         -------
-        ndarray of float32, shape (block,)
+        array of float32, shape (block,)
             A buffer of the workspace, overwritten by the next call; NaN where an input is missing. Behind
             `count` it holds anything.
         """
-        return self.pixels(workspace.tensors, table, self.block if count is None else count).numpy()
+        wanted = self.block if count is None else count
+        return self.xp.of(self.pixels(workspace.tensors, table, wanted))
 
 
 def _cadence(catalogue: Catalogue, feature: str) -> int:

@@ -24,20 +24,19 @@ from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.objects import day_digests
 from mmnet_maps.produce.product.store import Product, open_product
-from mmnet_maps.produce.tile.device_tile import predict_tiles
 from mmnet_maps.produce.tile.inputs import TileInputs
-from mmnet_maps.produce.tile.program import TileResult, predict_tile
-from mmnet_maps.produce.tile.reading import SUB_TILE, ahead, tile_inputs
+from mmnet_maps.produce.tile.program import TileResult, predict_tiles
+from mmnet_maps.produce.tile.reading import SUB_TILE, tile_inputs
 from mmnet_maps.produce.units import Unit
 
 __all__ = [
-    "Bench",
     "Job",
     "Report",
+    "WorkerState",
     "compute_unit",
     "forget_peak",
     "one_thread",
-    "open_bench",
+    "open_worker",
     "peak_mib",
     "resident_mib",
     "run_unit",
@@ -67,7 +66,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Bench:
+class WorkerState:
     """What a worker keeps open from unit to unit."""
 
     cube: Cube
@@ -102,11 +101,11 @@ class Report:
 
 
 @lru_cache(maxsize=1)
-def open_bench(job: Job) -> Bench:
+def open_worker(job: Job) -> WorkerState:
     """Open what the units of a job need; kept until a unit of another job comes."""
     bundle = load_bundle(job.bundle)
     engine = Engine(bundle, precision=job.precision, device=job.device)
-    return Bench(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
+    return WorkerState(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
 
 
 @contextmanager
@@ -152,7 +151,7 @@ def _memory_mib(name: str) -> float:
 def compute_unit(
     cube: Cube, catalogue: Catalogue, engine: Engine, unit: Unit, sub_tile: int = SUB_TILE
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Compute every layer of a unit; the next sub-tile is read meanwhile.
+    """Compute every layer of a unit.
 
     Returns
     -------
@@ -168,24 +167,13 @@ def compute_unit(
     }
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0
-    for inputs, result in _computed(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):
-        _place_piece(unit, inputs, result, values)
+    for inputs, result in predict_tiles(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):
+        _copy_piece(unit, inputs, result, values)
         computed += int(np.count_nonzero(inputs.inside)) * unit.days
     return values, computed
 
 
-def _computed(
-    engine: Engine, tiles: Iterator[TileInputs], days: NDArray[np.int64]
-) -> Iterator[tuple[TileInputs, TileResult]]:
-    """Sub-tiles with their maps: in NumPy, or on the engine's device."""
-    if engine.whole_tiles:
-        yield from predict_tiles(engine, tiles, days)
-        return
-    for inputs in ahead(tiles):
-        yield inputs, predict_tile(engine, inputs, days)
-
-
-def _place_piece(unit: Unit, inputs: TileInputs, result: TileResult, values: dict[str, NDArray[Any]]) -> None:
+def _copy_piece(unit: Unit, inputs: TileInputs, result: TileResult, values: dict[str, NDArray[Any]]) -> None:
     piece = inputs.tile
     top, left = piece.row - unit.tile.row, piece.col - unit.tile.col
     for name, out in values.items():
@@ -211,17 +199,17 @@ def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Rep
     """
     began = time.perf_counter()
     with one_thread():
-        bench = open_bench(job)
+        state = open_worker(job)
         check_owner(job.product, job.run)
-        bench.product.ledger.remove(unit.key)
+        state.product.ledger.remove(unit.key)
         computed, writing, days = 0, time.perf_counter(), list[str]()
         if outside:
-            outputs = bench.product.erase_unit(unit, job.run)
+            outputs = state.product.erase_unit(unit, job.run)
         else:
-            values, computed = compute_unit(bench.cube, bench.catalogue, bench.engine, unit)
+            values, computed = compute_unit(state.cube, state.catalogue, state.engine, unit)
             writing = time.perf_counter()
-            outputs, days = bench.product.write_unit(unit, values, job.run), day_digests(values)
+            outputs, days = state.product.write_unit(unit, values, job.run), day_digests(values)
         check_owner(job.product, job.run)
-        bench.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside, days))
+        state.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside, days))
     done = time.perf_counter()
     return Report(unit.key, computed, done - began, done - writing, peak_mib())

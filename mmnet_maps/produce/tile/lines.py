@@ -8,6 +8,7 @@ same bits as there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.gap_fill import Method
+from mmnet_maps.produce.tile.inputs import TileInputs
+from mmnet_maps.produce.tile.layers import cells_of, outliers, rows_in_reach
+from mmnet_maps.produce.tile.trust import age_flag
+from mmnet_maps.variables import Variable
 
-__all__ = ["LineFill"]
+__all__ = ["LineFill", "LineFiller"]
 
 Array = NDArray[np.float32]
 Days = NDArray[np.int32]
@@ -24,6 +29,61 @@ Days = NDArray[np.int32]
 #: Day of an observation that is not there, and the limit that stands for no limit: far beyond any date, and
 #: sums and differences of the two still fit.
 _FAR, _NO_LIMIT = 2**29, 2**28
+
+
+class LineFiller:
+    """Variables of a source with a cell a pixel, in NumPy: a line in time for each pixel and variable.
+
+    One block is open at a time: all of them use the same memory for their scenes.
+
+    Parameters
+    ----------
+    inputs : TileInputs
+    variables : sequence of Variable
+        Filled together.
+    days : ndarray of int64
+        That will be asked for, consecutive.
+    """
+
+    depth = 0
+
+    def __init__(self, inputs: TileInputs, variables: Sequence[Variable], days: NDArray[np.int64]) -> None:
+        self.names = tuple(v.name for v in variables)
+        self._inputs, self._variables, self._days = inputs, variables, days
+        self._source = inputs.layers[self.names[0]].source
+        self._rows = rows_in_reach(inputs.layers[self.names[0]], variables[0], days)
+        self._scenes: NDArray[Any] | None = None
+
+    def block(self, there: Mapping[str, Any], pixels: NDArray[np.int64]) -> _LineBlock:
+        """At the pixels of one block."""
+        cells = cells_of(self._inputs, self._source, pixels)
+        chosen: slice | NDArray[Any] = cells
+        if cells[-1] - cells[0] == len(cells) - 1 and (np.diff(cells) == 1).all():
+            chosen = slice(int(cells[0]), int(cells[-1]) + 1)
+        layers, variable = [self._inputs.layers[name] for name in self.names], self._variables[0]
+        shape = (len(layers), self._rows.stop - self._rows.start, len(cells))
+        if self._scenes is None or self._scenes.shape != shape:
+            self._scenes = np.empty(shape, dtype=layers[0].stored.dtype)
+        for scene, layer in zip(self._scenes, layers, strict=True):
+            scene[...] = layer.stored[self._rows, chosen]
+        observed, packing = layers[0].days[self._rows], layers[0].packing
+        screened = outliers(self._scenes, packing, self._variables)
+        if screened is not None:
+            self._scenes[:, screened] = packing.encode(np.array([np.nan]))[0]
+        how = (variable.fill, variable.max_gap, variable.max_age)
+        fill = LineFill(observed, self._scenes, packing, int(self._days[0]), *how)
+        return _LineBlock(fill, self._days, age_flag(variable))
+
+
+class _LineBlock:
+    def __init__(self, fill: LineFill, days: NDArray[np.int64], flag: int) -> None:
+        self._fill, self._days, self._flag = fill, days, flag
+
+    def write(self, days: slice, out: Array, bits: NDArray[np.int32]) -> None:
+        for position, day in enumerate(self._days[days]):
+            old = self._fill.fill(int(day), out[:, position])
+            if old is not None:
+                bits[position] |= old.astype(np.int32) * self._flag
 
 
 class LineFill:

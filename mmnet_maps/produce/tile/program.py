@@ -1,21 +1,36 @@
-"""One tile over consecutive days: gap filling, features, engine and trust, a block of pixels at a time.
+"""One tile over consecutive days: filling, features, network, rules, flags, stored values.
 
-A pixel's result depends on its own inputs alone: every block has the same number of pixels (a short one
-repeats its last), and every day the same arithmetic, so any tiling gives the same bits.
+The whole program stands here, once. It is written over the arrays of the engine (`Engine.xp`): NumPy's on a
+processor, tensors on a device. What differs between the two is small: who fills gaps in time (`fillers`), how
+many pixels and days are computed at once (`sizes`), and whether it may be asked if any element of a mask is
+set (`Arrays.some`). A device is never asked, so that it does not wait before a tile's end.
+
+A pixel's result depends on its own inputs alone: products have a fixed shape, and all else is computed number
+by number, so any tiling and any blocks of days give the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.features import write_features
-from mmnet_maps.produce.engine.engine import Engine, Workspace
+from mmnet_maps.produce.engine.arrays import Array
+from mmnet_maps.produce.engine.device import exact_products
+from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.tile.fillers import fillers_of
 from mmnet_maps.produce.tile.inputs import TileInputs
-from mmnet_maps.produce.tile.layers import Group, GroupBlock, dynamic_groups, still, years
+from mmnet_maps.produce.tile.layers import static_values, years
+from mmnet_maps.produce.tile.reading import ahead
 from mmnet_maps.produce.tile.rules import (
     URBAN_CLASS,
     check_request,
@@ -29,8 +44,9 @@ from mmnet_maps.produce.tile.rules import (
 from mmnet_maps.produce.tile.series import Series, series_parts
 from mmnet_maps.produce.tile.trust import (
     MISSING,
-    NOT_COMPUTED,
+    MISSING_REASONS,
     OUTSIDE_TRAINING_DOMAIN,
+    QUALITY,
     SNAPSHOT_MISSING,
     SNOW_OR_FROZEN,
     URBAN,
@@ -38,12 +54,14 @@ from mmnet_maps.produce.tile.trust import (
     Limits,
     finish,
     land_cover_outside,
+    mark,
 )
 
-__all__ = ["TileResult", "predict_tile"]
+__all__ = ["TileResult", "predict_tile", "predict_tiles"]
 
-Array = NDArray[np.float32]
-Pixels = NDArray[np.int64]
+#: Observations of a block that may be decoded at once: about a GiB with what is made of them.
+_DECODED = 2**26
+_STORED = ("soil_moisture", "lower", "upper", "quality")
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class TileResult:
     ----------
     soil_moisture, lower, upper : ndarray of int16, shape (days, pixels)
         As `trust.SOIL_MOISTURE` stores them.
-    quality : ndarray of uint16, shape (days, pixels)
+    quality : ndarray of `trust.QUALITY`, shape (days, pixels)
         Bits of `trust.FLAGS`.
     prediction : ndarray of float32, shape (days, pixels), or None
         The estimate before it was clipped and rounded, where it was asked for; NaN where missing.
@@ -63,207 +81,268 @@ class TileResult:
     soil_moisture: NDArray[np.int16]
     lower: NDArray[np.int16]
     upper: NDArray[np.int16]
-    quality: NDArray[np.uint16]
-    prediction: Array | None = None
-
-    @classmethod
-    def empty(cls, days: int, pixels: int, keep_prediction: bool) -> TileResult:
-        """All missing, nothing computed."""
-        first, second, third = (np.full((days, pixels), MISSING, dtype=np.int16) for _ in range(3))
-        quality = np.full((days, pixels), NOT_COMPUTED, dtype=np.uint16)
-        exact = np.full((days, pixels), np.nan, dtype=np.float32) if keep_prediction else None
-        return cls(first, second, third, quality, exact)
+    quality: NDArray[Any]
+    prediction: NDArray[np.float32] | None = None
 
 
 def predict_tile(
     engine: Engine, inputs: TileInputs, days: NDArray[np.int64], keep_prediction: bool = False
 ) -> TileResult:
-    """Map a tile.
+    """Map one tile; as `predict_tiles`."""
+    ((_, result),) = predict_tiles(engine, iter([inputs]), days, keep_prediction)
+    return result
+
+
+def predict_tiles(
+    engine: Engine, tiles: Iterator[TileInputs], days: NDArray[np.int64], keep_prediction: bool = False
+) -> Iterator[tuple[TileInputs, TileResult]]:
+    """Map tiles, in their order; the next one is read meanwhile.
+
+    On a device the next tile is also sent there meanwhile, and the one before comes back.
 
     Parameters
     ----------
     engine : Engine
         May be shared between threads.
-    inputs : TileInputs
-        With every layer of ``engine.catalogue.required``.
+    tiles : iterator of TileInputs
+        Read in a thread of its own; each with every layer of ``engine.catalogue.required``.
     days : ndarray of int64, shape (d,)
         Consecutive days since 1970-01-01.
     keep_prediction : bool
         Keep the estimates in float32 too.
 
-    Returns
-    -------
-    TileResult
+    Yields
+    ------
+    inputs : TileInputs
+    result : TileResult
 
     Raises
     ------
     ValueError
         The days are not consecutive, or a layer is missing.
     """
-    check_request(engine, inputs, days)
-    result = TileResult.empty(len(days), len(inputs.inside), keep_prediction)
-    work = _TileWork(engine, inputs)
-    for run, year in years(inputs, work.yearly, days):
-        work.predict(days[run], year, _rows(result, run))
-    return result
+    program = _Program(engine, days, keep_prediction)
+    computed: deque[tuple[TileInputs, Callable[[], Mapping[str, NDArray[Any]]]]] = deque()
+    for tile in ahead(_Tile(program, inputs) for inputs in tiles):
+        with torch.inference_mode(), exact_products():
+            computed.append((tile.inputs, program.compute(tile)))
+        if len(computed) > engine.xp.behind:
+            yield _finished(*computed.popleft())
+    while computed:
+        yield _finished(*computed.popleft())
 
 
-def _rows(result: TileResult, run: slice) -> TileResult:
-    """Views of some days of a result."""
-    exact = None if result.prediction is None else result.prediction[run]
-    parts = (result.soil_moisture[run], result.lower[run], result.upper[run], result.quality[run])
-    return TileResult(*parts, exact)
+def _finished(
+    inputs: TileInputs, download: Callable[[], Mapping[str, NDArray[Any]]]
+) -> tuple[TileInputs, TileResult]:
+    maps = dict(download())
+    return inputs, TileResult(quality=maps.pop("quality").view(QUALITY), **maps)
 
 
-class _TileWork:
-    """What the blocks of a tile share."""
+@dataclass(frozen=True)
+class _Year:
+    """Days that one land cover year serves, the pixels that are computed, and what stays the same for them.
 
-    def __init__(self, engine: Engine, inputs: TileInputs) -> None:
-        self.engine, self.inputs = engine, inputs
-        catalogue, features = engine.catalogue, engine.features
-        envelope = engine.bundle.envelope
-        self.still_features = features[: engine.static]
-        self.dated_features = features[engine.static : engine.dated]
-        self.daily_features = features[engine.dated :]
-        self.still_names = inputs_of(engine, self.still_features)
+    Attributes
+    ----------
+    days : slice
+        Positions in the days of the program.
+    pixels : ndarray of int64, shape (n,)
+    cover, reasons : str
+        Names of arrays by pixel: land cover classes, and why a pixel is not computed. No cover: "".
+    static : dict of str to (str, Packing)
+        Name of the array by pixel of each variable, and how it is decoded.
+    """
+
+    days: slice
+    pixels: NDArray[np.int64]
+    cover: str
+    reasons: str
+    static: Mapping[str, tuple[str, Packing]]
+
+
+class _Tile:
+    """A tile that is prepared, its arrays on their way to where they are computed with."""
+
+    def __init__(self, program: _Program, inputs: TileInputs) -> None:
+        engine, self.inputs = program.engine, inputs
+        check_request(engine, inputs, program.days)
+        self._arrays: dict[str, NDArray[Any]] = {}
+        yearly = [name for name in program.static_names if name in inputs.layers]
+        runs = years(inputs, yearly, program.days)
+        self.years = [self._year(program, run, year) for run, year in runs]
+        self.fillers = fillers_of(engine, inputs, program.daily_names, program.days, self._arrays)
+        self.reasons = missing_reasons(engine, program.daily_features)
+        self.upload = engine.xp.upload(self._arrays)
+
+    def _year(self, program: _Program, run: slice, year: int) -> _Year:
+        usable, cover, reasons = usable_pixels(program.engine, self.inputs, year)
+        static = {}
+        for name in program.static_names:
+            if name != "LC":
+                stored, packing = program.xp.sendable(*static_values(self.inputs, name, year))
+                static[name] = self._add(f"{name} of {year}", stored), packing
+        known = "" if cover is None else self._add(f"cover of {year}", cover)
+        why = self._add(f"reasons of {year}", reasons)
+        return _Year(run, np.flatnonzero(usable), known, why, static)
+
+    def _add(self, name: str, array: NDArray[Any]) -> str:
+        self._arrays[name] = array
+        return name
+
+
+class _Program:
+    """What tiles share: names of features, their limits, tables and buffers."""
+
+    def __init__(self, engine: Engine, days: NDArray[np.int64], keep_prediction: bool) -> None:
+        self.engine, self.xp, self.days, self.keep_prediction = engine, engine.xp, days, keep_prediction
+        self.static_features = engine.features[: engine.static]
+        self.dated_features = engine.features[engine.static : engine.dated]
+        self.daily_features = engine.features[engine.dated :]
+        self.static_names = inputs_of(engine, self.static_features)
         self.daily_names = inputs_of(engine, self.daily_features)
-        self.yearly = [name for name in self.still_names if name in inputs.layers]
-        self.limits = Limits.of(features, envelope, catalogue)
-        self.class_outside = land_cover_outside(envelope, catalogue)
-        self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine))
+        about = (engine.bundle.envelope, engine.catalogue)
+        self.static_limits = Limits.of(self.static_features, *about, self.xp)
+        self.dated_limits = Limits.of(self.dated_features, *about)
+        self.daily_limits = Limits.of(self.daily_features, *about, self.xp)
+        self.class_outside = self.xp.send(land_cover_outside(*about))
+        self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine), self.xp)
         self.workspace = engine.workspace()
-        # Rows of the daily features whose absence has the same reason.
-        self.reasons = missing_reasons(engine, self.daily_features)
 
-    def predict(self, days: NDArray[np.int64], year: int, result: TileResult) -> None:
-        """Predict days of one land cover year."""
-        usable, cover, reasons = usable_pixels(self.engine, self.inputs, year)
-        result.quality[...] = reasons
-        groups = dynamic_groups(self.inputs, self.engine.catalogue, self.daily_names, days)
-        for series in series_parts(self.engine, self.inputs, np.flatnonzero(usable), days):
-            for start in range(0, len(series.pixels), self.engine.block):
-                _Block(self, series, start, cover, year, days, groups).run(result)
+    def compute(self, tile: _Tile) -> Callable[[], Mapping[str, NDArray[Any]]]:
+        """Map a tile; the function gives the maps, once they are there."""
+        xp, there = self.xp, tile.upload()
+        shape = (len(self.days), len(tile.inputs.inside))
+        maps = {name: xp.full(shape, int(MISSING), xp.int16) for name in _STORED[:3]}
+        maps["quality"] = xp.empty(shape, xp.int32)
+        if self.keep_prediction:
+            maps["prediction"] = xp.full(shape, np.nan, xp.float32)
+        for year in tile.years:
+            maps["quality"][year.days] = there[year.reasons]
+            of_year = {name: values[year.days] for name, values in maps.items()}
+            for series in series_parts(self.engine, tile.inputs, year.pixels, self.days[year.days]):
+                _Part(self, tile, there, year, series).predict(of_year)
+        return xp.download(maps)
+
+
+class _Part:
+    """Pixels of a tile whose series are encoded, over the days of a land cover year."""
+
+    def __init__(
+        self, program: _Program, tile: _Tile, there: Mapping[str, Array], year: _Year, series: Series
+    ) -> None:
+        self.program, self.tile, self.there, self.year = program, tile, there, year
+        engine, xp, self.days = program.engine, program.xp, program.days[year.days]
+        self.pixels, self.rows, self.table = xp.send(series.pixels), xp.send(series.rows), series.table
+        dates = date_features(program.dated_features, self.days)
+        outside = program.dated_limits.outside(dates)
+        self.bits = xp.send(series.bits | (outside.astype(np.int32) * OUTSIDE_TRAINING_DOMAIN)[:, None])
+        rows = xp.send(dates)
+        self.dates = xp.empty(dates.shape, xp.float32)
+        engine.scale(rows, engine.static, self.dates)
+
+    def predict(self, maps: Mapping[str, Array]) -> None:
+        """Map the pixels in blocks whose observations and features fit."""
+        xp, depth = self.program.xp, max((filler.depth for filler in self.tile.fillers), default=0)
+        size = max(1, min(self.program.engine.block, _DECODED // max(1, depth)))
+        for start in range(0, len(self.pixels), size):
+            block = _Block(self, slice(start, min(start + size, len(self.pixels))))
+            estimate, bits = block.predict()
+            codes = finish(estimate, bits, self.program.intervals, xp)
+            for name, values in zip(_STORED, (*codes, bits), strict=True):
+                xp.put(maps[name], block.pixels, values)
+            if "prediction" in maps:
+                xp.put(maps["prediction"], block.pixels, xp.where(xp.isfinite(estimate), estimate, np.nan))
 
 
 class _Block:
-    """Up to `Engine.block` pixels over all days of a land cover year."""
+    """Pixels that are computed together over the days of a part, as many days at once as fit."""
 
-    def __init__(
-        self,
-        work: _TileWork,
-        series: Series,
-        start: int,
-        cover: NDArray[np.int8] | None,
-        year: int,
-        days: NDArray[np.int64],
-        groups: Sequence[Group],
-    ) -> None:
-        self.work, self.series, self.days, self.groups = work, series, days, groups
-        self.block = work.engine.block
-        self.pixels = series.pixels[start : start + self.block]
+    def __init__(self, part: _Part, own: slice) -> None:
+        self.part, self.program = part, part.program
+        self.engine, self.xp = part.program.engine, part.program.xp
+        self.pixels, self.rows = part.pixels[own], part.rows[own]
         self.count = len(self.pixels)
-        padded = _pad(self.pixels, self.block)
-        self.workspace: Workspace = work.workspace
-        self.workspace.series[:] = _pad(series.rows[start : start + self.block], self.block)
-        self.raw = np.empty((len(work.daily_names), self.block), dtype=np.float32)
-        self.by_name: dict[str, Array] = {}
-        self.parts: list[tuple[GroupBlock, Array]] = []
-        row = 0
-        for group in groups:
-            rows = self.raw[row : row + len(group.names)]
-            self.by_name |= dict(zip(group.names, rows, strict=True))
-            self.parts.append((group.block(padded), rows))
-            row += len(group.names)
-        self.still_quality = self._write_still(padded, None if cover is None else cover[padded], year)
+        self.step = min(len(part.days), max(1, self.engine.block // self.count))
+        self.fillers = [filler.block(part.there, self.pixels) for filler in part.tile.fillers]
+        workspace = self.program.workspace
+        rows = workspace.inputs[:, : self.step * self.count]
+        #: Scaled features by day and pixel; those that stay are written once.
+        self.inputs = rows.reshape(len(rows), self.step, self.count)
+        for day in range(self.step):
+            of_day = slice(day * self.count, (day + 1) * self.count)
+            workspace.series[of_day] = self.rows + day * part.table.shape[1]
+        self.static_bits = self._write_static()
+        self._make_room(self.step)
 
-    def _write_still(self, pixels: Pixels, cover: NDArray[np.int8] | None, year: int) -> NDArray[np.uint16]:
-        """Write the features that stay, scaled, and give their bits."""
-        work, engine = self.work, self.work.engine
-        raw = {name: still(work.inputs, name, year, pixels) for name in work.still_names if name != "LC"}
-        quality = np.zeros(self.block, dtype=np.uint16)
-        if cover is not None:
-            raw["LC"] = cover.astype(np.float32)
-            quality[cover == URBAN_CLASS] |= URBAN
-            quality[work.class_outside[cover]] |= OUTSIDE_TRAINING_DOMAIN
-        features = np.empty((engine.static, self.block), dtype=np.float32)
-        write_features(work.still_features, raw, features)
-        quality[~np.isfinite(features).all(axis=0)] |= SNAPSHOT_MISSING
-        quality[_part(work.limits, slice(0, engine.static)).outside(features)] |= OUTSIDE_TRAINING_DOMAIN
-        engine.scale(features, 0, self.workspace.inputs[: engine.static])
-        return quality
+    def _make_room(self, days: int) -> None:
+        """Room for the daily variables and features of so many days."""
+        xp, program, self.room = self.xp, self.program, days
+        raw = xp.empty((len(program.daily_names), days * self.count), xp.float32)
+        self.features = xp.empty((len(program.daily_features), days * self.count), xp.float32)
+        self.raw: dict[str, Array] = {}
+        self.filled, row = [], 0
+        for filler in self.part.tile.fillers:
+            rows = raw[row : row + len(filler.names)]
+            self.raw |= dict(zip(filler.names, rows, strict=True))
+            self.filled.append(rows.reshape(len(rows), days, self.count))
+            row += len(rows)
+        # What an earlier block left behind the pixels must not point behind this table.
+        self.program.workspace.series[days * self.count :] = 0
 
-    def run(self, result: TileResult) -> None:
-        """Predict every day, and write the block's columns of the result."""
-        work, engine, series = self.work, self.work.engine, self.series
-        shape = (len(self.days), self.block)
-        prediction, quality = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.uint16)
-        features = np.empty((len(work.daily_features), self.block), dtype=np.float32)
-        limits = _part(work.limits, slice(engine.dated, None))
-        self._prepare_dates()
-        for place in range(len(self.days)):
-            bits = quality[place]
-            series.quality[place].take(self.workspace.series, out=bits, mode="clip")
-            bits |= self.still_quality
-            for part, rows in self.parts:
-                part.write(place, rows, bits)
-            write_features(work.daily_features, self.by_name, features)
-            self._write_date(place, bits)
-            _flag(bits, limits.outside(features), OUTSIDE_TRAINING_DOMAIN)
-            self._flag_snow(bits)
-            engine.scale(features, engine.dated, self.workspace.inputs[engine.dated :])
-            prediction[place] = engine.predict(self.workspace, series.table[place], self.count)
-            if not np.isfinite(prediction[place, : self.count]).all():
-                self._flag_missing(features, bits)
-        self._store(prediction[:, : self.count], quality[:, : self.count], result)
+    def _write_static(self) -> Array:
+        """Write the features that stay, scaled, and give their bits, shape (n,)."""
+        xp, program, part = self.xp, self.program, self.part
+        raw = {
+            name: xp.decode(xp.take(part.there[array], self.pixels), packing)
+            for name, (array, packing) in part.year.static.items()
+        }
+        bits = xp.full((self.count,), 0, xp.int32)
+        if part.year.cover:
+            cover = xp.take(part.there[part.year.cover], self.pixels)
+            raw["LC"] = xp.asarray(cover, dtype=xp.float32)
+            mark(bits, cover == URBAN_CLASS, URBAN, xp)
+            mark(bits, xp.take(program.class_outside, cover), OUTSIDE_TRAINING_DOMAIN, xp)
+        features = xp.empty((len(program.static_features), self.count), xp.float32)
+        write_features(program.static_features, raw, features, xp)
+        mark(bits, ~xp.isfinite(features).all(0), SNAPSHOT_MISSING, xp)
+        mark(bits, program.static_limits.outside(features), OUTSIDE_TRAINING_DOMAIN, xp)
+        self.engine.scale(features, 0, features)
+        self.inputs[: self.engine.static] = features[:, None]
+        return bits
 
-    def _prepare_dates(self) -> None:
-        """Features of the date, a column a day: raw, scaled, and whether they leave the training range."""
-        work, engine = self.work, self.work.engine
-        rows = date_features(work.dated_features, self.days)
-        self.dates_outside = _part(work.limits, slice(engine.static, engine.dated)).outside(rows)
-        self.dates = np.empty_like(rows)
-        engine.scale(rows, engine.static, self.dates)
+    def predict(self) -> tuple[Array, Array]:
+        """Estimates in m3 m-3, shape (days, n), not finite where missing, and their bits so far."""
+        shape = (len(self.part.days), self.count)
+        estimate, bits = self.xp.empty(shape, self.xp.float32), self.xp.empty(shape, self.xp.int32)
+        for start in range(0, len(self.part.days), self.step):
+            days = slice(start, min(start + self.step, len(self.part.days)))
+            estimate[days] = self._predict_days(days, bits[days])
+        return estimate, bits
 
-    def _write_date(self, place: int, bits: NDArray[np.uint16]) -> None:
-        engine = self.work.engine
-        self.workspace.inputs[engine.static : engine.dated] = self.dates[:, place, None]
-        if self.dates_outside[place]:
-            bits |= OUTSIDE_TRAINING_DOMAIN
-
-    def _flag_snow(self, bits: NDArray[np.uint16]) -> None:
-        raw = self.by_name
-        if not {"Green", "SWIR1", "NIR"} <= raw.keys():
-            return
-        _flag(bits, is_snow(raw["Green"], raw["SWIR1"], raw["NIR"]), SNOW_OR_FROZEN)
-
-    def _flag_missing(self, features: Array, bits: NDArray[np.uint16]) -> None:
-        missing = ~np.isfinite(features)
-        for flag, rows in self.work.reasons:
-            _flag(bits, np.logical_or.reduce(missing[rows], axis=0), flag)
-
-    def _store(self, prediction: Array, quality: NDArray[np.uint16], result: TileResult) -> None:
-        columns: slice | Pixels = self.pixels
-        if self.pixels[-1] - self.pixels[0] == self.count - 1:
-            columns = slice(int(self.pixels[0]), int(self.pixels[-1]) + 1)
-        codes, lower, upper = finish(prediction, quality, self.work.intervals)
-        result.soil_moisture[:, columns] = codes
-        result.lower[:, columns] = lower
-        result.upper[:, columns] = upper
-        result.quality[:, columns] = quality
-        if result.prediction is not None:
-            result.prediction[:, columns] = np.where(np.isfinite(prediction), prediction, np.nan)
-
-
-def _flag(bits: NDArray[np.uint16], where: NDArray[np.bool_], flag: np.uint16) -> None:
-    """Set a bit; nothing is the usual case, and cheap."""
-    if where.any():
-        bits |= where.astype(np.uint16) * flag
-
-
-def _pad(values: Pixels, block: int) -> Pixels:
-    """A block of full length, its last entry repeated."""
-    return np.concatenate((values, np.repeat(values[-1:], block - len(values))))
-
-
-def _part(limits: Limits, rows: slice) -> Limits:
-    return Limits(limits.low[rows], limits.high[rows])
+    def _predict_days(self, days: slice, bits: Array) -> Array:
+        """Estimates of some days, shape (days, n); `bits`, of the same shape, are written."""
+        xp, program, engine, part = self.xp, self.program, self.engine, self.part
+        count, first = days.stop - days.start, part.year.days.start
+        if count != self.room:
+            self._make_room(count)
+        xp.take(part.bits[days], self.rows, out=bits)
+        bits |= self.static_bits
+        for filler, values in zip(self.fillers, self.filled, strict=True):
+            filler.write(slice(first + days.start, first + days.stop), values, bits)
+        write_features(program.daily_features, self.raw, self.features, xp)
+        flat = bits.reshape(-1)
+        mark(flat, program.daily_limits.outside(self.features), OUTSIDE_TRAINING_DOMAIN, xp)
+        if {"Green", "SWIR1", "NIR"} <= self.raw.keys():
+            mark(flat, is_snow(self.raw["Green"], self.raw["SWIR1"], self.raw["NIR"]), SNOW_OR_FROZEN, xp)
+        self.inputs[engine.static : engine.dated, :count] = part.dates[:, days, None]
+        engine.scale(self.features, engine.dated, program.workspace.inputs[engine.dated :, : len(flat)])
+        table = part.table[days].flatten(0, 1)
+        estimate = engine.predict(program.workspace, table, len(flat))[: len(flat)]
+        if xp.some(~xp.isfinite(estimate)):
+            missing = ~xp.isfinite(self.features)
+            for flag, rows in part.tile.reasons:
+                mark(flat, reduce(operator.or_, [missing[row] for row in rows]), flag, xp)
+            # Said outright: not every device and type carries NaN through every layer.
+            estimate = xp.where((flat & MISSING_REASONS) != 0, np.nan, estimate)
+        return estimate.reshape(count, self.count)

@@ -12,7 +12,7 @@ from mmnet_maps.catalogue import LAND_COVER_CLASSES
 from mmnet_maps.prepare.features import encode, land_cover_class
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.inputs import TileInputs
-from mmnet_maps.produce.tile.layers import still
+from mmnet_maps.produce.tile.layers import static_values
 from mmnet_maps.produce.tile.trust import (
     LAND_COVER_MISSING,
     NOT_COMPUTED,
@@ -56,35 +56,36 @@ def inputs_of(engine: Engine, features: Sequence[str]) -> list[str]:
 
 def usable_pixels(
     engine: Engine, inputs: TileInputs, year: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int8] | None, NDArray[np.uint16]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.int32] | None, NDArray[np.int32]]:
     """Pixels that are computed in a land cover year.
 
     Returns
     -------
     usable : ndarray of bool, shape (pixels,)
         In the region, in the grid of every source, and of a land cover class.
-    cover : ndarray of int8, shape (pixels,), or None
+    cover : ndarray of int32, shape (pixels,), or None
         Land cover class, -1 where there is none; None where the catalogue has no land cover.
-    reasons : ndarray of uint16, shape (pixels,)
+    reasons : ndarray of int32, shape (pixels,)
         Bits of those that are not computed.
     """
     usable, reasons = _reach(engine, inputs)
     if "LC" not in engine.catalogue.required:
         return usable, None, reasons
     known = np.flatnonzero(usable)
-    cover = np.full(len(usable), -1, dtype=np.int8)
-    code = still(inputs, "LC", year, known)
+    cover = np.full(len(usable), -1, dtype=np.int32)
+    stored, packing = static_values(inputs, "LC", year)
+    code = packing.decode(stored[known])
     cover[known] = land_cover_class(code)
     reasons[known[np.isnan(code)]] |= LAND_COVER_MISSING
     reasons[known[(cover[known] < 0) & ~np.isnan(code)]] |= WATER_OR_ICE
     return usable & (cover >= 0), cover, reasons
 
 
-def _reach(engine: Engine, inputs: TileInputs) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
+def _reach(engine: Engine, inputs: TileInputs) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Pixels that lie in the region and in the grid of every source, and why the others do not."""
     inside, index = inputs.inside, inputs.index
     usable = inside.copy()
-    reasons = np.where(inside, np.uint16(0), NOT_COMPUTED).astype(np.uint16)
+    reasons = np.where(inside, 0, NOT_COMPUTED).astype(np.int32)
     for name in engine.catalogue.required:
         cells = index[inputs.layers[name].source]
         if cells is not None:
@@ -94,7 +95,7 @@ def _reach(engine: Engine, inputs: TileInputs) -> tuple[NDArray[np.bool_], NDArr
     return usable, reasons
 
 
-def _absent(engine: Engine, name: str) -> np.uint16:
+def _absent(engine: Engine, name: str) -> int:
     """The bit of a pixel outside the grid of a variable's source."""
     if name == "LC":
         return LAND_COVER_MISSING
@@ -103,14 +104,14 @@ def _absent(engine: Engine, name: str) -> np.uint16:
     return missing_flag(engine.catalogue[name])
 
 
-def missing_reasons(engine: Engine, features: Sequence[str]) -> list[tuple[np.uint16, list[int]]]:
-    """Rows of features whose absence has the same reason: its bit, and their places."""
+def missing_reasons(engine: Engine, features: Sequence[str]) -> list[tuple[int, list[int]]]:
+    """Rows of features whose absence has the same reason: its bit, and their positions."""
     flags = [_missing_reason(engine, name) for name in features]
-    return [(np.uint16(flag), [row for row, own in enumerate(flags) if own == flag]) for flag in set(flags)]
+    return [(flag, [row for row, own in enumerate(flags) if own == flag]) for flag in set(flags)]
 
 
-def _missing_reason(engine: Engine, feature: str) -> np.uint16:
-    return np.uint16(sum({int(missing_flag(engine.catalogue[n])) for n in inputs_of(engine, [feature])}))
+def _missing_reason(engine: Engine, feature: str) -> int:
+    return sum({missing_flag(engine.catalogue[n]) for n in inputs_of(engine, [feature])})
 
 
 def date_features(names: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from mmnet_maps.produce.tile.trust import (
     WINDOW_GAP_FILLED,
     Limits,
     freezing_point,
+    mark,
 )
 
 __all__ = ["Series", "series_parts"]
@@ -45,14 +45,14 @@ class Series:
         Row of `table` for each.
     table : Tensor, shape (days, places, width)
         `Engine.series_table`.
-    quality : ndarray of uint16, shape (days, places)
+    bits : ndarray of int32, shape (days, places)
         Bits that stem from the series.
     """
 
     pixels: NDArray[np.int64]
     rows: NDArray[np.int64]
     table: Tensor
-    quality: NDArray[np.uint16]
+    bits: NDArray[np.int32]
 
 
 def series_parts(
@@ -80,7 +80,7 @@ def series_parts(
     places = {source: own[first] for source, own in cells.items()}
     values, filled = _fill(engine.catalogue, inputs, places, days)
     table = engine.series_table(values, len(days))
-    yield Series(pixels, rows.astype(np.int64), table, _quality(engine, values, filled, len(days)))
+    yield Series(pixels, rows.astype(np.int64), table, _bits(engine, values, filled, len(days)))
 
 
 def _fill(
@@ -143,26 +143,27 @@ def _distinct(sources: list[str], places: dict[str, Cells]) -> tuple[dict[str, C
     return dict(zip(names, cells, strict=True)), back.reshape(-1)
 
 
-def _quality(engine: Engine, values: Array, filled: NDArray[np.bool_], count: int) -> NDArray[np.uint16]:
+def _bits(engine: Engine, values: Array, filled: NDArray[np.bool_], count: int) -> NDArray[np.int32]:
     catalogue = engine.catalogue
     lags, first = catalogue.lags, catalogue.window_days
-    quality = np.zeros((count, values.shape[1]), dtype=np.uint16)
-
-    def flag(where: Any, bit: np.uint16) -> None:
-        quality[where] |= bit
+    bits = np.zeros((count, values.shape[1]), dtype=np.int32)
 
     missing: NDArray[np.bool_] = ~np.logical_and.reduce(np.isfinite(values), axis=2)
-    flag(_windows(missing, first, lags, count).any(axis=1), SERIES_MISSING)
-    flag((_windows(filled, first, lags, count).sum(axis=1) * 2 > len(lags)).any(axis=2), WINDOW_GAP_FILLED)
+    mark(bits, _windows(missing, first, lags, count).any(axis=1), SERIES_MISSING)
+    mark(
+        bits,
+        (_windows(filled, first, lags, count).sum(axis=1) * 2 > len(lags)).any(axis=2),
+        WINDOW_GAP_FILLED,
+    )
     limits = Limits.of(catalogue.series, engine.bundle.envelope, catalogue)
     outside = limits.outside(values.reshape(-1, values.shape[2]).T).reshape(values.shape[:2])
-    flag(_windows(outside, first, lags, count).any(axis=1), OUTSIDE_TRAINING_DOMAIN)
+    mark(bits, _windows(outside, first, lags, count).any(axis=1), OUTSIDE_TRAINING_DOMAIN)
     if "LST" in catalogue.series:
         freezing = freezing_point(catalogue["LST"].unit)
         if freezing is not None:
             today = values[first : first + count, :, catalogue.series.index("LST")]
-            flag(np.less(today, np.float32(freezing)), SNOW_OR_FROZEN)
-    return quality
+            mark(bits, np.less(today, np.float32(freezing)), SNOW_OR_FROZEN)
+    return bits
 
 
 def _windows(marks: NDArray[np.bool_], first: int, lags: tuple[int, ...], count: int) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.packing import Packing
+from mmnet_maps.produce.engine.arrays import NUMPY, Array, Arrays
 from mmnet_maps.produce.tile.flags import FLAG_TABLE, FLAGS
 from mmnet_maps.variables import Variable
 
@@ -24,6 +25,7 @@ __all__ = [
     "MISSING_REASONS",
     "NOT_COMPUTED",
     "NO_INTERVAL",
+    "QUALITY",
     "OUTSIDE_TRAINING_DOMAIN",
     "SERIES_MISSING",
     "SMAP_MISSING",
@@ -39,6 +41,7 @@ __all__ = [
     "finish",
     "freezing_point",
     "land_cover_outside",
+    "mark",
     "missing_flag",
 ]
 
@@ -46,34 +49,37 @@ __all__ = [
 SOIL_MOISTURE = Packing(dtype="int16", scale=1e-4, missing=-32768)
 #: Stored value of what is missing.
 MISSING = np.int16(-32768)
+#: How `quality` is stored. Bits are gathered in int32, with which every device computes.
+QUALITY = np.dtype("uint32")
+_PER_UNIT = float(np.float32(1 / SOIL_MOISTURE.scale))
 
-WATER_OR_ICE = np.uint16(FLAGS["water_or_ice"])
-LAND_COVER_MISSING = np.uint16(FLAGS["land_cover_missing"])
-SNAPSHOT_MISSING = np.uint16(FLAGS["snapshot_missing"])
-SMAP_MISSING = np.uint16(FLAGS["smap_missing"])
-SERIES_MISSING = np.uint16(FLAGS["series_missing"])
-SNOW_OR_FROZEN = np.uint16(FLAGS["snow_or_frozen"])
-URBAN = np.uint16(FLAGS["urban"])
-OUTSIDE_TRAINING_DOMAIN = np.uint16(FLAGS["outside_training_domain"])
-WINDOW_GAP_FILLED = np.uint16(FLAGS["window_gap_filled"])
-CLIPPED = np.uint16(FLAGS["clipped"])
-NO_INTERVAL = np.uint16(FLAGS["no_interval"])
-NOT_COMPUTED = np.uint16(FLAGS["not_computed"])
+WATER_OR_ICE = FLAGS["water_or_ice"]
+LAND_COVER_MISSING = FLAGS["land_cover_missing"]
+SNAPSHOT_MISSING = FLAGS["snapshot_missing"]
+SMAP_MISSING = FLAGS["smap_missing"]
+SERIES_MISSING = FLAGS["series_missing"]
+SNOW_OR_FROZEN = FLAGS["snow_or_frozen"]
+URBAN = FLAGS["urban"]
+OUTSIDE_TRAINING_DOMAIN = FLAGS["outside_training_domain"]
+WINDOW_GAP_FILLED = FLAGS["window_gap_filled"]
+CLIPPED = FLAGS["clipped"]
+NO_INTERVAL = FLAGS["no_interval"]
+NOT_COMPUTED = FLAGS["not_computed"]
 #: Any of these explains a missing value.
-MISSING_REASONS = np.uint16(sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing))
+MISSING_REASONS = sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing)
 
 _OLD = {"optical": "old_optical", "radar": "old_radar", "smap": "old_smap", "other": "old_other"}
 _FREEZING = {"K": 273.15, "0.02 K": 13_657.5, "degC": 0.0}
 
 
-def missing_flag(variable: Variable) -> np.uint16:
+def missing_flag(variable: Variable) -> int:
     """The bit for a missing snapshot input."""
     return SMAP_MISSING if variable.sensor == "smap" else SNAPSHOT_MISSING
 
 
-def age_flag(variable: Variable) -> np.uint16:
+def age_flag(variable: Variable) -> int:
     """The bit for an input that is older than its `Variable.max_age`."""
-    return np.uint16(FLAGS[_OLD[variable.sensor]])
+    return FLAGS[_OLD[variable.sensor]]
 
 
 def freezing_point(unit: str) -> float | None:
@@ -87,15 +93,20 @@ class Limits:
 
     Attributes
     ----------
-    low, high : ndarray of float32, shape (rows, 1)
+    low, high : array of float32, shape (rows, 1)
         Infinite where nothing is known.
+    xp : Arrays
+        Of these arrays, and of the rows that are compared.
     """
 
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    low: Array
+    high: Array
+    xp: Arrays = NUMPY
 
     @classmethod
-    def of(cls, names: tuple[str, ...], envelope: Envelope | None, catalogue: Catalogue) -> Limits:
+    def of(
+        cls, names: tuple[str, ...], envelope: Envelope | None, catalogue: Catalogue, xp: Arrays = NUMPY
+    ) -> Limits:
         """Limits of the features or series variables `names`; a name that the envelope lacks has none."""
         known: dict[str, tuple[np.float32, np.float32]] = {}
         if envelope is not None:
@@ -105,26 +116,20 @@ class Limits:
             known |= dict(zip(catalogue.snapshot, snapshot, strict=True))
         none = (np.float32(-np.inf), np.float32(np.inf))
         pairs = np.array([known.get(name, none) for name in names], dtype=np.float32).reshape(-1, 2)
-        return cls(pairs[:, :1].copy(), pairs[:, 1:].copy())
+        return cls(xp.send(pairs[:, :1].copy()), xp.send(pairs[:, 1:].copy()), xp)
 
-    def outside(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def outside(self, rows: Array) -> Array:
         """Columns of `rows`, shape (names, n), with any value out of range; a missing value is not."""
-        # Most rows lie within a limit as a whole, which a fast reduction tells; one with a missing value
-        # fails that test, and is compared value by value.
-        found = np.zeros(rows.shape[1:], dtype=np.bool_)
-        for row in np.flatnonzero(~(rows.min(axis=1, initial=np.inf) >= self.low[:, 0])):
-            found |= rows[row] < self.low[row]
-        for row in np.flatnonzero(~(rows.max(axis=1, initial=-np.inf) <= self.high[:, 0])):
-            found |= rows[row] > self.high[row]
-        return found
+        return self.xp.outside(rows, self.low, self.high)
 
 
 def land_cover_outside(envelope: Envelope | None, catalogue: Catalogue) -> NDArray[np.bool_]:
     """For each land cover class, whether no training row had it, shape (8,)."""
     names = tuple(f for f in catalogue.snapshot if f.startswith("LC_"))
     classes = np.array([f"LC_{name}" for name in LAND_COVER_CLASSES])
-    one_hot = (np.array(names, dtype=str)[:, None] == classes[None, :]).astype(np.float32)
-    return Limits.of(names, envelope, catalogue).outside(one_hot.reshape(len(names), len(classes)))
+    one_hot = (np.array(names, dtype=str)[:, None] == classes).astype(np.float32).reshape(-1, len(classes))
+    found: NDArray[np.bool_] = Limits.of(names, envelope, catalogue).outside(one_hot)
+    return found
 
 
 class IntervalCodes:
@@ -136,77 +141,84 @@ class IntervalCodes:
         Of the bundle.
     valid_range : (float, float)
         Limits of the stored estimate, in m3 m-3.
+    xp : Arrays
+        Where the tables are used.
 
     Attributes
     ----------
-    low, high : numpy.float32
-        The valid range.
-    lower, upper : ndarray of int16, shape (codes,)
+    low, high : float
+        The valid range, as float32 holds it.
+    first : int
+        Stored value of `low`.
+    lower, upper : array of int16, shape (codes,)
         By stored value minus `first`; all missing without an interval.
+    complete : bool
+        Whether every stored value has an interval.
     """
 
-    def __init__(self, interval: IntervalTable | None, valid_range: tuple[float, float]) -> None:
-        self.low, self.high = np.float32(valid_range[0]), np.float32(valid_range[1])
+    def __init__(
+        self, interval: IntervalTable | None, valid_range: tuple[float, float], xp: Arrays = NUMPY
+    ) -> None:
+        self.low, self.high = (float(np.float32(limit)) for limit in valid_range)
         ends = SOIL_MOISTURE.encode(np.array(valid_range))
         self.first = int(ends[0])
         codes = np.arange(ends[0], int(ends[1]) + 1, dtype=np.int16)
-        self.lower = np.full(codes.shape, MISSING)
-        self.upper = self.lower.copy()
+        lower = upper = np.full(codes.shape, MISSING)
         if interval is not None:
-            lower, upper = interval(SOIL_MOISTURE.decode(codes))
-            self.lower, self.upper = SOIL_MOISTURE.encode(lower), SOIL_MOISTURE.encode(upper)
-        self._flag = np.where(self.lower == MISSING, NO_INTERVAL, np.uint16(0)).astype(np.uint16)
-        self._always = np.uint16(NO_INTERVAL if (self._flag != 0).all() else 0)
-        self._never = not (self._flag != 0).any()
+            lower, upper = (SOIL_MOISTURE.encode(end) for end in interval(SOIL_MOISTURE.decode(codes)))
+        self.complete = not (lower == MISSING).any()
+        self.lower, self.upper = xp.send(lower), xp.send(upper)
 
-    def look_up(
-        self, codes: NDArray[np.int16], missing: NDArray[np.bool_], quality: NDArray[np.uint16]
-    ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """Lower and upper end by stored value; sets the bit in `quality` where a value has none."""
-        place = codes.astype(np.intp)
-        place -= self.first
-        place[missing] = 0
-        lower, upper = np.take(self.lower, place), np.take(self.upper, place)
-        lower[missing] = MISSING
-        upper[missing] = MISSING
-        if self._always or not self._never:
-            quality |= np.where(missing, np.uint16(0), np.take(self._flag, place))
-        return lower, upper
+
+def mark(bits: Array, where: Array, flag: int, xp: Arrays = NUMPY) -> None:
+    """Set a bit in place where it holds; nothing is the usual case, and cheap on a processor.
+
+    Parameters
+    ----------
+    bits : array of int32
+    where : array of bool, same shape
+    flag : int
+    xp : Arrays
+    """
+    if xp.some(where):
+        bits |= xp.asarray(where, dtype=xp.int32) * flag
 
 
 def finish(
-    prediction: NDArray[np.float32], quality: NDArray[np.uint16], intervals: IntervalCodes
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
+    estimate: Array, bits: Array, intervals: IntervalCodes, xp: Arrays = NUMPY
+) -> tuple[Array, Array, Array]:
     """Estimates to stored soil moisture with its interval.
 
     Parameters
     ----------
-    prediction : ndarray of float32
+    estimate : array of float32
         m3 m-3; not finite is missing.
-    quality : ndarray of uint16, same shape
+    bits : array of int32, same shape
         Completed in place: ``clipped``, ``no_interval``, and ``snapshot_missing`` for a missing value that
         has no reason yet (an input was infinite).
     intervals : IntervalCodes
+    xp : Arrays
 
     Returns
     -------
-    soil_moisture, lower, upper : ndarray of int16
+    soil_moisture, lower, upper : array of int16
         As `SOIL_MOISTURE` stores them.
     """
-    missing = ~np.isfinite(prediction)
-    some_missing = bool(missing.any())
-    clipped = np.maximum(prediction, intervals.low)
-    np.minimum(clipped, intervals.high, out=clipped)
-    outside = clipped != prediction
+    missing = ~xp.isfinite(estimate)
+    some_missing = xp.some(missing)
+    clipped = xp.clip(estimate, intervals.low, intervals.high)
+    beyond = clipped != estimate
     if some_missing:
-        outside &= ~missing
-        clipped[missing] = intervals.low
-        quality[missing & ((quality & MISSING_REASONS) == 0)] |= SNAPSHOT_MISSING
-    quality |= outside.astype(np.uint16) * CLIPPED
-    clipped *= np.float32(1 / SOIL_MOISTURE.scale)
-    np.rint(clipped, out=clipped)
-    codes = clipped.astype(np.int16)
-    lower, upper = intervals.look_up(codes, missing, quality)
+        beyond &= ~missing
+        clipped = xp.where(missing, intervals.low, clipped)
+        mark(bits, missing & ((bits & MISSING_REASONS) == 0), SNAPSHOT_MISSING, xp)
+    mark(bits, beyond, CLIPPED, xp)
+    codes = xp.asarray(xp.round(clipped * _PER_UNIT), dtype=xp.int16)
+    position = (xp.asarray(codes, dtype=xp.int64) - intervals.first).reshape(-1)
+    tables = (intervals.lower, intervals.upper)
+    lower, upper = (xp.take(table, position).reshape(codes.shape) for table in tables)
+    if not intervals.complete:
+        mark(bits, (lower == int(MISSING)) & ~missing, NO_INTERVAL, xp)
     if some_missing:
-        codes[missing] = MISSING
+        codes, lower, upper = (xp.where(missing, int(MISSING), values) for values in (codes, lower, upper))
     return codes, lower, upper

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.engine import device
-from mmnet_maps.produce.engine.device import Lanes, Outgoing, Parcel, exact_products, find_device, sent
+from mmnet_maps.produce.engine.arrays import DeviceArrays
+from mmnet_maps.produce.engine.device import exact_products, find_device
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes, sizes_of
-from mmnet_maps.produce.tile.device_trust import marked, stored_bits, widened
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
@@ -95,10 +95,10 @@ def _arrays() -> dict[str, NDArray[np.generic]]:
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_arrays_arrive_whole_and_come_back(name: str) -> None:
-    arrays, lanes = _arrays(), Lanes(torch.device(name))
-    tensors = Parcel(arrays, lanes).open()
+    arrays, xp = _arrays(), DeviceArrays(torch.device(name))
+    tensors = xp.upload(arrays)()
     assert all(tensor.device.type == name for tensor in tensors.values())
-    back = Outgoing({key: tensor.clone() for key, tensor in tensors.items()}, lanes).arrays()
+    back = xp.download({key: tensor.clone() for key, tensor in tensors.items()})()
     for key, array in arrays.items():
         expected = array.view(np.int16) if array.dtype == np.uint16 else array
         assert back[key].dtype == expected.dtype
@@ -107,18 +107,9 @@ def test_arrays_arrive_whole_and_come_back(name: str) -> None:
 
 def test_what_was_sent_is_a_copy() -> None:
     array = np.zeros(4, dtype=np.float32)
-    tensor = sent(array, torch.device("cpu"))
+    tensor = DeviceArrays(torch.device("cpu")).send(array)
     array[:] = 1
     assert not tensor.any()
-
-
-def test_bits_survive_the_way_through_signed_numbers() -> None:
-    bits = np.arange(2**16, dtype=np.uint16)
-    wide = widened(sent(bits, torch.device("cpu")))
-    np.testing.assert_array_equal(wide.numpy(), bits.astype(np.int32))
-    np.testing.assert_array_equal(stored_bits(wide).numpy().view(np.uint16), bits)
-    flag = marked(torch.tensor([True, False]), np.uint16(0x8000))
-    assert stored_bits(flag).numpy().view(np.uint16).tolist() == [0x8000, 0]
 
 
 def test_blocks_are_whole_numbers_of_products() -> None:

@@ -26,9 +26,8 @@ from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict
 from mmnet_maps.produce.run.calibration import Calibration, measure
 from mmnet_maps.produce.run.predict import Request, predict_product
-from mmnet_maps.produce.tile import device_tile
-from mmnet_maps.produce.tile.device_tile import predict_tiles
-from mmnet_maps.produce.tile.program import predict_tile
+from mmnet_maps.produce.tile import program
+from mmnet_maps.produce.tile.program import predict_tile, predict_tiles
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -47,7 +46,7 @@ def _one_thread() -> None:
 def lent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lending]:
     """The device, seen by the package; it is there in one thread alone, so tiles are read in that too."""
     monkeypatch.setattr(device, "seen_devices", lambda: ["cpu", f"{NAME}:0"])
-    monkeypatch.setattr(device_tile, "ahead", iter)
+    monkeypatch.setattr(program, "ahead", iter)
     with lending() as mode:
         yield mode
 
@@ -83,16 +82,14 @@ def test_everything_stays_on_the_device_until_the_maps_come_back(kind: str, lent
         for height in (11, 14)
     )
     engine = Engine(bundle, device=NAME, sizes=SMALL)
-    assert engine.whole_tiles
+    assert engine.xp.on_device
     if kind == "half":
         assert isinstance(engine.pixels, DensePass)
         engine.pixels = Bfloat16Pass(engine.pixels.layers, engine.pixels.entry, SMALL.step)
     found = list(predict_tiles(engine, iter([first, second]), DAYS, keep_prediction=True))
     assert lent.operations > 100
     # Of each tile four maps and the estimates come back, and nothing else.
-    assert [tuple(shape) for shape in lent.returned] == [
-        (4, 6, 11 * 23), (6, 11 * 23), (4, 6, 14 * 23), (6, 14 * 23),
-    ]  # fmt: skip
+    assert [tuple(shape) for shape in lent.returned] == [(6, 11 * 23)] * 5 + [(6, 14 * 23)] * 5
     for inputs, result in found:
         expected = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
         assert result.prediction is not None

@@ -19,13 +19,19 @@ from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput
 from mmnet_maps.prepare.features import land_cover_class, window, write_features
 from mmnet_maps.prepare.gap_fill import gap_fill
+from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.engine.sizes import Sizes
+from mmnet_maps.produce.tile import program
 from mmnet_maps.produce.tile import series as tile_series
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tile
 from mmnet_maps.produce.tile.trust import FLAGS, MISSING, MISSING_REASONS
 
 DAYS = np.arange(18_810, 18_822, dtype=np.int64)
+#: NumPy's arrays, and tensors of the processor in the place of a device's, with blocks of another size.
+ARRAYS = ["numpy", "tensors"]
+SIZES = Sizes(block=4096, step=2048, windows=64, day_batch=512, window_batch=128)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,8 +45,11 @@ def _bundle(kind: str) -> Bundle:
 
 
 @lru_cache
-def _mapped(kind: str, height: int = 50, width: int = 60) -> tuple[Engine, TileInputs, TileResult]:
-    engine = Engine(_bundle(kind))
+def _mapped(
+    kind: str, arrays: str = "numpy", height: int = 50, width: int = 60
+) -> tuple[Engine, TileInputs, TileResult]:
+    tensors = {"xp": DeviceArrays(torch.device("cpu")), "sizes": SIZES} if arrays == "tensors" else {}
+    engine = Engine(_bundle(kind), **tensors)  # type: ignore[arg-type]
     inputs = made_up_tile(engine.catalogue, height, width, DAYS, seed=5, clouds=0.4, missing=0.01)
     return engine, inputs, predict_tile(engine, inputs, DAYS, keep_prediction=True)
 
@@ -121,25 +130,27 @@ def _pick(inputs: TileInputs, pixels: NDArray[np.int64]) -> TileInputs:
     )
 
 
+@pytest.mark.parametrize("arrays", ARRAYS)
 @pytest.mark.parametrize("kind", ["mmnet", "mlp"])
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 2500))
-@settings(max_examples=8, deadline=None)
-def test_a_pixel_has_the_same_bits_in_any_company(kind: str, seed: int, count: int) -> None:
-    engine, inputs, whole = _mapped(kind)
+@settings(max_examples=6, deadline=None)
+def test_a_pixel_has_the_same_bits_in_any_company(kind: str, arrays: str, seed: int, count: int) -> None:
+    engine, inputs, whole = _mapped(kind, arrays)
     pixels = np.random.default_rng(seed).permutation(len(inputs.inside))[:count]
     alone = predict_tile(engine, _pick(inputs, pixels), DAYS, keep_prediction=True)
     _equal(alone, whole, pixels)
 
 
 def test_transformer_pixels_have_the_same_bits_in_any_company() -> None:
-    engine, inputs, whole = _mapped("transformer", 12, 20)
+    engine, inputs, whole = _mapped("transformer", "numpy", 12, 20)
     pixels = np.random.default_rng(1).permutation(240)[:77]
     _equal(predict_tile(engine, _pick(inputs, pixels), DAYS, keep_prediction=True), whole, pixels)
 
 
+@pytest.mark.parametrize("arrays", ARRAYS)
 @pytest.mark.parametrize("cut", [1, 5, 11])
-def test_days_may_be_cut_anywhere(cut: int) -> None:
-    engine, inputs, whole = _mapped("mmnet")
+def test_days_may_be_cut_anywhere(cut: int, arrays: str) -> None:
+    engine, inputs, whole = _mapped("mmnet", arrays)
     parts = [predict_tile(engine, inputs, part, keep_prediction=True) for part in (DAYS[:cut], DAYS[cut:])]
     for name in ("soil_moisture", "lower", "upper", "quality", "prediction"):
         joined = np.concatenate([getattr(part, name) for part in parts])
@@ -235,9 +246,11 @@ def test_land_cover_follows_its_year() -> None:
     np.testing.assert_array_equal(result.soil_moisture[:, 0] == MISSING, np.arange(6) < 3)
 
 
-def test_series_too_fine_for_one_table_are_worked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, inputs, whole = _mapped("mmnet")
+@pytest.mark.parametrize("arrays", ARRAYS)
+def test_blocks_are_cut_where_memory_ends(arrays: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, inputs, whole = _mapped("mmnet", arrays)
     monkeypatch.setattr(tile_series, "_TABLE", 4 * 128 * len(DAYS) * 3)
+    monkeypatch.setattr(program, "_DECODED", 300 * 6 * 27)
     _equal(predict_tile(engine, inputs, DAYS, keep_prediction=True), whole)
 
 

@@ -38,7 +38,7 @@ def test_flags_are_sixteen_bits_and_each_is_explained() -> None:
     arrays(np.float32, (3, 40), elements=st.floats(-0.5, 1.5, width=32) | st.just(np.nan) | st.just(np.inf))
 )
 def test_every_value_is_stored_with_its_interval_or_has_a_reason(prediction: np.ndarray) -> None:
-    quality = np.zeros((3, 40), dtype=np.uint16)
+    quality = np.zeros((3, 40), dtype=np.int32)
     codes, lower, upper = finish(prediction, quality, IntervalCodes(TABLE, (0.0, 1.0)))
     missing = ~np.isfinite(prediction)
     np.testing.assert_array_equal(codes == MISSING, missing)
@@ -57,13 +57,13 @@ def test_every_value_is_stored_with_its_interval_or_has_a_reason(prediction: np.
 
 
 def test_a_reason_that_is_known_stays_alone() -> None:
-    quality = np.full((1, 2), FLAGS["series_missing"], dtype=np.uint16)
+    quality = np.full((1, 2), FLAGS["series_missing"], dtype=np.int32)
     finish(np.array([[np.nan, np.nan]], dtype=np.float32), quality, IntervalCodes(TABLE, (0.0, 1.0)))
     assert (quality == FLAGS["series_missing"]).all()
 
 
 def test_without_intervals_every_value_says_so() -> None:
-    quality = np.zeros((1, 3), dtype=np.uint16)
+    quality = np.zeros((1, 3), dtype=np.int32)
     prediction = np.array([[0.1, np.nan, 0.3]], dtype=np.float32)
     _, lower, upper = finish(prediction, quality, IntervalCodes(None, (0.0, 1.0)))
     assert (lower == MISSING).all()

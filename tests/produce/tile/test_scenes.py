@@ -1,4 +1,4 @@
-"""Decoding, screening and filling on tensors against the definitions in NumPy, to the bit."""
+"""Decoding, screening and filling of tensors against the definitions in NumPy, to the bit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.features import write_features
 from mmnet_maps.prepare.gap_fill import gap_fill
 from mmnet_maps.prepare.stations.days import screen_reflectance
-from mmnet_maps.produce.engine.device import sent
-from mmnet_maps.produce.tile.device_fill import SENT_AS_STORED, Arrays, Scenes, decode, screen
+from mmnet_maps.produce.engine.arrays import SENT_AS_STORED, DeviceArrays
+from mmnet_maps.produce.tile.scenes import Scenes, screen
 
-CPU = torch.device("cpu")
+XP = DeviceArrays(torch.device("cpu"))
 OPTICAL = published_catalogue()["NIR"]
 
 
@@ -57,7 +57,7 @@ def cases(draw: st.DrawFn) -> Case:
 def test_filled_days_are_those_of_the_definition(case: Case, origin: int) -> None:
     first = int(case.wanted[0]) + origin
     since = torch.from_numpy((case.days - first).astype(np.int32))
-    scenes = Scenes(torch.from_numpy(case.values), case.days, since, first, case.variable)
+    scenes = Scenes(XP, torch.from_numpy(case.values), case.days, since, first, case.variable)
     values, old = scenes.fill(case.wanted)
     variable = case.variable
     with np.errstate(invalid="ignore"):
@@ -89,7 +89,7 @@ def test_decoded_values_are_those_of_the_packing(kind: str, scale: float, offset
     packing = Packing(dtype=kind, scale=scale, offset=offset, missing=missing)
     with np.errstate(all="ignore"):
         expected = packing.decode(stored)
-    np.testing.assert_array_equal(decode(sent(stored, CPU), packing).numpy(), expected)
+    np.testing.assert_array_equal(XP.decode(XP.send(stored), packing).numpy(), expected)
 
 
 def test_reflectance_is_screened_as_for_stations() -> None:
@@ -119,7 +119,7 @@ def test_features_of_tensors_are_those_of_arrays(encoding: str) -> None:
     expected, found = np.empty((len(names), 500), dtype=np.float32), torch.empty(len(names), 500)
     write_features(names, raw, expected)
     tensors: Any = {name: torch.from_numpy(values) for name, values in raw.items()}
-    write_features(names, tensors, found, Arrays(CPU))  # type: ignore[arg-type]
+    write_features(names, tensors, found, XP)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-7)
     exact = [row for row, name in enumerate(names) if not name.startswith(("DoY_", "aspect_"))]
     np.testing.assert_array_equal(found.numpy()[exact], expected[exact])

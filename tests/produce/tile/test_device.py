@@ -1,17 +1,18 @@
-"""Whole tiles against the NumPy path: on the processor as a device, and on a GPU where there is one."""
+"""What a device gives against the processor: tensors of the processor, and a GPU where there is one."""
 
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mmnet_maps.bench.made_up import made_up_bundle, made_up_tile
 from mmnet_maps.catalogue import published_catalogue
@@ -21,27 +22,67 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.features import encode, window
 from mmnet_maps.prepare.gap_fill import gap_fill
+from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.engine.pixels import DensePass
+from mmnet_maps.produce.engine.precision import Bfloat16Pass
+from mmnet_maps.produce.engine.sizes import Sizes
 from mmnet_maps.produce.run.work import compute_unit
+from mmnet_maps.produce.tile import program
 from mmnet_maps.produce.tile.inputs import TileInputs
-from mmnet_maps.produce.tile.program import predict_tile
+from mmnet_maps.produce.tile.program import TileResult, predict_tile, predict_tiles
 from mmnet_maps.produce.tile.trust import FLAGS, MISSING
 from mmnet_maps.produce.units import Unit
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from device_cases import (
-    DAYS,
-    DEVICES,
-    OTHER,
-    bundle_of,
-    engine_of,
-    mapped,
-    same_maps,
-)
-
 #: A day in the middle of those that `make_world` holds.
 FIRST = 18_322
+
+
+DAYS = np.arange(18_810, 18_822, dtype=np.int64)
+STORED = ("soil_moisture", "lower", "upper", "quality")
+#: Products as a device has them: other shapes than those of the NumPy path, and few to a tile.
+OTHER = Sizes(block=8192, step=2048, windows=64, day_batch=512, window_batch=128)
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+
+
+@lru_cache
+def bundle_of(kind: str) -> Bundle:
+    return made_up_bundle(kind, published_catalogue(), rows=1024)
+
+
+def engine_of(bundle: Bundle, device: str = "cpu", sizes: Sizes | None = None) -> Engine:
+    """An engine with tensors; those of the processor stand for a device's."""
+    xp = DeviceArrays(torch.device(device))
+    return Engine(bundle, device=device, sizes=sizes if device == "cpu" else None, xp=xp)
+
+
+def mapped(engine: Engine, inputs: TileInputs, days: NDArray[np.int64] = DAYS) -> TileResult:
+    return predict_tile(engine, inputs, days, keep_prediction=True)
+
+
+def same_maps(found: TileResult, expected: TileResult, atol: float = 2e-6) -> None:
+    """Estimates alike, stored values at most one step apart, bits and intervals the same."""
+    assert found.prediction is not None
+    assert expected.prediction is not None
+    np.testing.assert_array_equal(np.isnan(found.prediction), np.isnan(expected.prediction))
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=atol)
+    apart = found.soil_moisture.astype(int) - expected.soil_moisture
+    assert np.abs(apart).max() <= 1
+    # An estimate at the very end of the range may be clipped by one path and not by the other.
+    near = np.isclose(expected.prediction, 0, atol=atol) | np.isclose(expected.prediction, 1, atol=atol)
+    allowed = np.where(near, np.uint32(FLAGS["clipped"]), np.uint32(0))
+    np.testing.assert_array_equal(found.quality | allowed, expected.quality | allowed)
+    alike = apart == 0
+    for name in STORED[1:3]:
+        np.testing.assert_array_equal(getattr(found, name)[alike], getattr(expected, name)[alike])
+    for name in STORED:
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
+def equal_maps(one: TileResult, other: TileResult, columns: NDArray[np.int64] | slice = slice(None)) -> None:
+    for name in (*STORED, "prediction"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[:, columns], err_msg=name)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -366,3 +407,117 @@ def test_a_unit_of_a_cube_is_that_of_the_numpy_path(
     assert apart.max() <= 1
     for name in ("lower", "upper"):
         np.testing.assert_array_equal(found[name][apart == 0], expected[name][apart == 0])
+
+
+@lru_cache
+def _whole() -> tuple[Engine, TileInputs, TileResult]:
+    engine = engine_of(bundle_of("mmnet"), sizes=OTHER)
+    inputs = made_up_tile(engine.catalogue, 40, 50, DAYS, seed=5, clouds=0.4, missing=0.01)
+    return engine, inputs, mapped(engine, inputs)
+
+
+def test_tiles_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, first, whole = _whole()
+    second = made_up_tile(engine.catalogue, 9, 14, DAYS, seed=11, clouds=0.4, missing=0.3)
+    expected = mapped(engine, second)
+    read: list[int] = []
+
+    def tiles() -> Iterator[TileInputs]:
+        for number, inputs in enumerate((first, second, second, first)):
+            read.append(number)
+            yield inputs
+
+    found = list(predict_tiles(engine, tiles(), DAYS, keep_prediction=True))
+    assert [inputs for inputs, _ in found] == [first, second, second, first]
+    for (_, result), wanted in zip(found, (whole, expected, expected, whole), strict=True):
+        equal_maps(result, wanted)
+    assert read == [0, 1, 2, 3]
+    assert list(predict_tiles(engine, iter(()), DAYS)) == []
+
+
+class _Swallowing:
+    """A pixel pass that carries no NaN, as some devices' layers do not."""
+
+    def __init__(self, own: Any) -> None:
+        self.own, self.table_dtype, self.buffers = own, own.table_dtype, own.buffers
+
+    def __call__(self, buffers: Any, table: torch.Tensor, count: int) -> torch.Tensor:
+        clean = replace(buffers, inputs=buffers.inputs.nan_to_num(0.0))
+        found: torch.Tensor = self.own(clean, table.nan_to_num(0.0), count)
+        return found
+
+
+def test_what_is_missing_stays_missing_where_layers_swallow_it() -> None:
+    engine, inputs, whole = _whole()
+    assert np.isnan(whole.prediction).mean() > 0.05  # type: ignore[arg-type]
+    other = engine_of(bundle_of("mmnet"), sizes=OTHER)
+    other.pixels = _Swallowing(engine.pixels)  # type: ignore[assignment]
+    equal_maps(mapped(other, inputs), whole)
+
+
+def half_engine(kind: str) -> Engine:
+    """On the processor, with the plain bfloat16 products of a device."""
+    engine = engine_of(bundle_of(kind), sizes=OTHER)
+    assert isinstance(engine.pixels, DensePass)
+    engine.pixels = Bfloat16Pass(engine.pixels.layers, engine.pixels.entry, OTHER.step)
+    return engine
+
+
+def _error(found: TileResult, expected: TileResult) -> float:
+    """Root mean square difference; both have the same gaps."""
+    assert found.prediction is not None
+    assert expected.prediction is not None
+    np.testing.assert_array_equal(np.isnan(found.prediction), np.isnan(expected.prediction))
+    return float(np.sqrt(np.nanmean((found.prediction - expected.prediction) ** 2)))
+
+
+@pytest.mark.parametrize("kind", ["mmnet", "mlp"])
+def test_maps_in_bfloat16_have_the_same_gaps_and_reasons(kind: str) -> None:
+    inputs = made_up_tile(bundle_of(kind).catalogue, 25, 40, DAYS, 7, 0.4, 0.02)
+    expected = predict_tile(Engine(bundle_of(kind)), inputs, DAYS, keep_prediction=True)
+    found = mapped(half_engine(kind), inputs)
+    assert 0 < _error(found, expected) < 0.005
+    clipped = np.uint32(FLAGS["clipped"])
+    np.testing.assert_array_equal(found.quality | clipped, expected.quality | clipped)
+
+
+@GPU
+@pytest.mark.parametrize("kind", ["mmnet", "mlp"])
+def test_bfloat16_on_a_gpu_errs_no_more_than_on_the_processor(kind: str) -> None:
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("the GPU has no bfloat16 instructions")
+    inputs = made_up_tile(bundle_of(kind).catalogue, 40, 50, DAYS, 7, 0.4, 0.02)
+    expected = predict_tile(Engine(bundle_of(kind)), inputs, DAYS, keep_prediction=True)
+    found = mapped(Engine(bundle_of(kind), "bfloat16", "cuda"), inputs)
+    assert 0 < _error(found, expected) <= 1.5 * _error(mapped(half_engine(kind), inputs), expected)
+
+
+@GPU
+def test_a_gpu_never_waits_for_the_processor_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(bundle_of("mmnet"), "cuda")
+    inputs = made_up_tile(engine.catalogue, 40, 50, DAYS, seed=5, clouds=0.4, missing=0.01)
+    whole = mapped(engine, inputs)
+    compute = program._Program.compute
+
+    def watched(self: Any, load: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return compute(self, load)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(program._Work, "compute", watched)
+    for _, result in predict_tiles(engine, iter([inputs] * 4), DAYS, keep_prediction=True):
+        equal_maps(result, whole)
+
+
+@GPU
+def test_a_gpu_does_not_round_to_tf32() -> None:
+    engine = engine_of(bundle_of("mmnet"), "cuda")
+    inputs = made_up_tile(engine.catalogue, 40, 50, DAYS, seed=5, clouds=0.4, missing=0.01)
+    expected = mapped(engine, inputs)
+    torch.set_float32_matmul_precision("high")
+    try:
+        equal_maps(mapped(engine, inputs), expected)
+    finally:
+        torch.set_float32_matmul_precision("highest")

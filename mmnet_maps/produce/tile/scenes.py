@@ -1,4 +1,4 @@
-"""Stored scenes to daily values on a device: decoding, screening, and filling in time, many days at once.
+"""Gap filling on a device: from stored scenes to values of many days at once.
 
 What the values are is said elsewhere: `Packing.decode`, `prepare.gap_fill.bridge`. Here are the steps that
 lead to it with the few operations that every device has.
@@ -6,74 +6,82 @@ lead to it with the few operations that every device has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.gap_fill import NO_LIMIT, bridge
+from mmnet_maps.produce.engine.arrays import Arrays
+from mmnet_maps.produce.tile.inputs import TileInputs
+from mmnet_maps.produce.tile.layers import rows_in_reach
+from mmnet_maps.produce.tile.trust import age_flag
 from mmnet_maps.variables import Variable
 
-__all__ = ["SENT_AS_STORED", "Arrays", "Scenes", "decode", "screen"]
-
-#: Types that travel as they are stored; others are decoded first.
-SENT_AS_STORED = ("int8", "uint8", "int16", "uint16", "int32", "float32")
+__all__ = ["SceneFiller", "Scenes", "screen"]
 
 
-class Arrays:
-    """The part of NumPy's interface that formulas use (their `xp`), on the tensors of a device.
+class SceneFiller:
+    """Variables of a source with a cell a pixel, as tensors.
 
     Parameters
     ----------
-    device : torch.device
+    xp : Arrays
+        Of a device.
+    inputs : TileInputs
+    variables : sequence of Variable
+        Filled together.
+    days : ndarray of int64
+        That will be asked for, consecutive.
+    arrays : dict
+        The observations are added, a row of pixels each.
     """
 
-    add, subtract, multiply, divide = (
-        staticmethod(f) for f in (torch.add, torch.subtract, torch.multiply, torch.divide)
-    )
-    cos, sin, minimum, where = (staticmethod(f) for f in (torch.cos, torch.sin, torch.minimum, torch.where))
-    isinf, broadcast_to = staticmethod(torch.isinf), staticmethod(torch.broadcast_to)
-    full_like, zeros_like = staticmethod(torch.full_like), staticmethod(torch.zeros_like)
-    int32, float32 = torch.int32, torch.float32
+    def __init__(
+        self,
+        xp: Arrays,
+        inputs: TileInputs,
+        variables: Sequence[Variable],
+        days: NDArray[np.int64],
+        arrays: dict[str, NDArray[Any]],
+    ) -> None:
+        self.names, self._variables = tuple(v.name for v in variables), variables
+        layers = [inputs.layers[name] for name in self.names]
+        rows, index = rows_in_reach(layers[0], variables[0], days), inputs.index[layers[0].source]
+        for name, layer in zip(self.names, layers, strict=True):
+            stored = layer.stored[rows] if index is None else layer.stored[rows].take(index, axis=1)
+            arrays[name], self._packing = xp.sendable(stored, layer.packing)
+        self._xp, self._days, self._observed = xp, days, layers[0].days[rows]
+        self._since = f"days of {self.names[0]}"
+        arrays[self._since] = (self._observed - days[0]).astype(np.int32)
+        self._flag = age_flag(variables[0])
+        self.depth = len(layers) * len(self._observed)
 
-    def __init__(self, device: torch.device) -> None:
-        # Apple's devices have no float64.
-        self.float64 = torch.float32 if device.type == "mps" else torch.float64
+    def block(self, there: Mapping[str, Tensor], pixels: Tensor) -> _SceneBlock:
+        """At some pixels."""
+        bands = [there[name].index_select(1, pixels) for name in self.names]
+        values = screen(self._xp.decode(torch.stack(bands), self._packing), self._variables)
+        first = int(self._days[0])
+        scenes = Scenes(self._xp, values, self._observed, there[self._since], first, self._variables[0])
+        return _SceneBlock(scenes, self._days, self._flag)
 
-    @staticmethod
-    def asarray(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """The values in another type."""
-        return values.to(dtype)
 
+class _SceneBlock:
+    def __init__(self, scenes: Scenes, days: NDArray[np.int64], flag: int) -> None:
+        self._scenes, self._days, self._flag = scenes, days, flag
 
-def decode(stored: Tensor, packing: Packing) -> Tensor:
-    """Physical values in float32, NaN where missing, with the arithmetic of `Packing.decode`.
-
-    Parameters
-    ----------
-    stored : Tensor
-        As `device.sent` gives it: uint16 as int16 of the same bits.
-    packing : Packing
-        Its type is one of `SENT_AS_STORED`.
-    """
-    if packing.dtype == "uint16":
-        stored = stored.to(torch.int32) & 0xFFFF
-    values = stored.to(torch.float32)
-    if packing.scale != 1.0:
-        values = values * float(np.float32(packing.scale))
-    if packing.offset != 0.0:
-        values = values + float(np.float32(packing.offset))
-    if packing.missing is not None:
-        missing = np.dtype(packing.dtype).type(packing.missing).item()
-        values = values.masked_fill(stored == missing, torch.nan)
-    return values
+    def write(self, days: slice, out: Tensor, bits: Tensor) -> None:
+        values, old = self._scenes.fill(self._days[days])
+        out.copy_(values)
+        if old is not None:
+            bits |= old.to(torch.int32) * self._flag
 
 
 def screen(values: Tensor, variables: Sequence[Variable]) -> Tensor:
-    """Drop observations with a reflectance outside its range, all bands of that place and day.
+    """Drop observations with a reflectance outside its range, all bands of that pixel and day.
 
     Parameters
     ----------
@@ -96,6 +104,8 @@ class Scenes:
 
     Parameters
     ----------
+    xp : Arrays
+        Of the tensors.
     values : Tensor of float32, shape (bands, s, n)
         Decoded, NaN where missing.
     days : ndarray of int64, shape (s,)
@@ -108,11 +118,16 @@ class Scenes:
     """
 
     def __init__(
-        self, values: Tensor, days: NDArray[np.int64], since: Tensor, origin: int, variable: Variable
+        self,
+        xp: Arrays,
+        values: Tensor,
+        days: NDArray[np.int64],
+        since: Tensor,
+        origin: int,
+        variable: Variable,
     ) -> None:
-        self._values, self._days, self._since = values, days, since
+        self._xp, self._values, self._days, self._since = xp, values, days, since
         self._origin, self._variable = origin, variable
-        self._xp = Arrays(values.device)
         self._count = count = len(days)
         valid = ~torch.isnan(values)
         row = torch.arange(count, dtype=torch.int32, device=values.device)[:, None]
