@@ -82,15 +82,15 @@ def an_untrained_bundle(kind: str, table: StationTable) -> Bundle:
 
 
 class Recorder(Engine):
-    """An engine that keeps the scaled features of every block and day that it predicts."""
+    """An engine that keeps the scaled features of every pixel and day that it predicts."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self.seen: list[NDArray[np.float32]] = []
 
-    def predict(self, workspace: Any, *how: Any) -> Any:
-        self.seen.append(workspace.inputs.copy())
-        return super().predict(workspace, *how)
+    def predict(self, workspace: Any, table: Any, count: int | None = None) -> Any:
+        self.seen.append(workspace.inputs[:, :count].T.copy())
+        return super().predict(workspace, table, count)
 
 
 def the_map_path(
@@ -102,7 +102,7 @@ def the_map_path(
     engine.seen.clear()
     result = predict_tile(engine, inputs, np.arange(first, first + count), keep_prediction=True)
     assert result.prediction is not None
-    seen = np.stack([block[:, 0] for block in engine.seen]) if engine.seen else np.empty((0, 0), np.float32)
+    seen = np.concatenate(engine.seen) if engine.seen else np.empty((0, 0), np.float32)
     return seen, result.prediction[:, 0]
 
 
