@@ -33,15 +33,15 @@ class Piece:
     days : ndarray of int64
         Of its fields; one 0 for a static source.
     row, col : int
-        Place of its first pixel in the grid of the source.
+        Place of its first pixel in the grid of the source, or in `own`.
     height, width : int
-        Pixels of the grid of the source that it may have values for.
     stamp : str
         Name, size and time of change of the file and of those below it.
     first_col : int
         First column of the file that is used.
     own : Grid, optional
-        The file's grid, where it is another than the source's: values are then brought onto that.
+        The grid of this file and those on its lattice, where it is another than the source's: their values
+        are put together there, then brought onto the source's.
     storage : dict of str to Packing
         How its values are stored, in the unit of the variable; they are packed as the source's.
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,16 @@ _EDGE_POINTS = 100
 
 @dataclass(frozen=True)
 class Part:
-    """Where a file, or the part of it on one side of its seam, lies in the grid of a source.
+    """Where a file, or the part of it on one side of its seam, lies.
 
     Attributes
     ----------
     tile : Tile
-        Pixels of the source's grid that it may have values for.
+        In the grid of its lattice.
     first_col : int
         First column of the file.
     own : Grid, optional
-        The grid of the part, where its pixels are not those of the source.
+        The lattice, where its pixels are not those of the source.
     """
 
     tile: Tile
@@ -40,63 +40,112 @@ class Part:
     own: Grid | None = None
 
 
-def common_grid(grids: Mapping[Path, Grid], target: Grid | None) -> tuple[Grid, dict[Path, list[Part]]]:
-    """The grid over all files, and where each lies in it.
+@dataclass
+class _Lattice:
+    """Files whose pixels coincide, to a hundredth of a pixel, and where each lies in the first one's grid."""
 
-    Files whose pixels are those of one lattice, to a hundredth of a pixel, share it. Files in another zone of
-    the same pixel size (a wide region meets several UTM zones) are brought onto it by nearest neighbour; the
-    zone of the target goes first. Longitudes are cut where the target does not lie.
+    reference: Grid
+    first: Path
+    members: list[tuple[Path, Tile, int]] = field(default_factory=list)
+
+    def whole(self) -> Grid:
+        """The grid over all members, whose tiles are then in it."""
+        tiles = [tile for _, tile, _ in self.members]
+        top, left = min(t.row for t in tiles), min(t.col for t in tiles)
+        bottom, right = max(t.row + t.height for t in tiles), max(t.col + t.width for t in tiles)
+        return self._over(Tile(top, left, bottom - top, right - left))
+
+    def widened(self, tiles: list[Tile]) -> Grid:
+        """The grid over all members and some tiles of the reference's rows and columns."""
+        return _Lattice(
+            self.reference, self.first, [(self.first, t, 0) for t in tiles] + self.members
+        ).whole()
+
+    def _over(self, tile: Tile) -> Grid:
+        a, b, c, d, e, f = self.reference.transform
+        return Grid(
+            self.reference.crs, (a, b, c + a * tile.col, d, e, f + e * tile.row), tile.height, tile.width
+        )
+
+    def parts(self, grid: Grid, own: Grid | None) -> Iterator[tuple[Path, Part]]:
+        """Every member with its place in `grid`, which is of this lattice."""
+        offset = self.reference.aligned_offset(grid, TOLERANCE)
+        assert offset is not None
+        for path, t, col in self.members:
+            yield path, Part(Tile(t.row + offset[0], t.col + offset[1], t.height, t.width), col, own)
+
+
+def common_grid(grids: Mapping[Path, Grid], target: Grid | None) -> tuple[Grid, dict[Path, list[Part]]]:
+    """The grid over all files, and where each lies.
+
+    Files in another zone of the same pixel size (a wide region meets several UTM zones) are brought onto it
+    by nearest neighbour; the zone of the target goes first. Longitudes are cut where the target does not lie.
 
     Raises
     ------
     InputError
         A file lies on another lattice of the same CRS, or has pixels of another size.
     """
-    cut = {path: _cut(grid, target) for path, grid in grids.items()}
-    first = _reference(cut, target)
-    reference = cut[first][0][0]
-    spans: dict[Path, list[tuple[Tile, int, Grid | None]]] = {}
-    for path, parts in cut.items():
-        spans[path] = []
-        for grid, col in parts:
-            offset = grid.aligned_offset(reference, TOLERANCE)
-            if offset is not None:
-                spans[path].append((Tile(*offset, *grid.shape), col, None))
-            elif _other_zone(grid, reference):
-                spans[path].append((_reach(grid, reference), col, grid))
-            else:
-                raise InputError(_misfit(path, grid, first, reference))
-    tiles = [tile for found in spans.values() for tile, _, _ in found]
-    top, left = min(t.row for t in tiles), min(t.col for t in tiles)
-    bottom, right = max(t.row + t.height for t in tiles), max(t.col + t.width for t in tiles)
-    a, b, c, d, e, f = reference.transform
-    whole = Grid(reference.crs, (a, b, c + a * left, d, e, f + e * top), bottom - top, right - left)
-    return whole, {
-        path: [Part(Tile(t.row - top, t.col - left, t.height, t.width), col, own) for t, col, own in found]
-        for path, found in spans.items()
-    }
+    found = _lattices(grids, target)
+    main = _main(found, target)
+    others = [lattice for lattice in found if lattice is not main]
+    for other in others:
+        if not _other_zone(other.reference, main.reference):
+            raise InputError(_misfit(other.first, other.reference, main.first, main.reference))
+    wholes = [other.whole() for other in others]
+    grid = main.widened([_reach(whole, main.reference) for whole in wholes])
+    parts: dict[Path, list[Part]] = {}
+    for lattice, own in ((main, None), *zip(others, wholes, strict=True)):
+        for path, part in lattice.parts(own or grid, own):
+            parts.setdefault(path, []).append(part)
+    return grid, {path: parts[path] for path in grids}
 
 
 def on_target(grids: Mapping[Path, Grid], target: Grid, where: str) -> dict[Path, list[Part]]:
-    """Where files that are brought onto the target grid may have values in it.
+    """Where files that are brought onto the target grid lie, of those that touch it.
 
     Raises
     ------
     InputError
         No file touches the target.
     """
-    found: dict[Path, list[Part]] = {}
-    for path, grid in grids.items():
-        for part, col in _cut(grid, target):
-            if (tile := _touched(part, target)) is not None:
-                found.setdefault(path, []).append(Part(tile, col, part))
-    if not found:
+    touching = {path: grid for path, grid in grids.items() if _touches(grid, target)}
+    if not touching:
         path, grid = next(iter(grids.items()))
         raise InputError(
             f"{where}: its rasters do not touch the region; {path.name} is {_describe(grid)}, the region "
             f"{_describe(target)}: wrong CRS or swapped axes?"
         )
+    parts: dict[Path, list[Part]] = {}
+    for lattice in _lattices(touching, target):
+        whole = lattice.whole()
+        for path, part in lattice.parts(whole, whole):
+            parts.setdefault(path, []).append(part)
+    return parts
+
+
+def _lattices(grids: Mapping[Path, Grid], target: Grid | None) -> list[_Lattice]:
+    found: list[_Lattice] = []
+    for path, grid in grids.items():
+        for part, col in _cut(grid, target):
+            for lattice in found:
+                offset = part.aligned_offset(lattice.reference, TOLERANCE)
+                if offset is not None:
+                    lattice.members.append((path, Tile(*offset, *part.shape), col))
+                    break
+            else:
+                found.append(_Lattice(part, path, [(path, Tile(0, 0, *part.shape), col)]))
     return found
+
+
+def _main(found: list[_Lattice], target: Grid | None) -> _Lattice:
+    """The lattice that the source keeps: the first in the CRS of the target, else the first."""
+    if target is not None:
+        goal = CRS.from_user_input(target.crs)
+        for lattice in found:
+            if CRS.from_user_input(lattice.reference.crs) == goal:
+                return lattice
+    return found[0]
 
 
 def _cut(grid: Grid, target: Grid | None) -> list[tuple[Grid, int]]:
@@ -109,11 +158,11 @@ def _cut(grid: Grid, target: Grid | None) -> list[tuple[Grid, int]]:
         return [(grid, 0)]
     west = 0.0 if target is not None and _near_180(target) else -turn / 2
     size = abs(grid.transform[0])
-    shift = -np.floor((left - west) / turn + 1e-9) * turn
+    shift = -float(np.floor((left - west) / turn + 1e-9)) * turn
     seam = (west + turn - left - shift) / size  # columns before the seam
     whole, per_turn = round(seam), turn / size
     inside = seam > grid.width - 0.5
-    if inside or abs(per_turn - round(per_turn)) > TOLERANCE or abs(seam - whole) > TOLERANCE:
+    if inside or abs(per_turn - round(per_turn)) > TOLERANCE:
         return [(_moved(grid, shift), 0)]
     if grid.transform[0] < 0:
         raise InputError(f"longitudes run from east to west, {right:g} to {left:g}; expected west to east")
@@ -135,16 +184,6 @@ def _moved(grid: Grid, by: float) -> Grid:
     return grid if by == 0 else Grid(grid.crs, (a, b, c + by, d, e, f), *grid.shape)
 
 
-def _reference(cut: Mapping[Path, list[tuple[Grid, int]]], target: Grid | None) -> Path:
-    """The file whose lattice is the source's: the first in the CRS of the target, else the first."""
-    if target is not None:
-        goal = CRS.from_user_input(target.crs)
-        for name in dict.fromkeys(parts[0][0].crs for parts in cut.values()):
-            if CRS.from_user_input(name) == goal:
-                return next(path for path, parts in cut.items() if parts[0][0].crs == name)
-    return next(iter(cut))
-
-
 def _other_zone(grid: Grid, reference: Grid) -> bool:
     """Whether two grids are of the same pixel size in two projections of metres."""
     one, other = CRS.from_user_input(grid.crs), CRS.from_user_input(reference.crs)
@@ -162,18 +201,19 @@ def _reach(grid: Grid, reference: Grid) -> Tile:
     return Tile(row, col, int(np.ceil(rows.max())) - row, int(np.ceil(cols.max())) - col)
 
 
-def _touched(grid: Grid, target: Grid) -> Tile | None:
-    """The whole target, if its outline in the CRS of a file touches the file's grid."""
+def _touches(grid: Grid, target: Grid) -> bool:
+    """Whether the outline of the target, in the CRS of a file, touches the file's grid."""
     left, bottom, right, top = grid.bounds
     x, y = transform(target.crs, grid.crs, *outline(target, _EDGE_POINTS))
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        return False
+    x, y = x[known], y[known]
     turn = period(grid.crs)
     if turn is not None:
         x = np.unwrap(x, period=turn)
         x = x - np.round(((x.min() + x.max()) - (left + right)) / 2 / turn) * turn
-    if not np.isfinite(x).any():
-        return None
-    apart = np.nanmax(x) <= left or np.nanmin(x) >= right or np.nanmax(y) <= bottom or np.nanmin(y) >= top
-    return None if apart else Tile(0, 0, *target.shape)
+    return bool(x.max() > left and x.min() < right and y.max() > bottom and y.min() < top)
 
 
 def _misfit(path: Path, grid: Grid, first: Path, reference: Grid) -> str:

@@ -50,21 +50,70 @@ class RasterSource:
     def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """See `SourceReader.read`."""
         wanted = self._steps(first, last)
-        shape = (wanted.size, rows.stop - rows.start, cols.stop - cols.start)
-        layers = {name: Layer(packing, shape, self._mosaic(name)) for name, packing in self.variables.items()}
-        for piece in self._pieces_of(wanted):
+        tile = Tile(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+        layers = self._layers(wanted.size, tile)
+        for own, pieces in self._by_grid(self._pieces_of(wanted)):
+            if own is None:
+                self._gather(pieces, wanted, tile, layers)
+            else:
+                self._bring(own, pieces, wanted, tile, layers)
+        return {name: layer.finish() for name, layer in layers.items()}
+
+    def _layers(self, steps: int, tile: Tile) -> dict[str, Layer]:
+        shape = steps, tile.height, tile.width
+        return {name: Layer(packing, shape, self._mosaic(name)) for name, packing in self.variables.items()}
+
+    @staticmethod
+    def _by_grid(pieces: list[Piece]) -> list[tuple[Grid | None, list[Piece]]]:
+        """Pieces by the grid on which they are put together, in the order of their names."""
+        found: dict[Grid | None, list[Piece]] = {}
+        for piece in pieces:
+            found.setdefault(piece.own, []).append(piece)
+        return list(found.items())
+
+    def _gather(
+        self, pieces: list[Piece], wanted: NDArray[np.int64], tile: Tile, layers: dict[str, Layer]
+    ) -> None:
+        """Put pieces of one grid into the layers of a tile of it."""
+        for piece in pieces:
             here = np.flatnonzero((piece.days >= wanted[0]) & (piece.days <= wanted[-1]))
-            top, bottom = max(rows.start, piece.row), min(rows.stop, piece.row + piece.height)
-            left, right = max(cols.start, piece.col), min(cols.stop, piece.col + piece.width)
+            top, bottom = max(tile.row, piece.row), min(tile.row + tile.height, piece.row + piece.height)
+            left, right = max(tile.col, piece.col), min(tile.col + tile.width, piece.col + piece.width)
             if here.size == 0 or top >= bottom or left >= right:
                 continue
             steps = slice(int(here[0]), int(here[-1]) + 1)
-            values = self._on_grid(piece, steps, Tile(top, left, bottom - top, right - left))
-            place = slice(top - rows.start, bottom - rows.start), slice(left - cols.start, right - cols.start)
+            inner = slice(top - piece.row, bottom - piece.row), slice(left - piece.col, right - piece.col)
+            values = self._values(piece, steps, inner[0], piece.columns(inner[1]))
+            place = slice(top - tile.row, bottom - tile.row), slice(left - tile.col, right - tile.col)
             for k, step in enumerate(np.searchsorted(wanted, piece.days[steps])):
-                for name in values:
+                for name in piece.bands:
                     layers[name].add(int(step), place, values[name][k])
-        return {name: layer.finish() for name, layer in layers.items()}
+
+    def _bring(
+        self,
+        own: Grid,
+        pieces: list[Piece],
+        wanted: NDArray[np.int64],
+        tile: Tile,
+        layers: dict[str, Layer],
+    ) -> None:
+        """Put pieces of another grid together there, and bring the whole onto a tile of the source's."""
+        method = self.config.regrid or "nearest"
+        window = needed(own, self.grid, tile, method)
+        if window is None:
+            return
+        there = self._layers(wanted.size, window)
+        self._gather(pieces, wanted, window, there)
+        every = slice(0, tile.height), slice(0, tile.width)
+        for name, layer in there.items():
+            measure, steps = self.definitions[name].measure, np.flatnonzero(layer.seen)
+            if not steps.size:
+                continue
+            values = warped(
+                layer.finish()[steps], window, own, self.grid, tile, method, layer.packing, measure
+            )
+            for step, field_of_day in zip(steps, values, strict=True):
+                layers[name].add(int(step), every, field_of_day)
 
     def identity(self, first: int, last: int) -> str:
         """See `SourceReader.identity`: name, size and time of change of every file, and how it is read."""
@@ -92,25 +141,6 @@ class RasterSource:
 
     def _mosaic(self, name: str) -> str:
         return self.config.variables[name].mosaic or self.definitions[name].mosaic
-
-    def _on_grid(self, piece: Piece, steps: slice, tile: Tile) -> dict[str, NDArray[Any]]:
-        """Values of a piece on a tile of the source's grid; none where it has no pixel there."""
-        if piece.own is None:
-            rows = slice(tile.row - piece.row, tile.row - piece.row + tile.height)
-            cols = slice(tile.col - piece.col, tile.col - piece.col + tile.width)
-            return self._values(piece, steps, rows, piece.columns(cols))
-        method = self.config.regrid or "nearest"
-        window = needed(piece.own, self.grid, tile, method)
-        if window is None:
-            return {}
-        found = self._values(piece, steps, window[0], piece.columns(window[1]))
-        kinds = {name: self.definitions[name].measure for name in found}
-        return {
-            name: warped(
-                values, window, piece.own, self.grid, tile, method, self.variables[name], kinds[name]
-            )
-            for name, values in found.items()
-        }
 
     def _values(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """Values of a file on its own pixels, as the source stores them, with all that is missing settled."""

@@ -38,11 +38,12 @@ def refuse_unsuitable(where: str, method: str, measure: Measure) -> None:
         )
 
 
-def needed(own: Grid, grid: Grid, tile: Tile, method: str) -> tuple[slice, slice] | None:
-    """Rows and columns of a file's grid that a tile of another grid needs; None if it needs none."""
+def needed(own: Grid, grid: Grid, tile: Tile, method: str) -> Tile | None:
+    """The tile of a file's grid that a tile of another grid needs; None if it needs none."""
     if method == "nearest":
         lookup = _lookup(own, grid, tile)
-        return (lookup.rows, lookup.cols) if lookup.rows.stop > lookup.rows.start else None
+        high, wide = lookup.shape
+        return Tile(lookup.rows.start, lookup.cols.start, high, wide) if high and wide else None
     part = grid.crop(tile)
     x, y = transform(part.crs, own.crs, *outline(part, _EDGE_POINTS))
     left, _, right, _ = own.bounds
@@ -56,13 +57,14 @@ def needed(own: Grid, grid: Grid, tile: Tile, method: str) -> tuple[slice, slice
         low, high = max(0, low), min(size, high)
         if low >= high:
             return None
-        found.append(slice(low, high))
-    return found[0], found[1]
+        found.append((low, high - low))
+    (row, height), (col, width) = found
+    return Tile(row, col, height, width)
 
 
 def warped(
     values: NDArray[Any],
-    window: tuple[slice, slice],
+    window: Tile,
     own: Grid,
     grid: Grid,
     tile: Tile,
@@ -76,8 +78,8 @@ def warped(
     ----------
     values : ndarray, shape (steps, rows, columns)
         Stored as `packing` says.
-    window : (slice, slice)
-        Rows and columns of `own` that they are of, from `needed`.
+    window : Tile
+        Of `own`, from `needed`.
     own, grid : Grid
     tile : Tile
         Of `grid`.
@@ -96,7 +98,7 @@ def warped(
         flat = values.reshape(len(values), -1)
         fill = np.dtype(packing.dtype).type(np.nan if packing.missing is None else packing.missing)
         return np.where(index >= 0, flat[:, np.maximum(index, 0)], fill)
-    source, target = own.crop(_tile(*window)), grid.crop(tile)
+    source, target = own.crop(window), grid.crop(tile)
     decoded = packing.decode(values)
     if measure != "direction":
         return packing.encode(np.stack([_reproject(field, source, target, method) for field in decoded]))
@@ -111,10 +113,6 @@ def warped(
 @lru_cache(maxsize=16)
 def _lookup(own: Grid, grid: Grid, tile: Tile) -> CellLookup:
     return cell_lookup(grid, tile, own)
-
-
-def _tile(rows: slice, cols: slice) -> Tile:
-    return Tile(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
 
 
 def _reproject(field: NDArray[Any], source: Grid, target: Grid, method: str) -> NDArray[np.float64]:
