@@ -31,11 +31,11 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
 
     Examples
     --------
-    >>> with needs_extra("science", "the model xgboost"):
+    >>> with needs_extra("science", "xgboost"):
     ...     import no_such_package
     Traceback (most recent call last):
     ...
-    mmnet_maps.errors.InputError: the model xgboost needs the extra 'science': pip install 'mmnet-maps[science]'
+    mmnet_maps.errors.InputError: xgboost needs the extra 'science': pip install 'mmnet-maps[science]'
     """
     try:
         yield

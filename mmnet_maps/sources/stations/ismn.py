@@ -217,7 +217,8 @@ def _root_of(folder: Path) -> Path:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what ismn prints off standard output, which ``--json`` needs, and its bars off the terminal."""
-    import ismn.const
+    with needs_extra("stations", "reading ISMN archives"):
+        import ismn.const
 
     level = ismn.const.ismnlog.level
     ismn.const.ismnlog.setLevel("CRITICAL")
