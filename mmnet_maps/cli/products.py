@@ -91,11 +91,9 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""
-    from mmnet_maps.dates import to_date, to_day
     from mmnet_maps.jobs.extract import extract as run
 
-    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    done = run(source, out, points=points, polygons=polygons, box=box, start=first, end=last, workers=workers)
+    done = run(source, out, points=points, polygons=polygons, box=box, start=start, end=end, workers=workers)
     text = (
         f"{done['days']} days of {done['rows']} x {done['cols']} pixels"
         if done["of"] == "box"

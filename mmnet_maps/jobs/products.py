@@ -5,15 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from mmnet_maps.dates import to_date, to_day
+from mmnet_maps.grid import Tile
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.extract.box import as_dataset
+from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 
-__all__ = ["export", "report", "validate", "view"]
+__all__ = ["export", "open_product", "report", "validate", "view"]
+
+
+def open_product(source: str | Path) -> xr.Dataset:
+    """Open finished maps as an xarray data set; values are read when they are used.
+
+    Parameters
+    ----------
+    source : str or Path
+        A product that `predict` made, a Zarr that `export --zarr` wrote, or the folder of COGs of `export`.
+
+    Returns
+    -------
+    Dataset
+        ``soil_moisture``, ``lower`` and ``upper`` (m3 m-3, NaN where missing) and ``quality`` (bits) over
+        (time, y, x); the CRS is the coordinate ``spatial_ref``, as rioxarray and odc-geo take it.
+
+    Raises
+    ------
+    InputError
+        There are no maps there.
+
+    Examples
+    --------
+    >>> maps = open_product("product.zarr")  # doctest: +SKIP
+    >>> maps.soil_moisture.sel(x=550_000, y=4_020_000, method="nearest").to_series()  # doctest: +SKIP
+    """
+    maps = open_maps(Path(source))
+    whole = maps.levels[0]
+    stored = as_dataset(maps, Tile(0, 0, whole.height, whole.width))
+    return xr.decode_cf(stored, decode_coords="all")
 
 
 def export(
@@ -139,7 +174,6 @@ def view(
     InputError
         There are no maps, the port or folder cannot be used, or the extra ``viewer`` is not installed.
     """
-    from mmnet_maps.produce.extract.maps import open_maps
     from mmnet_maps.show.server import serve, write_site
     from mmnet_maps.show.site import Site
 
