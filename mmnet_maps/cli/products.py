@@ -62,12 +62,15 @@ def report(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="What `validate` wrote; default: beside the product.")
     ] = None,
+    cube: Annotated[
+        Path | None, typer.Option("--cube", help="Cube of the maps: its SMAP is drawn beside them.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a self-contained HTML report of a run or of a product."""
     from mmnet_maps.jobs import products
 
-    summary = products.report(source, out, validation=validation)
+    summary = products.report(source, out, validation=validation, cube=cube)
     show(summary, as_json, f"report of a {summary['of']}: {out}")
 
 

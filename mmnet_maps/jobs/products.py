@@ -117,7 +117,13 @@ def validate(
     return validate_stations(read_product(Path(product)), measured, stations, Path(out))
 
 
-def report(source: str | Path, out: str | Path, *, validation: str | Path | None = None) -> dict[str, Any]:
+def report(
+    source: str | Path,
+    out: str | Path,
+    *,
+    validation: str | Path | None = None,
+    cube: str | Path | None = None,
+) -> dict[str, Any]:
     """Write a self-contained HTML report of a run or of a product.
 
     Parameters
@@ -128,13 +134,16 @@ def report(source: str | Path, out: str | Path, *, validation: str | Path | None
         HTML file to write.
     validation : str or Path, optional
         What `validate` wrote; by default the folder ``validation`` beside the product, if there is one.
+    cube : str or Path, optional
+        The cube that a product was made from: its SMAP is drawn beside the maps.
 
     Returns
     -------
     dict
         ``report``, the file, and ``of``: ``run`` or ``product``.
     """
-    kind = write_report(Path(source), Path(out), None if validation is None else Path(validation))
+    beside = (None if path is None else Path(path) for path in (validation, cube))
+    kind = write_report(Path(source), Path(out), *beside)
     return {"report": str(out), "of": kind}
 
 
