@@ -235,18 +235,15 @@ def day_figures(
         }
         if smap is not None:
             values[day]["SMAP (9 km)"] = _north_up(smap.read(grid, day, Tile(0, 0, *grid.shape)), grid)
-    low, high = shared_range(
-        [held[n] for held in values.values() for n in ("MMNet", "SMAP (9 km)") if n in held]
-    )
-    widths = [held["Width of the interval"] for held in values.values()]
-    # A bundle without intervals leaves the map empty; its colour bar still needs an end.
-    widest = max((float(np.nanmax(v)) for v in widths if np.isfinite(v).any()), default=0.1)
+    moist = [held[name] for held in values.values() for name in ("MMNet", "SMAP (9 km)") if name in held]
+    low, high = shared_range(moist)
+    narrow, wide = shared_range([held["Width of the interval"] for held in values.values()])
     wet = {"cmap": colour_map(), "vmin": low, "vmax": high}
     for day, held in values.items():
         found = [("MMNet", _map(held["MMNet"], grid, "MMNet, soil moisture", wet))]
         if "SMAP (9 km)" in held:
             found.append(("SMAP", _map(held["SMAP (9 km)"], grid, "SMAP (9 km), soil moisture", wet)))
-        style = {"cmap": width_colour_map(), "vmin": 0.0, "vmax": widest}
+        style = {"cmap": width_colour_map(), "vmin": narrow, "vmax": wide}
         width = _map(held["Width of the interval"], grid, "Width of the interval", style)
         found += [("width of the interval", width), ("quality", _quality_map(product, held["quality"], grid))]
         yield day, found

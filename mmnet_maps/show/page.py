@@ -48,7 +48,7 @@ th, td { padding: .25rem .8rem; border-bottom: 1px solid #dfe4ea; text-align: ri
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #9aa7b4; }
 td.wide { text-align: left; overflow-wrap: anywhere; }
 p.lead { font-size: 1.05rem; } .scroll { overflow-x: auto; }
-.side { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); }
+.side { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
 @media print { body { max-width: none; font-size: 11pt; } section, img, tr { break-inside: avoid; } }
 """
 
