@@ -9,11 +9,6 @@ prints with ``--json``, or the object that was asked for.
 >>> mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", "2020-06-30", "maps.zarr")  # doctest: +SKIP
 >>> maps = mm.open_product("maps.zarr")  # doctest: +SKIP
 
-A box of a day, computed here and now, as an xarray data set:
-
->>> box = (-98.46, 36.35, -98.34, 36.45)  # degrees: west, south, east, north
->>> maps = mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", box=box)  # doctest: +SKIP
-
 Names are imported when they are first used: ``import mmnet_maps`` itself is quick.
 """
 
@@ -24,11 +19,12 @@ from mmnet_maps.version import __version__
 
 if TYPE_CHECKING:
     from mmnet_maps.errors import InputError, WorkError
+    from mmnet_maps.jobs.adjust import adjust
+    from mmnet_maps.jobs.climate import climate
     from mmnet_maps.jobs.cubes import build_cube, describe_cube, open_cube
-    from mmnet_maps.jobs.extract import extract
     from mmnet_maps.jobs.maps import plan, predict
     from mmnet_maps.jobs.models import load_bundle, train
-    from mmnet_maps.jobs.products import export, open_product, report, validate
+    from mmnet_maps.jobs.products import export, report, validate
     from mmnet_maps.jobs.scores import evaluate
     from mmnet_maps.jobs.stations import build_table, table_from_uscrn
 
@@ -36,15 +32,15 @@ __all__ = [
     "InputError",
     "WorkError",
     "__version__",
+    "adjust",
     "build_cube",
     "build_table",
+    "climate",
     "describe_cube",
     "evaluate",
     "export",
-    "extract",
     "load_bundle",
     "open_cube",
-    "open_product",
     "plan",
     "predict",
     "report",
@@ -56,11 +52,12 @@ __all__ = [
 #: Module of every name.
 _MODULES = {
     "errors": ("InputError", "WorkError"),
+    "jobs.adjust": ("adjust",),
+    "jobs.climate": ("climate",),
     "jobs.cubes": ("build_cube", "describe_cube", "open_cube"),
-    "jobs.extract": ("extract",),
     "jobs.maps": ("plan", "predict"),
     "jobs.models": ("load_bundle", "train"),
-    "jobs.products": ("export", "open_product", "report", "validate"),
+    "jobs.products": ("export", "report", "validate"),
     "jobs.scores": ("evaluate",),
     "jobs.stations": ("build_table", "table_from_uscrn"),
 }

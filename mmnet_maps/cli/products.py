@@ -38,12 +38,16 @@ def validate(
     in_situ: Annotated[Path, typer.Option("--in-situ", help="Ground truth CSV: ID ... Date, VWC_5.")],
     network: Annotated[Path, typer.Option("--network", help="Station network: where the stations are.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the scores and pairs.")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="PATH[:VARIABLE]", help="Another product to compare with; repeat."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare maps with stations: scores, interval coverage, every pair."""
     from mmnet_maps.jobs import products
 
-    found = products.validate(product, in_situ, network, out)
+    found = products.validate(product, in_situ, network, out, against=against or ())
     show(found, as_json, _scores_text(found, out))
 
 
@@ -53,7 +57,15 @@ def _scores_text(found: dict[str, Any], out: Path) -> str:
     scores = ", ".join(f"{names[k]} {overall[k]:.3f}" for k in names if overall[k] is not None)
     inside = f"; the interval holds {100 * coverage['share']:.1f} %" if coverage["n"] else ""
     stations = found["stations"]["count"]
-    return f"{overall['n']} pairs at {stations} stations: {scores}{inside}\n{out}"
+    lines = [f"{overall['n']} pairs at {stations} stations: {scores}{inside}"]
+    for source, both in found.get("against", {}).items():
+        if source != "all":
+            parts = (
+                f"{names[k]} {both['maps']['overall'][k]:.3f} against {both['other']['overall'][k]:.3f}"
+                for k in ("corr", "rmse", "ubrmse")
+            )
+            lines.append(f"beside {source}, {both['n']} pairs: {', '.join(parts)}")
+    return "\n".join([*lines, str(out)])
 
 
 def report(
@@ -62,15 +74,12 @@ def report(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="What `validate` wrote; default: beside the product.")
     ] = None,
-    cube: Annotated[
-        Path | None, typer.Option("--cube", help="Cube of the maps: its SMAP is drawn beside them.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a self-contained HTML report of a run or of a product."""
     from mmnet_maps.jobs import products
 
-    summary = products.report(source, out, validation=validation, cube=cube)
+    summary = products.report(source, out, validation=validation)
     show(summary, as_json, f"report of a {summary['of']}: {out}")
 
 
@@ -94,9 +103,11 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""
+    from mmnet_maps.dates import to_date, to_day
     from mmnet_maps.jobs.extract import extract as run
 
-    done = run(source, out, points=points, polygons=polygons, box=box, start=start, end=end, workers=workers)
+    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
+    done = run(source, out, points=points, polygons=polygons, box=box, start=first, end=last, workers=workers)
     text = (
         f"{done['days']} days of {done['rows']} x {done['cols']} pixels"
         if done["of"] == "box"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmnet_maps.jobs.settings import Settings, output_file, settings_of
 from mmnet_maps.learn.bundle import Bundle, save_bundle
 from mmnet_maps.learn.bundle import load_bundle as read_bundle
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
-from mmnet_maps.learn.model_input import from_table
+from mmnet_maps.learn.model_input import from_table, land_cover_index
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.stations.files import read_table
@@ -45,7 +47,7 @@ def train(
         On-site: the only year to test on.
     config : str, Path or ExperimentConfig, optional
     settings : mapping or sequence of str
-        Single settings over `config`, such as ``{"epochs": 3, "modern.epochs": 5}``.
+        Single settings over `config`, such as ``{"epochs": 3, "modern.members": 5}``.
 
     Returns
     -------
@@ -136,7 +138,8 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     table : str or Path
         Station table of the same catalogue.
     out : str or Path
-        CSV to write: ID, Date, y_test (where the table has VWC_5), y_pred.
+        CSV to write: ID, Date, y_test (where the table has VWC_5), y_pred, the ends ``lower`` and ``upper``
+        of its interval, and ``outside``: how many inputs lie outside the range of the training rows.
 
     Returns
     -------
@@ -150,9 +153,23 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     columns: dict[str, Any] = {"ID": frame["ID"], "Date": frame["Date"]}
     if "VWC_5" in frame.columns:
         columns["y_test"] = frame["VWC_5"]
-    columns["y_pred"] = model.predict(from_table(frame, model.catalogue))
-    result = pd.DataFrame(columns)
+    result = pd.DataFrame(columns | _told(model, frame))
     with appearing(path) as draft:
         result.to_csv(draft, index=False)
     missing = int(result["y_pred"].isna().sum())
     return {"out": str(out), "rows": len(result), "rows_without_prediction": missing}
+
+
+def _told(model: Bundle, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Estimates of the rows of a table, adjusted where the bundle is, with their intervals."""
+    inputs = from_table(frame, model.catalogue)
+    plain = model.predict(inputs)
+    missing = np.full(len(plain), np.nan, dtype=np.float32)
+    lower, upper = (missing, missing) if model.interval is None else model.interval(plain)
+    estimate = plain
+    if model.adjustment is not None:
+        longitude, latitude = (frame[name].to_numpy(np.float64) for name in ("Longitude", "Latitude"))
+        local = model.adjustment.at(longitude, latitude, land_cover_index(frame))
+        estimate, lower, upper = local.apply(plain, lower, upper)
+    outside = np.zeros(len(plain), np.int32) if model.envelope is None else model.envelope.outside(inputs)
+    return {"y_pred": estimate, "lower": lower, "upper": upper, "outside": outside}

@@ -153,14 +153,30 @@ class LocalError:
     centre: NDArray[np.float32]
     width: NDArray[np.float32]
 
+    def of(self, pixels: NDArray[np.integer]) -> LocalError:
+        """The same at some of the pixels."""
+        return LocalError(self.shift[pixels], self.slope[pixels], self.centre[pixels], self.width[pixels])
+
     @property
     def untouched(self) -> bool:
         """Whether no pixel is changed at all."""
         return bool((self.width == 1).all())
 
     def adjust(self, estimate: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Adjusted estimates, shape (..., n)."""
-        return np.asarray(estimate + self.shift + self.slope * (estimate - self.centre), dtype=np.float32)
+        """Adjusted estimates, shape (..., n); none below zero."""
+        moved = estimate + self.shift + self.slope * (estimate - self.centre)
+        # Where nothing is said the estimate keeps its bits.
+        return np.where(self.width == 1, estimate, np.maximum(moved, 0)).astype(np.float32)
+
+    def apply(
+        self, estimate: NDArray[np.float32], lower: NDArray[np.float32], upper: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Adjusted estimate and ends of its interval, each of shape (..., n), within [0, 1]."""
+        adjusted = self.adjust(estimate)
+        low = np.clip(adjusted - (estimate - lower) * self.width, 0, 1)
+        high = np.clip(adjusted + (upper - estimate) * self.width, 0, 1)
+        same = self.width == 1
+        return adjusted, np.where(same, lower, low), np.where(same, upper, high)
 
 
 @dataclass(frozen=True)

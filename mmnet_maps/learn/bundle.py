@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.adjust import Adjustment
 from mmnet_maps.learn.bundle_weights import pack, unpack
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
@@ -68,6 +69,8 @@ class Bundle:
         What of the encoded series the networks take on.
     network_interval : IntervalTable, optional
         Of a blend: the interval of its networks alone.
+    adjustment : Adjustment, optional
+        What a user's own probes say; `predict` is without it, maps and tables of predictions apply it.
     """
 
     kind: str
@@ -83,6 +86,7 @@ class Bundle:
     target: Target = "identity"
     readout: Readout = "mean"
     network_interval: IntervalTable | None = None
+    adjustment: Adjustment | None = None
 
     @property
     def members(self) -> tuple[Network, ...]:
@@ -166,6 +170,7 @@ class Bundle:
             "readout": self.readout,
             "trees": self.trees,
             "network_interval": self.network_interval.to_json() if self.network_interval else None,
+            "adjustment": self.adjustment.to_json() if self.adjustment else None,
             "facts": self.facts,
         }
 
@@ -251,7 +256,7 @@ def load_bundle(folder: Path) -> Bundle:
         interval = IntervalTable.from_json(card["interval"]) if card["interval"] else None
         envelope = Envelope.from_json(card["envelope"]) if card["envelope"] else None
         kind, facts, fingerprint = card["kind"], card["facts"], card["fingerprint"]
-        alone = card.get("network_interval")
+        alone, adjusted = card.get("network_interval"), card.get("adjustment")
     except KeyError as error:
         raise InputError(f"{folder / CARD}: key {error} is missing") from None
     if catalogue.fingerprint != fingerprint:
@@ -277,6 +282,7 @@ def load_bundle(folder: Path) -> Bundle:
         target,
         readout,
         IntervalTable.from_json(alone) if alone else None,
+        Adjustment.from_json(adjusted) if adjusted else None,
     )
 
 
@@ -298,9 +304,7 @@ def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Targe
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
-        within = [str(card.parent) for card in sorted(folder.glob(f"**/bundle/{CARD}"))]
-        more = f": a run folder; its bundles are {', '.join(within)}" if within else f" ({CARD} is missing)"
-        raise InputError(f"{folder}: no bundle here{more}")
+        raise InputError(f"{folder}: no bundle here ({CARD} is missing)")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):

@@ -20,6 +20,7 @@ __all__ = [
     "fit_scaler",
     "columns_of_kind",
     "from_table",
+    "land_cover_index",
     "model_arrays",
     "raw_arrays",
     "side_by_side",
@@ -171,3 +172,12 @@ def model_arrays(kind: str, inputs: ModelInput, catalogue: Catalogue, scaler: Sc
     columns, *windows = raw_arrays(kind, inputs, catalogue)
     scaled = (scaler.snapshot(columns), *map(scaler.series, windows))
     return scaled if kind in NETWORKS else (side_by_side(scaled),)
+
+
+def land_cover_index(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Index in `LAND_COVER_CLASSES` of each row's class, from its one-hot columns; -1 where it has none."""
+    names = [f"LC_{name}" for name in LAND_COVER_CLASSES]
+    if not set(names) <= set(frame.columns):
+        return np.full(len(frame), -1)
+    one_hot = frame[names].to_numpy(dtype=np.float64)
+    return np.where(one_hot.max(axis=1) > 0, one_hot.argmax(axis=1), -1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.prepare.cube.store import open_cube
-from mmnet_maps.produce.judge.truth import CoarseField
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
@@ -16,7 +14,7 @@ from mmnet_maps.whole_file import write_whole
 __all__ = ["write_report"]
 
 
-def write_report(source: Path, out: Path, validation: Path | None = None, cube: Path | None = None) -> str:
+def write_report(source: Path, out: Path, validation: Path | None = None) -> str:
     """Write the report of a run folder or of a product.
 
     Parameters
@@ -27,8 +25,6 @@ def write_report(source: Path, out: Path, validation: Path | None = None, cube: 
         HTML file; it appears whole or not at all.
     validation : Path, optional
         For a product: what `validate` wrote; by default the folder ``validation`` beside the product, if any.
-    cube : Path, optional
-        For a product: the cube that it was made from, whose SMAP is drawn beside the maps.
 
     Returns
     -------
@@ -41,8 +37,7 @@ def write_report(source: Path, out: Path, validation: Path | None = None, cube: 
         The folder is neither.
     """
     if (source / "zarr.json").is_file():
-        smap = None if cube is None else CoarseField(open_cube(cube))
-        kind, body = "product", product_body(open_product(source), _validation_of(source, validation), smap)
+        kind, body = "product", product_body(open_product(source), _validation_of(source, validation))
     elif (source / "scores.json").is_file():
         kind, body = "run", run_body(source)
     else:

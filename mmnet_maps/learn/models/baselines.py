@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.config import Config
-from mmnet_maps.errors import InputError, needs_extra
+from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.trees import Trees
 
 __all__ = [
@@ -108,8 +108,7 @@ class Forest:
     @classmethod
     def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
         """Grow the trees."""
-        with needs_extra("science", "the model forest"):
-            from sklearn.ensemble import RandomForestRegressor
+        from sklearn.ensemble import RandomForestRegressor
 
         forest = RandomForestRegressor(
             n_estimators=config.trees,
@@ -153,8 +152,7 @@ class XGBoost:
         held: tuple[Array, NDArray[np.float64]] | None = None,
     ) -> Self:
         """Boost until the validation rows stop improving."""
-        with needs_extra("science", "the model xgboost"):
-            import xgboost
+        import xgboost
 
         settings = {
             "objective": "reg:squarederror",
@@ -191,8 +189,7 @@ class XGBoost:
     @classmethod
     def load(cls, stored: Stored) -> Self:
         """Undo `arrays`."""
-        with needs_extra("science", "the model xgboost"):
-            import xgboost
+        import xgboost
 
         booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray(stored["booster"].tobytes()))

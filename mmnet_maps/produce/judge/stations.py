@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmnet_maps.dates import from_yyyymmdd, to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import pixels_at
 from mmnet_maps.learn.evaluate import evaluate_table, station_scores
+from mmnet_maps.produce.judge.against import compare_with_others
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
@@ -178,7 +179,11 @@ def _read_group(product: Product, wanted: pd.DataFrame, group: pd.DataFrame) -> 
 
 
 def validate_stations(
-    product: Product, in_situ: pd.DataFrame, network: pd.DataFrame | None, out: Path
+    product: Product,
+    in_situ: pd.DataFrame,
+    network: pd.DataFrame | None,
+    out: Path,
+    against: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Pair the maps with stations and write ``pairs.csv``, ``stations.csv`` and ``scores.json``.
 
@@ -189,11 +194,14 @@ def validate_stations(
         As `pair_stations` takes them.
     out : Path
         Folder of the results; made if it is not there.
+    against : sequence of str
+        Other products to compare with (`against.compare_with_others`).
 
     Returns
     -------
     dict
-        What ``scores.json`` holds: the scores of `learn.evaluate.evaluate_table`, ``interval_coverage`` (of
+        What ``scores.json`` holds: the scores of `learn.evaluate.evaluate_table`, ``against``, by other
+        product (`against.compare_with_others`), ``interval_coverage`` (of
         the pairs with an interval, the share whose measurement lies in it) with its ``n``, and ``left_out``:
         the stations by reason.
 
@@ -216,6 +224,9 @@ def validate_stations(
         "pairs_without_a_map_value": int(pairs["y_pred"].isna().sum()),
         "left_out": vars(left),
     }
+    if against:
+        stations = _places(in_situ, network, LeftOut())
+        result["against"] = compare_with_others(pairs, stations, against)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -32,7 +32,6 @@ __all__ = ["Request", "predict_product"]
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
-_PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,6 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
-    if request.precision not in _PRECISIONS:
-        raise InputError(f"--precision {request.precision}: expected {' or '.join(_PRECISIONS)}")
     device = _device_kind(request)
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     product = open_product(request.out) if request.out.exists() else None
@@ -166,6 +163,11 @@ def _prepare(request: Request) -> _Prepared:
         "device": device,
         "interval": bundle.interval.nominal if bundle.interval else None,
     }
+    if bundle.adjustment is not None:
+        about["adjusted"] = {
+            "probes": [probe.id for probe in bundle.adjustment.probes],
+            "reach": bundle.adjustment.reach,
+        }
     if precision != request.precision:
         about["precision_asked"] = request.precision
         request = replace(request, precision=precision)

@@ -27,6 +27,7 @@ from mmnet_maps.prepare.features import write_features
 from mmnet_maps.produce.engine.arrays import Array
 from mmnet_maps.produce.engine.device import exact_products
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.tile.adjusted import adjust_maps
 from mmnet_maps.produce.tile.fillers import fillers_of
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.layers import static_values, years
@@ -127,16 +128,9 @@ def predict_tiles(
         with torch.inference_mode(), exact_products():
             computed.append((tile.inputs, program.compute(tile)))
         if len(computed) > engine.xp.behind:
-            yield _finished(*computed.popleft())
+            yield program.finished(*computed.popleft())
     while computed:
-        yield _finished(*computed.popleft())
-
-
-def _finished(
-    inputs: TileInputs, download: Callable[[], Mapping[str, NDArray[Any]]]
-) -> tuple[TileInputs, TileResult]:
-    maps = dict(download())
-    return inputs, TileResult(quality=maps.pop("quality").view(QUALITY), **maps)
+        yield program.finished(*computed.popleft())
 
 
 @dataclass(frozen=True)
@@ -223,6 +217,17 @@ class _Program:
             for series in series_parts(self.engine, tile.inputs, year.pixels, self.days[year.days]):
                 _Part(self, tile, there, year, series).predict(of_year)
         return xp.download(maps)
+
+    def finished(
+        self, inputs: TileInputs, download: Callable[[], Mapping[str, NDArray[Any]]]
+    ) -> tuple[TileInputs, TileResult]:
+        """The maps of a tile, with what a user's probes say, where the bundle holds some."""
+        maps = dict(download())
+        maps["quality"] = maps["quality"].view(QUALITY)
+        adjustment = self.engine.bundle.adjustment
+        if adjustment is not None:
+            adjust_maps(maps, inputs, adjustment, valid_range(self.engine), self.days)
+        return inputs, TileResult(**maps)
 
 
 class _Part:

@@ -18,6 +18,7 @@ from mmnet_maps.produce.tile.flags import FLAG_TABLE, FLAGS
 from mmnet_maps.variables import Variable
 
 __all__ = [
+    "ADJUSTED",
     "CLIPPED",
     "FLAGS",
     "LAND_COVER_MISSING",
@@ -65,6 +66,7 @@ WINDOW_GAP_FILLED = FLAGS["window_gap_filled"]
 CLIPPED = FLAGS["clipped"]
 NO_INTERVAL = FLAGS["no_interval"]
 NOT_COMPUTED = FLAGS["not_computed"]
+ADJUSTED = FLAGS["adjusted"]
 #: Any of these explains a missing value.
 MISSING_REASONS = sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing)
 

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
+from mmnet_maps.show.viewer import Exports
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.export.cog import open_cog
 from mmnet_maps.produce.export.days import export_product
-from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.product.layers import LAYERS, MISSING, QUALITY, Layer, value_layers
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.store import check_current, open_product
 from mmnet_maps.produce.tile.flags import FLAG_TABLE, Flag, colour_of
 from mmnet_maps.produce.tile.trust import MISSING_REASONS
-from mmnet_maps.show.maps import day_figures, quality_classes
+from mmnet_maps.show.maps import quality_classes, quicklook_figure
 from mmnet_maps.show.product_report import product_body
 
 Make = Callable[..., Any]
@@ -101,8 +101,8 @@ def test_a_product_of_format_1_reads_as_it_did(format_1: Path, tmp_path: Path) -
     export_product(product, tmp_path / "maps")
     with rasterio.open(tmp_path / "maps" / "quality_20210602.tif") as file:
         np.testing.assert_array_equal(file.read(1), expected["quality"][1])
-    assert "What is missing or weak" in "".join(product_body(product, None))
-    assert len(next(day_figures(product, [product.layout.start], None, 16))[1]) == 3
+    assert "Why values are missing" in "".join(product_body(product, None))
+    assert quicklook_figure(product, product.layout.start, 16).axes
 
 
 def test_an_export_of_format_1_is_viewed_and_made_anew(format_1: Path) -> None:
@@ -110,10 +110,7 @@ def test_an_export_of_format_1_is_viewed_and_made_anew(format_1: Path) -> None:
     cog, pixel = open_cog(path), {n: int(v[0, 3, 10]) for n, v in expected.items()}
     assert cog.paths == (path,) and cog.pixel(3, 10) == pixel
     assert cog.pixel(0, 0)["quality"] == 1 << 15  # type: ignore[index]
-    maps = open_maps(format_1 / "maps")
-    assert list(maps.flags) == FORMAT_1 and maps.layers["quality"].dtype == np.uint16
-    for name in ("soil_moisture", "lower", "upper", "quality"):
-        np.testing.assert_array_equal(maps.read(name, 0, slice(None), slice(None)), expected[name][0])
+    assert Exports(format_1 / "maps").picture("20210601", "quality").startswith(b"\x89PNG")
     export_product(open_product(format_1 / "product.zarr"), format_1 / "maps")
     again = open_cog(path)
     assert len(again.paths) == 2 and again.pixel(3, 10) == pixel
