@@ -14,9 +14,9 @@ def table_lines(summary: dict[str, Any]) -> str:
 
     counts = {field.name for field in fields(TableReport)}
     notes = [
-        f"{name.replace('_', ' ')}: {value}"
+        f"{name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}"
         for name, value in summary.items()
-        if name not in counts and name != "out"
+        if name not in counts and name != "out" and value != []
     ]
     report = TableReport(**{name: summary[name] for name in counts})
     return "\n".join([*notes, report.text(), f"written: {summary['out']}"])

@@ -13,9 +13,9 @@ from mmnet_maps.jobs.settings import Settings, output_file, settings_of
 from mmnet_maps.prepare.normals import add_normals
 from mmnet_maps.prepare.stations.files import write_table
 from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig, build_station_table
-from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.in_situ import StationRecords, read_in_situ, read_network
 from mmnet_maps.sources.stations.ismn import read_ismn
-from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder
+from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder, unread_files
 from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
 from mmnet_maps.whole_file import appearing
 
@@ -75,7 +75,8 @@ def build_table(
         catalogue = catalogue.with_soil_state()
     truth, places = read_in_situ(Path(in_situ)), read_network(Path(network))
     tables = read_raw_folder(Path(raw), catalogue)
-    return _write_table(tables, truth, places, chosen, catalogue, normals_until, path)
+    written = _write_table(tables, truth, places, chosen, catalogue, normals_until, path)
+    return {"out": written.pop("out"), "files_not_read": unread_files(Path(raw)), **written}
 
 
 def table_from_uscrn(
@@ -105,13 +106,9 @@ def table_from_uscrn(
     chosen = settings_of(OwnWeatherConfig, config, settings)
     found = read_uscrn(Path(files))
     catalogue = uscrn_catalogue(soil_state=soil_state)
-    notes = {
-        "files_read": found.files,
-        "files_left_out": len(found.other_files),
-        "soil_moisture_implausible": found.implausible,
-    }
     weather = {"uscrn": found.weather}
-    return notes | _write_table(weather, found.in_situ, found.network, chosen, catalogue, normals_until, path)
+    written = _write_table(weather, found.in_situ, found.network, chosen, catalogue, normals_until, path)
+    return {**found.notes, **written}
 
 
 def in_situ_from_ismn(
@@ -146,10 +143,10 @@ def in_situ_from_ismn(
         ``out``, and what was read and left out (`mmnet_maps.sources.stations.ismn.IsmnReport`).
     """
     path = output_file(out)
-    frame, report = read_ismn(Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days)
+    found: StationRecords = read_ismn(Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days)
     with appearing(path) as draft:
-        frame.to_csv(draft, index=False)
-    return {"out": str(out), **report.to_dict()}
+        found.in_situ.to_csv(draft, index=False)
+    return {"out": str(out), **found.notes}
 
 
 def _write_table(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.dates import day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
-from mmnet_maps.prepare.features import write_features
+from mmnet_maps.prepare.features import land_cover_class, write_features
 from mmnet_maps.whole_file import appearing, write_whole
 
 __all__ = ["model_columns", "read_table", "write_table"]
@@ -70,7 +70,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Catalogue]:
 
     A table that carries no catalogue (one of the published scripts, say) is taken to be of the published one,
     with the cyclic encoding if it has a column ``DoY_sin``; features that it lacks are computed from its own
-    columns where these are there.
+    columns where these are there: one-hot land cover from ``LC_name`` (the class in words), or from ``LC``.
 
     Returns
     -------
@@ -165,9 +165,11 @@ def _with_features(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
         and pd.api.types.is_integer_dtype(frame["Date"])
     ):
         frame["DoY"] = day_of_year(from_yyyymmdd(frame["Date"].to_numpy()))
-    if "LC" in frame.columns and not pd.api.types.is_numeric_dtype(frame["LC"]):
-        order = {name: i for i, name in enumerate(LAND_COVER_CLASSES)}
-        frame["LC"] = frame["LC"].map(order).fillna(-1).astype(np.int8)
+    words = next((n for n in ("LC_name", "LC") if n in frame.columns and not _is_number(frame, n)), None)
+    if words is not None:
+        frame["LC"] = _classes(frame[words])
+    elif _is_number(frame, "LC") and frame["LC"].max() >= len(LAND_COVER_CLASSES):
+        frame["LC"] = land_cover_class(frame["LC"].to_numpy())  # codes of NLCD
     lacking = [
         name
         for name in catalogue.snapshot
@@ -182,6 +184,13 @@ def _with_features(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     for name, values in zip(lacking, out, strict=True):
         frame[name] = values
     return frame
+
+
+def _classes(names: pd.Series) -> pd.Series:
+    """Position in `LAND_COVER_CLASSES` of classes given in words; -1 for any other word."""
+    order = {name.lower(): i for i, name in enumerate(LAND_COVER_CLASSES)}
+    text = names.astype("string").str.strip().str.lower().str.removeprefix("lc_")
+    return text.map(order).fillna(-1).astype(np.int8)
 
 
 def _is_number(frame: pd.DataFrame, name: str) -> bool:

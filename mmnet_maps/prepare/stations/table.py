@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.config import Config
 from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd, year_of
 from mmnet_maps.errors import InputError
@@ -433,7 +433,8 @@ def _frame(
         if variable.name in raw and variable.name not in columns:
             columns[variable.name] = raw[variable.name][kept]
     if "LC" in columns:
-        columns["LC"] = raw["LC"][kept].astype(np.int8)
+        columns["LC"] = cover = raw["LC"][kept].astype(np.int8)
+        columns["LC_name"] = np.array([*LAND_COVER_CLASSES, None], dtype=object)[cover]
     columns["DoY"] = raw["DoY"][kept].astype(np.int16)
     for name, values in zip(catalogue.snapshot, features, strict=True):
         columns.setdefault(name, values[kept])

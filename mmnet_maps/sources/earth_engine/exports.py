@@ -19,11 +19,11 @@ import ee
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.earth_engine.faults import AskForLess, Verdict, judge
-from mmnet_maps.sources.earth_engine.raw_layout import PLACE
 from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
 from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
 from mmnet_maps.sources.earth_engine.stations import StationJob, keep_rows, note_collections, write_files
+from mmnet_maps.sources.stations.raw_layout import PLACE
 
 __all__ = ["export_tables"]
 

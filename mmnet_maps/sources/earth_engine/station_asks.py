@@ -13,7 +13,7 @@ import pandas as pd
 from mmnet_maps.assets import Asset, AssetSource, Band
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.earth_engine import expressions
-from mmnet_maps.sources.earth_engine.raw_layout import LAYOUTS, PLACE, layout_of
+from mmnet_maps.sources.stations.raw_layout import LAYOUTS, PLACE, layout_of
 
 __all__ = ["Ask", "asks_of", "build", "digest_of", "network_discs"]
 

@@ -16,7 +16,11 @@ import pandas as pd
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.progress import say, steps
 from mmnet_maps.sources.earth_engine.faults import AskForLess
-from mmnet_maps.sources.earth_engine.raw_layout import (
+from mmnet_maps.sources.earth_engine.session import Session
+from mmnet_maps.sources.earth_engine.settings import sources_of
+from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
+from mmnet_maps.sources.stations.raw_exports import COLLECTIONS
+from mmnet_maps.sources.stations.raw_layout import (
     LAYOUTS,
     NO_GEOMETRY,
     PLACE,
@@ -25,10 +29,6 @@ from mmnet_maps.sources.earth_engine.raw_layout import (
     sorted_rows,
     write_csv,
 )
-from mmnet_maps.sources.earth_engine.session import Session
-from mmnet_maps.sources.earth_engine.settings import sources_of
-from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
-from mmnet_maps.sources.stations.raw_exports import COLLECTIONS
 from mmnet_maps.whole_file import write_whole
 
 __all__ = [

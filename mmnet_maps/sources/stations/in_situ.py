@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,34 @@ from numpy.typing import NDArray
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 
-__all__ = ["PREFIXED", "read_in_situ", "read_network", "station_names"]
+__all__ = ["PREFIXED", "StationRecords", "read_in_situ", "read_network", "station_names"]
 
 _IN_SITU = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
 #: The network whose name stands in front of its station ids.
 PREFIXED = "USDA_ARS"
 _LIMITS = {"Latitude": 90.0, "Longitude": 180.0}
+
+
+class StationRecords(Protocol):
+    """What every reader of a network of stations gives, whatever else its files hold.
+
+    Attributes
+    ----------
+    in_situ : DataFrame
+        ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD), VWC_5 (m3 m-3, NaN where missing).
+    notes : dict
+        What was read and what was left out, by name, for the summary of a command.
+    """
+
+    @property
+    def in_situ(self) -> pd.DataFrame:
+        """Ground truth, a row a station and day."""
+        ...
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was read and what was left out."""
+        ...
 
 
 def read_in_situ(path: Path) -> pd.DataFrame:

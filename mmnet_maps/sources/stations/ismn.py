@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import station_names
 
-__all__ = ["IsmnReport", "read_ismn", "refuse_unsafe_zip"]
+__all__ = ["Ismn", "IsmnReport", "read_ismn", "refuse_unsafe_zip"]
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COLUMNS = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
@@ -96,6 +96,26 @@ class IsmnReport:
         return "\n".join(lines)
 
 
+class Ismn(NamedTuple):
+    """What an archive holds.
+
+    Attributes
+    ----------
+    in_situ : DataFrame
+        ID (``{network}_{station}``), Network, Latitude, Longitude, Date (YYYYMMDD), VWC_5 (m3 m-3), sorted
+        by ID and Date. Several sensors of a station are averaged.
+    report : IsmnReport
+    """
+
+    in_situ: pd.DataFrame
+    report: IsmnReport
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was read and what was left out."""
+        return self.report.to_dict()
+
+
 def read_ismn(
     archive: Path,
     depth: tuple[float, float] = (0.0, 0.06),
@@ -103,7 +123,7 @@ def read_ismn(
     *,
     flags: Sequence[str] = ("G",),
     all_days: bool = False,
-) -> tuple[pd.DataFrame, IsmnReport]:
+) -> Ismn:
     """Daily means (UTC) of the good soil moisture values of an archive.
 
     Parameters
@@ -121,10 +141,7 @@ def read_ismn(
 
     Returns
     -------
-    in_situ : DataFrame
-        ID (``{network}_{station}``), Network, Latitude, Longitude, Date (YYYYMMDD), VWC_5 (m3 m-3), sorted
-        by ID and Date. Several sensors of a station are averaged.
-    report : IsmnReport
+    Ismn
 
     Raises
     ------
@@ -159,7 +176,7 @@ def read_ismn(
     if all_days:
         frame = _with_all_days(frame)
     report.stations, report.days = frame["ID"].nunique(), int(frame["VWC_5"].notna().sum())
-    return frame, report
+    return Ismn(frame, report)
 
 
 def refuse_unsafe_zip(archive: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,72 +22,19 @@ from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.stations.in_situ import PREFIXED, station_names
+from mmnet_maps.sources.stations.raw_layout import LAYOUTS, Layout
 
-__all__ = ["COLLECTIONS", "read_collections", "read_raw_folder"]
+__all__ = ["COLLECTIONS", "read_collections", "read_raw_folder", "unread_files"]
+
+#: Stations, values by name, and the scene or day of every row of a file.
+Part = tuple[pd.Categorical, dict[str, NDArray[Any]], NDArray[Any]]
+Reader = Callable[[Path], Part | None]
 
 #: File beside raw exports that says which collection and version each variable comes from.
 COLLECTIONS = "collections.json"
 
 _INDEX = "system:index"
-_EIGHT_DIGITS = "(?P<date>[0-9]{8})"
-
-
-@dataclass(frozen=True)
-class _Product:
-    """One kind of long table: which files, where in ``system:index`` the date is, which column is what."""
-
-    pattern: str
-    shown: str
-    date: str
-    columns: dict[str, str]
-
-
-_WEATHER = ("pr", "sph", "srad", "vs", "vpd", "eto", "etr")
-_LONG = {
-    "gridmet": _Product(
-        r"gridmet_SSM_(\d{4})\.csv",
-        "gridmet_SSM_{year}.csv",
-        rf"^{_EIGHT_DIGITS}_",
-        {name: name for name in _WEATHER},
-    ),
-    "modis": _Product(
-        r"LST_MOD11A1_(\d{4})\.csv",
-        "LST_MOD11A1_{year}.csv",
-        r"^(?P<year>[0-9]{4})_(?P<month>[0-9]{2})_(?P<day>[0-9]{2})_",
-        {"mean": "LST"},
-    ),
-    "sentinel1": _Product(
-        r"S1_SSM_(\d{4})\.csv",
-        "S1_SSM_{year}.csv",
-        rf"^(?:[^_]*_){{4}}{_EIGHT_DIGITS}",
-        {name: name for name in ("VV", "VH", "angle")},
-    ),
-    "hls": _Product(
-        r"HLSL30_SSM_(\d{4})(?:_(\d+))?\.csv",
-        "HLSL30_SSM_{year}_{part}.csv",
-        rf"^[^_]*_{_EIGHT_DIGITS}",
-        {
-            "B2": "Blue",
-            "B3": "Green",
-            "B4": "Red",
-            "B5": "NIR",
-            "B6": "SWIR1",
-            "B7": "SWIR2",
-            "B10": "TIRS1",
-            "B11": "TIRS2",
-        },
-    ),
-}
-_SMAP, _SMAP_DAY = r"smap_ssm_(\d{4})\.csv", re.compile(r"(\d{8})_sm_surface")
-_LAND_COVER = r"LC_SSM_(\d{4})\.csv"
-_CONSTANTS = {
-    "elevation": "elevation",
-    "slope": "slope",
-    "aspect": "aspect",
-    "clay_5": "clay",
-    "sand_5": "sand",
-    "bd_5": "bd",
-}
+_SMAP_DAY = re.compile(r"(\d{8})_sm_surface")
 
 
 @dataclass
@@ -131,7 +80,8 @@ def read_collections(folder: Path) -> dict[str, str]:
 def read_raw_folder(folder: Path, catalogue: Catalogue | None = None) -> dict[str, pd.DataFrame]:
     """Read the exports of every product that the catalogue needs.
 
-    All years and all parts of a year are read; only an empty cell is missing, never the row around it.
+    All years, all parts of a year and second copies (``name (1).csv``) are read, and a row that stands in two
+    files once; `unread_files` lists what is not. Only an empty cell is missing, never the row around it.
     Columns and units are those of the catalogue. Nothing is filled, averaged or screened here.
 
     Parameters
@@ -156,49 +106,101 @@ def read_raw_folder(folder: Path, catalogue: Catalogue | None = None) -> dict[st
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of raw exports")
     tables: dict[str, pd.DataFrame] = {}
-    for source, product in _LONG.items():
-        wanted = _wanted(product.columns, catalogue)
-        if wanted:
-            files = _files(folder, product.pattern, product.shown, wanted.values())
-            tables[source] = _read_long(files, product, wanted, catalogue)
-    if "SMAP" in catalogue:
-        tables["smap"] = _read_smap(_files(folder, _SMAP, "smap_ssm_{year}.csv", ["SMAP"]))
-    if "LC" in catalogue:
-        tables["landcover"] = _read_land_cover(_files(folder, _LAND_COVER, "LC_SSM_{year}.csv", ["LC"]))
-    wanted = _wanted(_CONSTANTS, catalogue)
-    if wanted:
-        [path] = _files(folder, r"constant_SSM\.csv", "constant_SSM.csv", wanted.values())
-        tables["constants"] = _read_constants(path, wanted, catalogue)
+    for source, layout in LAYOUTS.items():
+        wanted = _wanted(layout, catalogue)
+        if not wanted:
+            continue
+        years = _files(folder, layout, wanted.values())
+        if layout.wide:
+            read: Reader = _read_smap
+        elif layout.date:
+            read = partial(_read_scenes, layout=layout, wanted=wanted, catalogue=catalogue)
+        else:
+            read = partial(_read_plain, wanted=wanted, catalogue=catalogue)
+        tables[source] = _joined(years, read)
     return tables
 
 
-def _wanted(columns: dict[str, str], catalogue: Catalogue) -> dict[str, str]:
-    """Columns to read; none if the model needs no variable of the product."""
-    if not any(name in catalogue.required for name in columns.values()):
+def unread_files(folder: Path) -> list[str]:
+    """Names of CSV files of a folder that no product of the layout has: nothing of them is read."""
+    names = sorted(
+        path.name for path in folder.iterdir() if path.suffix.lower() == ".csv" or "csv" in path.name
+    )
+    return [name for name in names if not any(layout.pattern.fullmatch(name) for layout in LAYOUTS.values())]
+
+
+def _wanted(layout: Layout, catalogue: Catalogue) -> dict[str, str]:
+    """Variable of each column to read; none if the model needs no variable of the product."""
+    if not any(name in catalogue.required for name in layout.columns):
         return {}
-    return {column: name for column, name in columns.items() if name in catalogue}
+    return {column: name for name, column in layout.columns.items() if name in catalogue}
 
 
-def _files(folder: Path, pattern: str, shown: str, variables: Iterable[str]) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name))
+def _files(folder: Path, layout: Layout, variables: Iterable[str]) -> list[list[Path]]:
+    """Files of a product, those of one year together."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        name = layout.pattern.fullmatch(path.name)
+        if name is not None:
+            found.setdefault(name.groupdict().get("year") or "", []).append(path)
     if not found:
-        raise InputError(f"{folder}: no file {shown}, which {', '.join(variables)} come from")
-    return found
+        raise InputError(f"{folder}: no file {layout.file}, which {', '.join(variables)} come from")
+    return list(found.values())
 
 
-def _read_long(
-    files: Sequence[Path], product: _Product, wanted: dict[str, str], catalogue: Catalogue
-) -> pd.DataFrame:
-    rows = _Rows()
-    for path in files:
-        table = _read_csv(path, _present(path, wanted, catalogue), text=(_INDEX,))
-        if table is None:
+def _joined(years: Sequence[Sequence[Path]], read: Reader) -> pd.DataFrame:
+    """Rows of all files; what stands in two files of a year, as parts or copies, is taken once."""
+    rows, empty = _Rows(), years[0][0]
+    for paths in years:
+        found = [(path, part) for path in paths if (part := read(path)) is not None]
+        for k, (path, part) in enumerate(found):
+            ids, columns, _ = part
+            if len(found) > 1:
+                fresh = _fresh(path, part, found[:k])
+                ids, columns = ids[fresh], {name: values[fresh] for name, values in columns.items()}
+            rows.add(ids, columns)
+    if not rows.station:
+        more = ", as are its other files" if sum(map(len, years)) > 1 else ""
+        raise InputError(f"{empty}: the table is empty{more}")
+    return rows.frame()
+
+
+def _fresh(path: Path, part: Part, before: Sequence[tuple[Path, Part]]) -> NDArray[np.bool_]:
+    """Rows that no file before has; `InputError` for a row of one scene and station with other values."""
+    ids, columns, keys = part
+    fresh = np.ones(len(ids), dtype=bool)
+    mine = pd.MultiIndex.from_arrays([keys, ids.astype(str)])
+    for other, (their_ids, theirs, their_keys) in before:
+        known = pd.MultiIndex.from_arrays([their_keys, their_ids.astype(str)])
+        twice = mine.isin(known)
+        if not twice.any():
             continue
-        columns: dict[str, NDArray[np.generic]] = {"Date": _dates(path, table.column(_INDEX), product)}
-        for column, name in wanted.items():
-            columns[name] = _column(table, column)
-        rows.add(_ids(path, table), columns)
-    return _frame(rows, files)
+        rows = pd.Series(np.arange(len(known)), index=known)
+        place = rows[~rows.index.duplicated()].reindex(mine[twice]).to_numpy()
+        for name, values in columns.items():
+            if name not in theirs:
+                continue
+            one, two = values[twice], theirs[name][place]
+            differs = (one != two) & ~(pd.isna(one) & pd.isna(two))
+            if differs.any():
+                row = int(np.flatnonzero(twice)[np.flatnonzero(differs)[0]])
+                raise InputError(
+                    f"{path}: {keys[row]} of station {ids[row]} is also in {other.name}, with another "
+                    f"{name}; expected one export of it: remove the older file"
+                )
+        fresh &= ~twice
+    return fresh
+
+
+def _read_scenes(path: Path, layout: Layout, wanted: dict[str, str], catalogue: Catalogue) -> Part | None:
+    """Rows of a long table: a scene and a station."""
+    table = _read_csv(path, _present(path, wanted, catalogue), text=(_INDEX,))
+    if table is None:
+        return None
+    index = table.column(_INDEX)
+    columns: dict[str, NDArray[Any]] = {"Date": _dates(path, index, layout)}
+    columns |= {name: _column(table, column) for column, name in wanted.items()}
+    return _ids(path, table), columns, index.to_pandas().to_numpy()
 
 
 def _present(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> list[str]:
@@ -214,56 +216,39 @@ def _column(table: pa.Table, column: str) -> NDArray[np.float64]:
     return values
 
 
-def _frame(rows: _Rows, files: Sequence[Path]) -> pd.DataFrame:
-    if not rows.station:
-        raise InputError(
-            f"{files[0]}: the table is empty" + (", as are its other years" if files[1:] else "")
-        )
-    return rows.frame()
+def _read_smap(path: Path) -> Part | None:
+    """Rows of a wide table: a column a day becomes a row."""
+    header = _header(path)
+    days = [match for match in map(_SMAP_DAY.fullmatch, header) if match]
+    table = _read_csv(path, [match[0] for match in days])
+    if table is None:
+        return None
+    if not days:
+        raise InputError(f"{path}: no column YYYYMMDD_sm_surface; found {', '.join(header[:4])}, ...")
+    dates = np.array([int(match[1]) for match in days])
+    bad = np.flatnonzero(from_yyyymmdd(dates) == NO_DAY)
+    if bad.size:
+        raise InputError(f"{path}: column {days[bad[0]][0]} is not a date, expected YYYYMMDD_sm_surface")
+    values = np.stack([table.column(match[0]).to_numpy() for match in days], axis=1)
+    station, day = np.nonzero(~np.isnan(values))
+    columns = {"Date": dates[day], "SMAP": values[station, day]}
+    return _ids(path, table)[station], columns, columns["Date"]
 
 
-def _read_smap(files: Sequence[Path]) -> pd.DataFrame:
-    rows = _Rows()
-    for path in files:
-        days = [match for match in map(_SMAP_DAY.fullmatch, _header(path)) if match]
-        if not days and _header(path):
-            raise InputError(
-                f"{path}: no column YYYYMMDD_sm_surface; found {', '.join(_header(path)[:4])}, ..."
-            )
-        table = _read_csv(path, [match[0] for match in days])
-        if table is None:
-            continue
-        dates = np.array([int(match[1]) for match in days])
-        bad = np.flatnonzero(from_yyyymmdd(dates) == NO_DAY)
-        if bad.size:
-            raise InputError(f"{path}: column {days[bad[0]][0]} is not a date, expected YYYYMMDD_sm_surface")
-        values = np.stack([table.column(match[0]).to_numpy() for match in days], axis=1)
-        station, day = np.nonzero(~np.isnan(values))
-        rows.add(_ids(path, table)[station], {"Date": dates[day], "SMAP": values[station, day]})
-    return _frame(rows, files)
-
-
-def _read_land_cover(files: Sequence[Path]) -> pd.DataFrame:
-    rows = _Rows()
-    for path in files:
-        table = _read_csv(path, ["mode"])
-        if table is not None:
-            year = int(re.findall(r"\d{4}", path.name)[0])
-            rows.add(_ids(path, table), {"Year": np.full(len(table), year), "LC": _column(table, "mode")})
-    return _frame(rows, files)
-
-
-def _read_constants(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> pd.DataFrame:
+def _read_plain(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> Part | None:
+    """Rows of a table without dates, a row a station; the year is that of the file."""
     table = _read_csv(path, _present(path, wanted, catalogue))
     if table is None:
-        raise InputError(f"{path}: the table is empty")
-    columns = {name: _column(table, column) for column, name in wanted.items()}
-    frame = pd.DataFrame({"ID": _ids(path, table), **columns})
-    twice = frame["ID"].duplicated()
-    if twice.any():
-        row = int(np.flatnonzero(twice)[0]) + 2
-        raise InputError(f"{path}: row {row}: station {frame['ID'][row - 2]} is there twice")
-    return frame
+        return None
+    ids = _ids(path, table)
+    columns: dict[str, NDArray[Any]] = {name: _column(table, column) for column, name in wanted.items()}
+    year = re.search(r"\d{4}", path.name)
+    if year is not None:
+        columns["Year"] = np.full(len(table), int(year[0]))
+    twice = np.flatnonzero(pd.Series(ids).duplicated())
+    if twice.size:
+        raise InputError(f"{path}: row {twice[0] + 2}: station {ids[twice[0]]} is there twice")
+    return ids, columns, np.zeros(len(table), dtype=np.int8)
 
 
 def _header(path: Path) -> list[str]:
@@ -271,10 +256,17 @@ def _header(path: Path) -> list[str]:
         return [name for name in next(csv.reader(file), []) if name]
 
 
+def _has_rows(path: Path) -> bool:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        lines = csv.reader(file)
+        next(lines, None)
+        return any(any(cells) for cells in lines)
+
+
 def _read_csv(path: Path, numbers: Sequence[str], text: tuple[str, ...] = ()) -> pa.Table | None:
-    """Read some columns of a CSV; None if the file is empty, as Earth Engine leaves a part without data."""
+    """Read some columns of a CSV; None if it has no row, as Earth Engine leaves a part without data."""
     header = _header(path)
-    if not header:
+    if not _has_rows(path):
         return None
     needed = ["ID", *text, *numbers]
     missing = [name for name in needed if name not in header]
@@ -313,12 +305,12 @@ def _ids(path: Path, table: pa.Table) -> pd.Categorical:
     return pd.Categorical.from_codes(found.get_indexer(pd.Index(names))[keys.codes], categories=found)
 
 
-def _dates(path: Path, index: pa.ChunkedArray, product: _Product) -> NDArray[np.int64]:
+def _dates(path: Path, index: pa.ChunkedArray, layout: Layout) -> NDArray[np.int64]:
     """YYYYMMDD out of ``system:index``."""
-    expected = f"a date in system:index as in {product.shown}"
-    found = pc.extract_regex(index, product.date)
+    expected = f"a date in system:index as in {layout.file}"
+    found = pc.extract_regex(index, layout.date)
     _refuse(path, index, pc.is_null(found).to_numpy(), expected)
-    parts = [pc.struct_field(found, name) for name in _groups(product.date)]
+    parts = [pc.struct_field(found, name) for name in _groups(layout.date)]
     digits = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "")
     dates: NDArray[np.int64] = digits.cast(pa.int64()).to_numpy()
     _refuse(path, index, from_yyyymmdd(dates) == NO_DAY, expected)

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,15 @@ class Uscrn:
     files: int
     other_files: list[str]
     implausible: int
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was read and what was left out."""
+        return {
+            "files_read": self.files,
+            "files_left_out": len(self.other_files),
+            "soil_moisture_implausible": self.implausible,
+        }
 
 
 def domain_of(longitude: float) -> str:

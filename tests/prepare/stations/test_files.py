@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmnet_maps.catalogue import FEATURE_INPUTS, Catalogue, published_catalogue
+from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.stations.files import model_columns, read_table, write_table
 
@@ -110,3 +110,25 @@ def test_writing_elsewhere_than_csv_or_parquet_is_refused(tmp_path: Path) -> Non
         with pytest.raises(InputError):
             write_table(frame, path, published_catalogue())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("code", [None, "NLCD", "class"])
+def test_land_cover_in_words_is_read_as_the_published_scripts_write_it(
+    tmp_path: Path, code: str | None
+) -> None:
+    catalogue = published_catalogue()
+    hot = [f"LC_{name}" for name in LAND_COVER_CLASSES]
+    frame = make_frame(catalogue, rows=9).drop(columns=hot)
+    words = [*LAND_COVER_CLASSES, "Water"]
+    frame["LC_name"] = words
+    if code is not None:
+        frame["LC"] = [52, 71, 31, 90, 41, 22, 82, 81, 11] if code == "NLCD" else [*range(8), -1]
+    for path in (tmp_path / "t.csv", tmp_path / "t.parquet"):
+        frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+        again, _ = read_table(path)
+        found = again[hot].to_numpy()
+        np.testing.assert_array_equal(found[:8], np.eye(8))
+        assert np.isnan(found[8]).all()
+    if code is not None:
+        frame.drop(columns="LC_name").to_csv(tmp_path / "t.csv", index=False)
+        np.testing.assert_array_equal(read_table(tmp_path / "t.csv")[0][hot].to_numpy()[:8], np.eye(8))

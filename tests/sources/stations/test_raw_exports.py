@@ -9,7 +9,7 @@ import pytest
 
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.stations.raw_exports import read_raw_folder
+from mmnet_maps.sources.stations.raw_exports import read_raw_folder, unread_files
 
 
 @pytest.fixture
@@ -127,3 +127,57 @@ def test_missing_folders_and_empty_tables_are_refused(raw: Path, tmp_path: Path)
     (raw / "constant_SSM.csv").write_text("")
     with pytest.raises(InputError, match=r"constant_SSM.csv: the table is empty"):
         read_raw_folder(raw)
+
+
+def _halves(path: Path, first: Path, second: Path) -> None:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    path.unlink()
+    table[: len(table) // 2].to_csv(first, index=False)
+    table[len(table) // 2 :].to_csv(second, index=False)
+
+
+@pytest.mark.parametrize("name", ["gridmet_SSM_2016", "HLSL30_SSM_2016_1", "S1_SSM_2017", "smap_ssm_2016"])
+def test_parts_and_second_copies_are_read_once(raw: Path, name: str) -> None:
+    def sorted_rows() -> dict[str, pd.DataFrame]:
+        found = read_raw_folder(raw)
+        return {
+            k: t.assign(ID=t["ID"].astype(str)).sort_values(list(t.columns), ignore_index=True)
+            for k, t in found.items()
+        }
+
+    before = sorted_rows()
+    shutil.copy(raw / f"{name}.csv", raw / f"{name} (1).csv")  # the same export, fetched twice
+    _halves(raw / f"{name}.csv", raw / f"{name}.csv", raw / f"{name.removesuffix('_1')}_7.csv")
+    after = sorted_rows()
+    for source, table in before.items():
+        pd.testing.assert_frame_equal(after[source], table)
+    assert unread_files(raw) == []
+
+
+def test_two_exports_of_one_scene_with_other_values_are_refused(raw: Path) -> None:
+    table = pd.read_csv(raw / "gridmet_SSM_2016.csv")
+    table.loc[3, "pr"] = 77.0
+    table.to_csv(raw / "gridmet_SSM_2016_2.csv", index=False)
+    with pytest.raises(
+        InputError, match=r"gridmet_SSM_2016_2.csv: 20160\d+_.* of station .* is also in gridmet_SSM"
+    ):
+        read_raw_folder(raw)
+
+
+def test_a_part_with_a_header_alone_is_no_trouble_and_other_files_are_named(raw: Path) -> None:
+    before = read_raw_folder(raw)["hls"]
+    (raw / "HLSL30_SSM_2016_2.csv").write_text("system:index,.geo\n")
+    (raw / "HLSS30_SSM_2016_1.csv").write_text("system:index,.geo\n")
+    (raw / "notes.txt").write_text("")
+    pd.testing.assert_frame_equal(read_raw_folder(raw)["hls"], before)
+    assert unread_files(raw) == ["HLSS30_SSM_2016_1.csv"]
+
+
+@pytest.mark.parametrize("name", ["gridmet_SSM_2016", "HLSL30_SSM_2016_1", "S1_SSM_2016", "LST_MOD11A1_2016"])
+def test_numbers_of_merged_collections_stand_before_the_date(raw: Path, name: str) -> None:
+    before = read_raw_folder(raw)
+    table = pd.read_csv(raw / f"{name}.csv", dtype=str, keep_default_na=False)
+    table["system:index"] = "1_2_" + table["system:index"]
+    table.to_csv(raw / f"{name}.csv", index=False)
+    for source, found in read_raw_folder(raw).items():
+        pd.testing.assert_frame_equal(found, before[source])

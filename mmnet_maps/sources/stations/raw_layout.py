@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ PLACE = ("ID", "Latitude", "Longitude", "Network")
 #: What Earth Engine writes for a feature without geometry.
 NO_GEOMETRY = json.dumps({"type": "MultiPoint", "coordinates": []}, separators=(",", ":"))
 _DATE = re.compile(r"(\d{8})|(\d{4})_(\d{2})_(\d{2})")
+#: Where a date stands in ``system:index``; merged collections put their numbers in front of it.
+_FIRST = "^(?:[0-9]{1,3}_)*(?P<date>[0-9]{8})_"
+_DASHED = "^(?:[0-9]{1,3}_)*(?P<year>[0-9]{4})_(?P<month>[0-9]{2})_(?P<day>[0-9]{2})_"
+_SECOND = "^(?:[0-9]{1,3}_)*[A-Za-z][^_]*_(?P<date>[0-9]{8})"
+_FIFTH = "^(?:[0-9]{1,3}_)*[A-Za-z][^_]*_(?:[^_]*_){3}(?P<date>[0-9]{8})"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Layout:
         How ``system:index`` begins, as an Earth Engine date format; None where it is the scene's own.
     wide : bool
         A column a day instead of a row.
+    date : str
+        Regular expression of the date in ``system:index``; empty where rows have none.
     """
 
     file: str
@@ -54,6 +62,14 @@ class Layout:
     also: tuple[str, ...] = ()
     day: str | None = None
     wide: bool = False
+    date: str = ""
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Names of its files: any part of a year, and a second copy, as a drive or a browser names it."""
+        text = re.escape(self.file.replace("_{part}", "").removesuffix(".csv"))
+        text = text.replace(r"\{year\}", r"(?P<year>\d{4})")
+        return re.compile(rf"{text}(?:_(?P<part>\d+))?(?: ?\(\d+\))?\.csv")
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -66,13 +82,15 @@ _OPTICAL = ("Blue", "Green", "Red", "NIR", "SWIR1", "SWIR2", "TIRS1", "TIRS2")
 _WEATHER = ("pr", "sph", "srad", "vs", "vpd", "eto", "etr")
 
 LAYOUTS: dict[str, Layout] = {
-    "gridmet": Layout("gridmet_SSM_{year}.csv", {n: n for n in _WEATHER}, day="YYYYMMdd"),
-    "modis": Layout("LST_MOD11A1_{year}.csv", {"LST": "mean"}, day="YYYY_MM_dd"),
-    "sentinel1": Layout("S1_SSM_{year}.csv", {n: n for n in ("VV", "VH", "angle")}),
-    "hls": Layout("HLSL30_SSM_{year}_{part}.csv", {n: _BANDS[n] for n in _OPTICAL}, ("B1", "B9")),
+    "gridmet": Layout("gridmet_SSM_{year}.csv", {n: n for n in _WEATHER}, day="YYYYMMdd", date=_FIRST),
+    "modis": Layout("LST_MOD11A1_{year}.csv", {"LST": "mean"}, day="YYYY_MM_dd", date=_DASHED),
+    "sentinel1": Layout("S1_SSM_{year}.csv", {n: n for n in ("VV", "VH", "angle")}, date=_FIFTH),
+    "hls": Layout(
+        "HLSL30_SSM_{year}_{part}.csv", {n: _BANDS[n] for n in _OPTICAL}, ("B1", "B9"), date=_SECOND
+    ),
     "smap": Layout("smap_ssm_{year}.csv", {"SMAP": "sm_surface"}, day="YYYYMMdd", wide=True),
     "landcover": Layout("LC_SSM_{year}.csv", {"LC": "mode"}),
-    "constant": Layout(
+    "constants": Layout(
         "constant_SSM.csv",
         {n: n for n in ("elevation", "slope", "aspect")} | {n: f"{n}_5" for n in ("clay", "sand", "bd")},
         ("hillshade",),
