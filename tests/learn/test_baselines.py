@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge as SkRidge
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.baselines import BASELINES, BaselineConfig, fit_baseline, load_baseline
-from mmnet_maps.learn.models.trees import Trees
 
 RNG = np.random.default_rng(0)
 COLUMNS = RNG.normal(size=(400, 6)).astype(np.float32)
@@ -24,11 +26,44 @@ def test_ridge_is_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize(("leaf", "depth"), [(1, None), (5, 3), (400, None)])
-def test_stored_trees_predict_as_scikit_learn_does(leaf: int, depth: int | None) -> None:
+def test_forests_in_earlier_bundles_predict_as_scikit_learn_does(leaf: int, depth: int | None) -> None:
     forest = RandomForestRegressor(8, min_samples_leaf=leaf, max_depth=depth, random_state=2)
     forest.fit(COLUMNS, TARGET)
     unseen = np.random.default_rng(1).normal(size=(20_000, 6)).astype(np.float32)
-    np.testing.assert_allclose(Trees.from_forest(forest).predict(unseen), forest.predict(unseen), rtol=1e-12)
+    earlier = load_baseline("forest", as_earlier_versions_stored_it(forest))
+    np.testing.assert_allclose(earlier.predict(unseen), forest.predict(unseen), rtol=1e-6)
+    assert earlier.predict(unseen).dtype == np.float32
+
+
+def as_earlier_versions_stored_it(forest: RandomForestRegressor) -> dict[str, NDArray[Any]]:
+    trees = [estimator.tree_ for estimator in forest.estimators_]
+    root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+    left, right = [], []
+    for first, tree in zip(root, trees, strict=True):
+        here = np.arange(tree.node_count)
+        left.append(first + np.where(tree.children_left < 0, here, tree.children_left))
+        right.append(first + np.where(tree.children_right < 0, here, tree.children_right))
+    return {
+        "root": root.astype(np.int32),
+        "left": np.concatenate(left).astype(np.int32),
+        "right": np.concatenate(right).astype(np.int32),
+        "feature": np.concatenate([np.maximum(tree.feature, 0) for tree in trees]).astype(np.int32),
+        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "value": np.concatenate([tree.value[:, 0, 0] for tree in trees]),
+        "depth": np.array([max(int(tree.max_depth) for tree in trees)], dtype=np.int32),
+    }
+
+
+def test_a_forest_is_as_good_as_scikit_learns() -> None:
+    rng = np.random.default_rng(3)
+    columns = rng.normal(size=(1500, 6)).astype(np.float32)
+    target = 0.3 * columns[:, 0] + np.abs(columns[:, 1]) + rng.normal(0, 0.1, 1500)
+    config = BaselineConfig(trees=40)
+    ours = fit_baseline("forest", columns[:1000], target[:1000], None, config, 1)
+    theirs = RandomForestRegressor(40, min_samples_leaf=5, max_features=0.33, random_state=1)
+    theirs.fit(columns[:1000], target[:1000])
+    error, other = (np.std(m.predict(columns[1000:]) - target[1000:]) for m in (ours, theirs))
+    assert error < 1.05 * other
 
 
 @pytest.mark.parametrize("kind", BASELINES)

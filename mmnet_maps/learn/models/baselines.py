@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.models.trees import Trees
+from mmnet_maps.learn.models.earlier_forest import EarlierForest
 
 __all__ = [
     "BASELINES",
@@ -99,48 +100,56 @@ class Ridge:
         return cls(stored["weight"], float(stored["intercept"][0]))
 
 
-class Forest:
-    """Random forest, grown by scikit-learn, kept as arrays."""
+class _Boosters:
+    """What XGBoost grows; stored in its own binary JSON, which holds no code."""
 
-    def __init__(self, trees: Trees) -> None:
-        self.trees = trees
-
-    @classmethod
-    def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
-        """Grow the trees."""
-        from sklearn.ensemble import RandomForestRegressor
-
-        forest = RandomForestRegressor(
-            n_estimators=config.trees,
-            min_samples_leaf=config.leaf,
-            max_features=config.columns,
-            max_depth=config.depth,
-            n_jobs=config.threads,
-            random_state=seed,
-        )
-        return cls(Trees.from_forest(forest.fit(columns, target)))
+    def __init__(self, booster: Any) -> None:
+        self.booster = booster
 
     def predict(self, columns: Array) -> Array:
         """Shape (n, k) to (n,)."""
-        return self.trees.predict(columns).astype(np.float32)
+        found: Array = self.booster.inplace_predict(np.ascontiguousarray(columns))
+        return found.astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The nodes of all trees."""
-        parts = {name: getattr(self.trees, name) for name in Trees.__dataclass_fields__ if name != "depth"}
-        return {**parts, "depth": np.array([self.trees.depth], dtype=np.int32)}
+        """The booster as bytes."""
+        return {"booster": np.frombuffer(bytes(self.booster.save_raw("ubj")), dtype=np.uint8)}
 
     @classmethod
     def load(cls, stored: Stored) -> Self:
         """Undo `arrays`."""
-        parts = {name: stored[name] for name in Trees.__dataclass_fields__ if name != "depth"}
-        return cls(Trees(**parts, depth=int(stored["depth"][0])))
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray(stored["booster"].tobytes()))
+        return cls(booster)
 
 
-class XGBoost:
-    """Gradient-boosted trees; stored in XGBoost's own binary JSON, which holds no code."""
+class Forest(_Boosters):
+    """Random forest: trees that are grown side by side, each of a draw of the rows."""
 
-    def __init__(self, booster: Any) -> None:
-        self.booster = booster
+    @classmethod
+    def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
+        """Grow the trees; each takes as many rows as a bootstrap sample has different ones."""
+        import xgboost
+
+        forest = xgboost.XGBRFRegressor(
+            n_estimators=config.trees,
+            min_child_weight=config.leaf,
+            colsample_bynode=config.columns,
+            subsample=1 - 1 / math.e,
+            max_depth=config.depth or 0,
+            reg_lambda=0.0,
+            tree_method="hist",
+            n_jobs=config.threads,
+            random_state=seed,
+            verbosity=0,
+        )
+        return cls(forest.fit(columns, target).get_booster())
+
+
+class XGBoost(_Boosters):
+    """Gradient-boosted trees."""
 
     @classmethod
     def fit(
@@ -176,24 +185,6 @@ class XGBoost:
             verbose_eval=False,
         )
         return cls(booster[: booster.best_iteration + 1] if held else booster)
-
-    def predict(self, columns: Array) -> Array:
-        """Shape (n, k) to (n,)."""
-        found: Array = self.booster.inplace_predict(np.ascontiguousarray(columns))
-        return found.astype(np.float32)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The booster as bytes."""
-        return {"booster": np.frombuffer(bytes(self.booster.save_raw("ubj")), dtype=np.uint8)}
-
-    @classmethod
-    def load(cls, stored: Stored) -> Self:
-        """Undo `arrays`."""
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(stored["booster"].tobytes()))
-        return cls(booster)
 
 
 #: The baselines by the name that the command line uses.
@@ -242,7 +233,7 @@ def load_baseline(kind: str, stored: Stored) -> Baseline:
         case "ridge":
             return Ridge.load(stored)
         case "forest":
-            return Forest.load(stored)
+            return Forest.load(stored) if "booster" in stored else EarlierForest.load(stored)
         case "xgboost":
             return XGBoost.load(stored)
     raise InputError(f"there is no baseline {kind}; known are {', '.join(BASELINES)}")
