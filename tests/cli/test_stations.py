@@ -83,7 +83,9 @@ def test_predict_gives_what_the_bundle_gives(example: Path, tmp_path: Path) -> N
     )
     frame, catalogue = read_table(tmp_path / "t.parquet")
     found = pd.read_csv(tmp_path / "p.csv")
-    assert list(found.columns) == ["ID", "Date", "y_test", "y_pred"]
+    assert list(found.columns) == ["ID", "Date", "y_test", "y_pred", "lower", "upper", "outside"]
+    # Nothing was held out for a published checkpoint.
+    assert found[["lower", "upper"]].isna().all(axis=None) and (found["outside"] == 0).all()
     assert summary["rows"] == len(found) and summary["rows_without_prediction"] == 0
     expected = load_bundle(tmp_path / "bundle").predict(from_table(frame, catalogue))
     np.testing.assert_allclose(found["y_pred"], expected, rtol=1e-6)

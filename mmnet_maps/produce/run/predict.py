@@ -155,7 +155,7 @@ def _prepare(request: Request) -> _Prepared:
     if product is not None:
         check_current(product)
     precision = _precision(request, bundle, product)
-    about = {
+    about: dict[str, Any] = {
         "bundle": bundle.digest,
         "catalogue": bundle.catalogue.fingerprint,
         "model": bundle.kind,
