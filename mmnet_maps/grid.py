@@ -397,7 +397,7 @@ def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
     x, y, error = _coordinates(grid, tile, "EPSG:4326")
     if any(error):
         _mend(grid, tile, x, y)
-    return x, y
+    return near(x, 0.0, "EPSG:4326") if _same_crs(grid.crs, "EPSG:4326") else x, y
 
 
 def pixels_at(grid: Grid, lon: Float, lat: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -55,7 +55,7 @@ class RegionConfig(Config):
     Attributes
     ----------
     box : tuple of float, optional
-        West, south, east, north.
+        West, south, east, north; in degrees, a west above the east reaches across 180.
     crs : str
         CRS of the box.
     polygon : str, optional
@@ -224,18 +224,19 @@ def _known_crs(text: str, key: str) -> str:
 
 def _box_in(box: Box, source: str, target: str) -> Box:
     west, south, east, north = box
+    geographic = CRS.from_user_input(source).is_geographic
+    if geographic and -180 <= east < west <= 180 and east + 360 - west < 180:
+        east += 360  # across 180 degrees
     if not (west < east and south < north):
         raise InputError(f"region.box {list(box)}: expected west < east and south < north, in that order")
-    if CRS.from_user_input(source).is_geographic and not (
-        west >= -360 and east <= 360 and south >= -90 and north <= 90
-    ):
+    if geographic and not (west >= -360 and east <= 360 and south >= -90 and north <= 90):
         raise InputError(
             f"region.box {list(box)}: no such latitude; expected west, south, east, north: axes swapped?"
         )
     if source == target:
-        return box
+        return west, south, east, north
     change = Transformer.from_crs(source, target, always_xy=True)
-    left, bottom, right, top = change.transform_bounds(*box, densify_pts=101)
+    left, bottom, right, top = change.transform_bounds(west, south, east, north, densify_pts=101)
     if not np.isfinite([left, bottom, right, top]).all():
         raise InputError(
             f"region.box {list(box)} cannot be expressed in {target}; expected a CRS that covers it"
