@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmnet_maps.learn.against_smap import beside_smap, comparison_line, warning_line
+
 __all__ = ["group_lines", "number", "score_lines"]
 
 
@@ -16,6 +18,8 @@ def score_lines(summary: dict[str, Any]) -> str:
         lines.append(_line(f"fold {name}", found))
     for name, found in summary.get("baselines", {}).items():
         lines.append(_line(f"{name} itself, median of stations", found["stations"]["median"]))
+    held_out = beside_smap(summary)
+    lines += [line for line in (comparison_line(held_out), warning_line(held_out)) if line]
     return "\n".join(lines)
 
 

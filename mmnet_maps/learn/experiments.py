@@ -19,6 +19,7 @@ from pydantic import Field
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.against_smap import beside_smap
 from mmnet_maps.learn.bundle import CARD, Bundle, save_bundle
 from mmnet_maps.learn.evaluate import evaluate_table, scores
 from mmnet_maps.learn.groups import join_groups
@@ -133,7 +134,7 @@ def run_experiment(
     if config.experiment == "all":
         everything = Fold("all", np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool))
         job = _job(everything, out, config, catalogue, digest)
-        _fit_all(job, frame, pd.concat(tables.values()))
+        _fit_all(job, frame, pd.concat(tables.values()), beside_smap(summary))
     write_whole(out / "scores.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
@@ -248,12 +249,16 @@ def _run_fold(job: _Job, frame: pd.DataFrame) -> None:
     _record(job, bundle)
 
 
-def _fit_all(job: _Job, frame: pd.DataFrame, held_out: pd.DataFrame) -> None:
+def _fit_all(job: _Job, frame: pd.DataFrame, held_out: pd.DataFrame, beside: dict[str, Any]) -> None:
     """Fit the model for maps on all stations; its intervals rest on what the folds held out."""
     if _finished(job, _FILES_ALL):
         return
     fitted = _train(job, frame)
-    bundle = replace(fitted.bundle, interval=_held_out_interval(held_out, "y_pred", job.config.coverage))
+    bundle = replace(
+        fitted.bundle,
+        interval=_held_out_interval(held_out, "y_pred", job.config.coverage),
+        facts={**fitted.bundle.facts, "held_out": beside},
+    )
     if bundle.trees:
         alone = _held_out_interval(held_out, _NETWORKS_ALONE, job.config.coverage)
         bundle = replace(bundle, network_interval=alone)

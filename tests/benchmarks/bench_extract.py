@@ -14,10 +14,10 @@ import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from mmnet_maps.grid import Grid
 from mmnet_maps.produce.product.create import create_product
@@ -57,21 +57,16 @@ def _write_points(product: Product, rows: np.ndarray, cols: np.ndarray, path: Pa
     pd.DataFrame({"id": range(_POINTS), "lon": lon, "lat": lat}).to_csv(path, index=False)
 
 
-def measure(source: Path, points: Path, out: Path) -> tuple[float, float, int]:
-    """Seconds, peak MiB of the process that does nothing else, and rows."""
-    from mmnet_maps.jobs.extract import extract
-
-    began = time.perf_counter()
-    done = extract(source, out, points=points)
-    seconds = time.perf_counter() - began
-    return seconds, psutil.Process().memory_info().rss / 2**20, done["rows"]
-
-
-def _child(source: Path, points: Path, out: Path, send: object) -> None:
+def _child(source: Path, points: Path, out: Path, send: Any) -> None:
+    """Seconds, processor seconds, peak MiB and rows of a process that does nothing else."""
     import resource
 
-    seconds, _, rows = measure(source, points, out)
-    send.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rows))  # type: ignore[attr-defined]
+    from mmnet_maps.jobs.extract import extract
+
+    began, used = time.perf_counter(), time.process_time()
+    done = extract(source, out, points=points)
+    seconds = time.perf_counter() - began, time.process_time() - used
+    send.send((*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, done["rows"]))
 
 
 def main() -> None:
@@ -87,11 +82,11 @@ def main() -> None:
         receive, send = context.Pipe(duplex=False)
         child = context.Process(target=_child, args=(source, points, folder / "out.parquet", send))
         child.start()
-        seconds, peak, rows = receive.recv()
+        seconds, used, peak, rows = receive.recv()
         child.join()
         print(
             f"{_POINTS} points at {given.sites} sites, {given.days} days, {_SIDE} x {_SIDE} pixels: "
-            f"{rows:,} rows in {seconds:.1f} s, peak {peak:,.0f} MiB"
+            f"{rows:,} rows in {seconds:.1f} s ({used:.1f} s of processor), peak {peak:,.0f} MiB"
         )
     finally:
         shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.against_smap import warning_line
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.lock import sole_writer
@@ -151,6 +152,8 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--workers {request.workers}: expected at least 1")
     device = _device_kind(request)
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
+    if warning := warning_line(bundle.facts.get("held_out")):
+        say(warning)
     product = open_product(request.out) if request.out.exists() else None
     if product is not None:
         check_current(product)
