@@ -20,12 +20,28 @@ def export(
     start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Days written at once.")] = 2,
+    zarr: Annotated[bool, typer.Option("--zarr", help="Also one Zarr store with overviews.")] = False,
+    no_shards: Annotated[
+        bool, typer.Option("--no-shards", help="Zarr format 2 without shards, for GDAL before 3.13.")
+    ] = False,
+    institution: Annotated[str, typer.Option("--institution", help="Who publishes the maps.")] = "",
+    terms: Annotated[str, typer.Option("--license", help="SPDX identifier, such as CC-BY-4.0.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Write a cloud-optimised GeoTIFF and a STAC item for every finished day."""
+    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day, and a Zarr store if asked."""
     from mmnet_maps.jobs import products
 
-    summary = products.export(product, out, start=start, end=end, workers=workers)
+    summary = products.export(
+        product,
+        out,
+        start=start,
+        end=end,
+        workers=workers,
+        zarr=zarr,
+        shards=not no_shards,
+        institution=institution,
+        license=terms,
+    )
     text = (
         f"{summary['written']} days written, {summary['kept']} kept; "
         f"{out / 'catalog.json'} holds {summary['items']}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmnet_maps.dates import to_date, to_day
+from mmnet_maps.errors import InputError
+from mmnet_maps.produce.export.collection import Publisher
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.product.store import open_product as read_product
@@ -24,8 +26,12 @@ def export(
     start: str | None = None,
     end: str | None = None,
     workers: int = 2,
+    zarr: bool = False,
+    shards: bool = True,
+    institution: str = "",
+    license: str = "",
 ) -> dict[str, Any]:
-    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day.
+    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day, and a Zarr store if asked.
 
     Parameters
     ----------
@@ -36,6 +42,13 @@ def export(
         First and last day, ``YYYY-MM-DD``, both included.
     workers : int
         Days written at once.
+    zarr : bool
+        Also write the days as one Zarr store with levels of resolution, ``soil_moisture.zarr``.
+    shards : bool
+        Format 3 of Zarr with shards; without: format 2, for GDAL before 3.13.
+    institution, license : str
+        Who publishes the maps, and the SPDX identifier of their licence; what is not given stays as it is in
+        the folder.
 
     Returns
     -------
@@ -46,10 +59,14 @@ def export(
     Raises
     ------
     InputError
-        There is no product, or none of the days is finished.
+        There is no product, none of the days is finished, or the folder is another product's.
     """
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    done = export_product(read_product(Path(product)), Path(out), first, last, workers)
+    if not shards and not zarr:
+        raise InputError("--no-shards: says how --zarr writes; give both")
+    store: Literal["none", "shards", "chunks"] = "none" if not zarr else "shards" if shards else "chunks"
+    publisher = Publisher(institution, license)
+    done = export_product(read_product(Path(product)), Path(out), first, last, workers, publisher, store)
     return {
         "out": str(out),
         "written": len(done.written),

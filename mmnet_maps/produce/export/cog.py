@@ -1,4 +1,4 @@
-"""One day of a product as two cloud-optimised GeoTIFFs, and small reads from such files.
+"""One day of a product as two cloud-optimised GeoTIFFs.
 
 Values are the bands of one file, with averaged overviews; the bits of ``quality`` are another, whose
 overviews have the most frequent bits of each block. Each is written in two stages, as memory must not grow
@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
-from numpy.typing import NDArray
 from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Grid, tiles
 from mmnet_maps.produce.product.layers import QUALITY, Layer, value_layers
 from mmnet_maps.produce.product.store import Product
 
-__all__ = ["BLOCK", "VALUES", "Cog", "DayFile", "day_files", "day_stem", "north_up", "open_cog", "write_cogs"]
+__all__ = ["BLOCK", "VALUES", "DayFile", "day_files", "day_stem", "north_up", "write_cogs"]
 
 #: Names of a day's files, before ``_YYYYMMDD.tif``.
 VALUES = "soil_moisture"
@@ -61,6 +60,11 @@ class DayFile:
     name: str
     layers: tuple[Layer, ...]
     options: dict[str, str]
+
+    @property
+    def asset(self) -> str:
+        """Name of the STAC asset; another than that of its first band, which loaders would number."""
+        return "values" if self.name == VALUES else self.name
 
     @property
     def dtype(self) -> str:
@@ -201,86 +205,3 @@ def _describe(product: Product, file: DayFile, written: Any, tags: Mapping[str, 
             flags = product.flags()
             listed = " ".join(str(mask) for mask in flags.values())
             written.update_tags(number, flag_masks=listed, flag_meanings=" ".join(flags))
-
-
-@dataclass(frozen=True)
-class Cog:
-    """An exported day, opened for small reads.
-
-    Attributes
-    ----------
-    paths : tuple of Path
-        Its files: values, and quality; one file in exports of format 1.
-    grid : Grid
-    tags : dict of str to str
-    flags : dict of str to int
-        Bits of ``quality`` by meaning.
-    """
-
-    paths: tuple[Path, ...]
-    grid: Grid
-    tags: dict[str, str]
-    flags: dict[str, int]
-
-    def overview(self, side: int) -> dict[str, NDArray[Any]]:
-        """Stored values of every band, from an overview, at most `side` rows and columns."""
-        shrink = max(1.0, max(self.grid.shape) / side)
-        return self._read(out=(max(1, int(self.grid.height / shrink)), max(1, int(self.grid.width / shrink))))
-
-    def pixel(self, row: int, col: int) -> dict[str, int] | None:
-        """Stored values of a pixel; None outside the file."""
-        if not (0 <= row < self.grid.height and 0 <= col < self.grid.width):
-            return None
-        found = self._read(window=Window(col, row, 1, 1))
-        return {name: int(value[0, 0]) for name, value in found.items()}
-
-    def _read(
-        self, out: tuple[int, int] | None = None, window: Window | None = None
-    ) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {}
-        for path in self.paths:
-            with rasterio.open(path) as file:
-                shape = None if out is None else (file.count, *out)
-                found |= dict(zip(file.descriptions, file.read(out_shape=shape, window=window), strict=True))
-        if found[QUALITY].dtype == np.int16:
-            # Exports of format 1 hold the 16 bits in a signed integer.
-            found[QUALITY] = found[QUALITY].view(np.uint16)
-        return found
-
-
-def open_cog(path: Path) -> Cog:
-    """Open an exported day by its file of values.
-
-    Parameters
-    ----------
-    path : Path
-        ``soil_moisture_YYYYMMDD.tif``; its quality stands beside it, or in it (format 1).
-
-    Raises
-    ------
-    InputError
-        There is none, its quality is not there, or it is no export.
-    """
-    beside = path.with_name(path.name.replace(VALUES, QUALITY, 1))
-    with _opened(path) as file:
-        names, tags = tuple(file.descriptions), file.tags()
-        own = QUALITY in names
-        grid = (
-            None if file.crs is None else Grid(file.crs.to_string(), tuple(file.transform)[:6], *file.shape)
-        )
-        bits = file.tags(file.count)
-    if grid is None or names[0] != VALUES:
-        raise InputError(f"{path}: bands {', '.join(map(str, names))}, expected {VALUES} first")
-    if not own:
-        with _opened(beside) as file:
-            bits = file.tags(1)
-    listed = (int(mask) for mask in bits.get("flag_masks", "").split())
-    flags = dict(zip(bits.get("flag_meanings", "").split(), listed, strict=True))
-    return Cog((path,) if own else (path, beside), grid, dict(tags), flags)
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
-        raise InputError(f"{path}: not a readable export: {error}") from None

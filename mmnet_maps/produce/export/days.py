@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.lock import sole_writer
 from mmnet_maps.produce.export.cog import VALUES, day_files, day_stem, north_up, write_cogs
-from mmnet_maps.produce.export.stac import item_path, read_item, write_collection, write_item
+from mmnet_maps.produce.export.collection import STORE, Publisher, stated, write_collection
+from mmnet_maps.produce.export.folder import check_owner, exported_days, item_path, read_item
+from mmnet_maps.produce.export.published import write_published
+from mmnet_maps.produce.export.stac import write_item
+from mmnet_maps.produce.export.styles import quality_style, value_style
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.version import __version__
+from mmnet_maps.whole_file import remove_folder, write_whole
 
 __all__ = ["Exported", "day_digest", "export_product"]
 
@@ -59,12 +66,18 @@ def day_digest(product: Product, day: int) -> str:
 
 
 def export_product(
-    product: Product, out: Path, start: int | None = None, end: int | None = None, workers: int = 2
+    product: Product,
+    out: Path,
+    start: int | None = None,
+    end: int | None = None,
+    workers: int = 2,
+    publisher: Publisher | None = None,
+    store: Literal["none", "shards", "chunks"] = "none",
 ) -> Exported:
     """Write two COGs and a STAC item for every finished day, and the catalog over all of them.
 
     A day whose files are already those of the product is left alone, so an export may be repeated, and
-    continues where it was interrupted.
+    continues where it was interrupted. One export at a time writes to a folder, which is of one product.
 
     Parameters
     ----------
@@ -75,19 +88,24 @@ def export_product(
         First and last day since 1970-01-01, both included; by default all days of the product.
     workers : int
         Days written at once (threads; GDAL and Zarr leave the interpreter free meanwhile).
+    publisher : Publisher, optional
+        Who publishes the maps; what is not given stays as the folder has it.
+    store : {"none", "shards", "chunks"}
+        Whether all finished days are also written as one Zarr store, and whether its chunks stand in shards.
 
     Raises
     ------
     InputError
-        The days are not in the product or in the wrong order, none of them is finished, or `out` is a file.
+        The days are not in the product or in the wrong order, none of them is finished, `out` is a file or
+        holds days of another product, or another export writes there.
     WorkError
         A file could not be written, or what the product holds of a day is not what was written there; the
         other days are exported.
     """
     days = _asked(product, start, end)
-    done = set(product.finished_days().tolist())
-    unfinished = tuple(day for day in days if day not in done)
-    todo = [day for day in days if day in done]
+    finished = product.finished_days().tolist()
+    todo = sorted(set(days) & set(finished))
+    unfinished = tuple(sorted(set(days) - set(finished)))
     if not todo:
         raise InputError(
             f"{product.path}: no day from {iso(days[0])} to {iso(days[-1])} is finished; "
@@ -95,10 +113,26 @@ def export_product(
         )
     if unfinished:
         say(f"{len(unfinished)} of {len(days)} days are unfinished and left out, from {iso(unfinished[0])}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(f"{out}: is a file, expected a folder for the exports") from None
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, expected a folder for the exports")
+    with sole_writer(out):
+        check_owner(product, out, todo)
+        out.mkdir(exist_ok=True)
+        for draft in out.glob(f".{VALUES}[_.]*.partial"):
+            # Of an export that was killed: nobody else writes here now.
+            remove_folder(draft)
+        return _export(product, out, todo, unfinished, workers, stated(out, publisher or Publisher()), store)
+
+
+def _export(
+    product: Product,
+    out: Path,
+    todo: list[int],
+    unfinished: tuple[int, ...],
+    workers: int,
+    publisher: Publisher,
+    store: Literal["none", "shards", "chunks"],
+) -> Exported:
     written: list[int] = []
     kept: list[int] = []
     failed: list[WorkError] = []
@@ -112,7 +146,12 @@ def export_product(
             else:
                 (written if state == "written" else kept).append(day)
             advance()
-    items = write_collection(out, {"mmnet_maps:bundle": str(product.about.get("bundle", ""))})
+    if store != "none" and not failed:
+        # The store holds the days that stand in the folder.
+        held = sorted(exported_days(out) & set(product.finished_days().tolist()))
+        digests = [day_digest(product, day) for day in held]
+        write_published(product, held, digests, out / STORE, publisher, store == "shards")
+    items = write_collection(out, product, publisher)
     if failed:
         raise WorkError(f"{len(failed)} of {len(todo)} days were not exported; the first: {failed[0]}")
     return Exported(tuple(written), tuple(kept), unfinished, items)
@@ -142,29 +181,27 @@ def _export_day(product: Product, out: Path, day: int) -> Literal["written", "ke
         return "kept"
     about = {name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "interval")}
     provenance = {name: value for name, value in about.items() if value is not None}
-    files = day_files(product)
+    files, flags = day_files(product), product.flags()
     paths = [out / f"{day_stem(file.name, iso(day))}.tif" for file in files]
     with _work_folder(out, stem) as work:
-        tags = {
-            "title": f"Soil moisture, {iso(day)}",
-            "date": iso(day),
-            "software": f"mmnet-maps {__version__}",
-            "digest": digest,
-            **{
-                name: value if isinstance(value, str) else json.dumps(value)
-                for name, value in provenance.items()
-            },
-        }
+        tags = {"title": f"Soil moisture, {iso(day)}", "date": iso(day), "digest": digest}
+        tags |= {"software": f"mmnet-maps {__version__}"}
+        tags |= {name: v if isinstance(v, str) else json.dumps(v) for name, v in provenance.items()}
         facts = write_cogs(product, day, work, iso(day), tags)
-        for path in paths:
+        styles = value_style(product.layers[VALUES]), quality_style(facts["combinations"], flags)
+        for path, style in zip(paths, styles, strict=True):
+            write_whole(path.with_suffix(".qml"), style)
             (work / path.name).replace(path)
+    bits = flags.get("provisional", 0)
+    status = "provisional" if any(value & bits for value in facts["combinations"]) else "final"
     properties: dict[str, Any] = {
         "mmnet_maps:digest": digest,
         "mmnet_maps:valid_percent": round(facts["valid_percent"], 4),
+        "mmnet_maps:status": status,
         **{f"mmnet_maps:{name}": value for name, value in provenance.items()},
     }
     grid = north_up(product.grid)[0]
-    write_item(out, stem, day, grid, list(zip(files, paths, strict=True)), product.flags(), properties)
+    write_item(out, stem, day, grid, list(zip(files, paths, strict=True)), flags, properties)
     return "written"
 
 
@@ -179,9 +216,8 @@ def _is_current(out: Path, stem: str, digest: str) -> bool:
 
 @contextmanager
 def _work_folder(out: Path, stem: str) -> Iterator[Path]:
-    """Folder for a day's drafts; what a killed export left under its name goes first."""
-    work = out / f".{stem}.partial"
-    shutil.rmtree(work, ignore_errors=True)
+    """Folder for a day's drafts."""
+    work = out / f".{stem}.{os.getpid()}.partial"
     try:
         work.mkdir()
         yield work

@@ -1,7 +1,8 @@
-"""A static STAC catalog of exported days: an item a day, one collection, one catalog, relative links only.
+"""STAC items of exported days: an item a day, an asset for its values and one for its quality.
 
-An item is written after its COG, so that its presence means that the day is done. Collection and catalog are
-made anew from the items that are there. Nothing here holds the time of writing: same maps, same bytes.
+Bands are described twice: as STAC 1.1 has it (``bands``), and in the spelling that loaders still read
+(``raster:bands``, ``eo:bands``). An item is written last, so that its presence means that the day is done.
+Nothing here holds the time of writing: same maps, same bytes.
 """
 
 from __future__ import annotations
@@ -13,72 +14,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pystac
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
-from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export.cog import DayFile
+from mmnet_maps.produce.export.folder import COLLECTION, item_path
+from mmnet_maps.produce.export.footprint import footprint
 from mmnet_maps.produce.product.layers import QUALITY, Layer
 from mmnet_maps.produce.tile.flags import FLAG_TABLE
 from mmnet_maps.version import __version__
 from mmnet_maps.whole_file import write_whole
 
-__all__ = ["COLLECTION", "footprint", "item_path", "read_item", "write_collection", "write_item"]
+__all__ = ["EXTENSIONS", "asset_fields", "code_of", "metres", "write_item", "write_json"]
 
-#: Identifier of the collection.
-COLLECTION = "mmnet-maps-soil-moisture"
-_PREFIX = "soil_moisture_"
-_EXTENSIONS = [
-    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/processing/v1.0.0/schema.json",
+_HOME = "https://stac-extensions.github.io"
+#: Version 1.1 of raster is the one that knows ``raster:bands``.
+EXTENSIONS = [
+    f"{_HOME}/projection/v2.0.0/schema.json",
+    f"{_HOME}/raster/v1.1.0/schema.json",
+    f"{_HOME}/eo/v1.1.0/schema.json",
+    f"{_HOME}/classification/v2.0.0/schema.json",
+    f"{_HOME}/file/v2.1.0/schema.json",
+    f"{_HOME}/processing/v1.0.0/schema.json",
 ]
-#: Points along each edge of a footprint: a straight edge in one CRS is a curve in another.
-_EDGE_POINTS = 8
 #: Multihash prefix of a SHA-256 of 32 bytes.
 _SHA256 = "1220"
-
-
-def item_path(folder: Path, stem: str) -> Path:
-    """Where the item of a file ``STEM.tif`` stands."""
-    return folder / f"{stem}.json"
-
-
-def read_item(path: Path) -> dict[str, Any] | None:
-    """An item as JSON; None if there is none.
-
-    Raises
-    ------
-    InputError
-        The file is not JSON.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"{path}: not a STAC item ({error}); delete it to export the day again") from None
-    return data if isinstance(data, dict) else None
-
-
-def footprint(grid: Grid) -> tuple[list[float], dict[str, Any]]:
-    """Bounding box (west, south, east, north) and GeoJSON polygon of a grid in EPSG:4326."""
-    left, bottom, right, top = grid.bounds
-    part = np.arange(_EDGE_POINTS) / _EDGE_POINTS
-    x = np.concatenate([left + part * (right - left), np.full(_EDGE_POINTS, right)])
-    x = np.concatenate([x, right - part * (right - left), np.full(_EDGE_POINTS, left)])
-    y = np.concatenate([np.full(_EDGE_POINTS, bottom), bottom + part * (top - bottom)])
-    y = np.concatenate([y, np.full(_EDGE_POINTS, top), top - part * (top - bottom)])
-    lon, lat = Transformer.from_crs(CRS.from_user_input(grid.crs), "EPSG:4326", always_xy=True).transform(
-        x, y
-    )
-    ring = [[round(float(a), 7), round(float(b), 7)] for a, b in zip(lon, lat, strict=True)]
-    box = [min(p[0] for p in ring), min(p[1] for p in ring), max(p[0] for p in ring), max(p[1] for p in ring)]
-    return box, {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
 
 
 def write_item(
@@ -102,7 +63,7 @@ def write_item(
     grid : Grid
         Of the files, north up.
     files : sequence of (DayFile, Path)
-        The paths are their final ones.
+        The paths are their final ones; a style stands beside each.
     flags : mapping of str to int
         Bits of ``quality`` by meaning.
     properties : mapping
@@ -110,46 +71,60 @@ def write_item(
     """
     box, geometry = footprint(grid)
     start = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(days=day)
-    end = start + datetime.timedelta(days=1, seconds=-1)
     item = pystac.Item(
         id=stem,
         geometry=geometry,
         bbox=box,
         datetime=start,
         start_datetime=start,
-        end_datetime=end,
+        end_datetime=start + datetime.timedelta(days=1, seconds=-1),
         properties={
             "title": f"Soil moisture, {start:%Y-%m-%d}",
-            "gsd": abs(grid.transform[0]) * _metres(grid),
+            "gsd": abs(grid.transform[0]) * metres(grid),
             **_projection(grid),
             "processing:software": {"mmnet-maps": __version__},
             "processing:level": "L4",
             **properties,
         },
-        stac_extensions=list(_EXTENSIONS),
+        stac_extensions=list(EXTENSIONS),
     )
     item.collection_id = COLLECTION
     for file, path in files:
-        item.add_asset(file.name, _asset(file, path, flags))
+        fields = {**_file(path), **asset_fields(file, flags)}
+        item.add_asset(file.asset, pystac.Asset(f"./{path.name}", extra_fields=fields))
+        style = path.with_suffix(".qml")
+        look = {"type": "application/xml", "roles": ["metadata"], "title": f"QGIS style of {path.name}"}
+        item.add_asset(
+            f"{file.asset}_style", pystac.Asset(f"./{style.name}", extra_fields=_file(style) | look)
+        )
     for relation, target in (("root", "catalog"), ("parent", "collection"), ("collection", "collection")):
         item.add_link(pystac.Link(relation, f"./{target}.json", pystac.MediaType.JSON))
     path = item_path(folder, stem)
-    _write(path, item.to_dict(include_self_link=False, transform_hrefs=False))
+    write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
     return path
 
 
-def _metres(grid: Grid) -> float:
+def metres(grid: Grid) -> float:
+    """Metres of a unit of the grid's CRS."""
     crs = CRS.from_user_input(grid.crs)
     # A geographic pixel's size on the ground differs by direction; a degree of latitude stands for it.
     return 111_320.0 if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0)
 
 
+def code_of(grid: Grid) -> str | None:
+    """``EPSG:32614`` and the like; None for a CRS without a code."""
+    authority = CRS.from_user_input(grid.crs).to_authority()
+    return ":".join(authority) if authority else None
+
+
 def _projection(grid: Grid) -> dict[str, Any]:
-    crs = CRS.from_user_input(grid.crs)
-    authority = crs.to_authority()
-    found: dict[str, Any] = {"proj:code": ":".join(authority) if authority else None}
-    if authority is None:
-        found["proj:wkt2"] = crs.to_wkt()
+    code = code_of(grid)
+    found: dict[str, Any] = {"proj:code": code}
+    if code is None:
+        found["proj:wkt2"] = CRS.from_user_input(grid.crs).to_wkt()
+    elif code.startswith("EPSG:"):
+        # The spelling of version 1, which some loaders know alone.
+        found["proj:epsg"] = int(code.removeprefix("EPSG:"))
     return {
         **found,
         "proj:shape": list(grid.shape),
@@ -158,19 +133,17 @@ def _projection(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _asset(file: DayFile, path: Path, flags: Mapping[str, int]) -> pystac.Asset:
+def asset_fields(file: DayFile, flags: Mapping[str, int]) -> dict[str, Any]:
+    """What is the same of a file on every day: title, type, roles, bands."""
     quality = file.name == QUALITY
-    return pystac.Asset(
-        href=f"./{path.name}",
-        title="Quality bits" if quality else "Soil moisture and its interval",
-        media_type=pystac.MediaType.COG,
-        roles=["data", "quality-mask"] if quality else ["data"],
-        extra_fields={
-            "file:size": path.stat().st_size,
-            "file:checksum": _SHA256 + _sha256(path),
-            "bands": [_band(layer, flags) for layer in file.layers],
-        },
-    )
+    return {
+        "title": "Quality bits" if quality else ", ".join(layer.name for layer in file.layers),
+        "type": str(pystac.MediaType.COG),
+        "roles": ["data", "quality-mask"] if quality else ["data"],
+        "bands": [_band(layer, flags) for layer in file.layers],
+        "raster:bands": [_raster_band(layer) for layer in file.layers],
+        "eo:bands": [{"name": layer.name, "description": layer.long_name} for layer in file.layers],
+    }
 
 
 def _band(layer: Layer, flags: Mapping[str, int]) -> dict[str, Any]:
@@ -188,6 +161,16 @@ def _band(layer: Layer, flags: Mapping[str, int]) -> dict[str, Any]:
     return entry
 
 
+def _raster_band(layer: Layer) -> dict[str, Any]:
+    return {
+        "data_type": layer.packing.dtype,
+        "nodata": int(layer.packing.missing or 0),
+        "unit": layer.units,
+        "scale": layer.packing.scale,
+        "offset": layer.packing.offset,
+    }
+
+
 def _bit_field(name: str, mask: int) -> dict[str, Any]:
     flag = FLAG_TABLE.get(name)
     classes: list[dict[str, Any]] = [{"value": 0, "name": "no"}, {"value": 1, "name": name}]
@@ -198,50 +181,12 @@ def _bit_field(name: str, mask: int) -> dict[str, Any]:
     return found
 
 
-def write_collection(folder: Path, provenance: Mapping[str, Any]) -> int:
-    """Make collection and catalog from the items that are in a folder; gives the number of items.
-
-    Parameters
-    ----------
-    folder : Path
-    provenance : mapping
-        Further fields of the collection.
-    """
-    items = [item for path in sorted(folder.glob(f"{_PREFIX}*.json")) if (item := read_item(path))]
-    if not items:
-        return 0
-    boxes = np.array([item["bbox"] for item in items], dtype=np.float64)
-    days = sorted(item["properties"]["start_datetime"] for item in items)
-    ends = sorted(item["properties"]["end_datetime"] for item in items)
-    whole = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    interval = [pystac.utils.str_to_datetime(days[0]), pystac.utils.str_to_datetime(ends[-1])]
-    collection = pystac.Collection(
-        id=COLLECTION,
-        title="Daily soil moisture, 0-5 cm",
-        description="Daily soil moisture by MMNet, with its prediction interval and quality bits.",
-        extent=pystac.Extent(pystac.SpatialExtent([whole]), pystac.TemporalExtent([list(interval)])),
-        # The maps' licence is that of whoever makes them.
-        license="other",
-        keywords=["soil moisture", "MMNet", "daily"],
-        extra_fields=dict(provenance),
-    )
-    collection.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
-    collection.add_link(pystac.Link("parent", "./catalog.json", pystac.MediaType.JSON))
-    for item in items:
-        collection.add_link(pystac.Link("item", f"./{item['id']}.json", pystac.MediaType.GEOJSON))
-    catalog = pystac.Catalog(id="mmnet-maps", title="MMNet maps", description="Maps exported by mmnet-maps.")
-    catalog.remove_links("root")
-    catalog.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
-    catalog.add_link(pystac.Link("child", "./collection.json", pystac.MediaType.JSON, "Daily soil moisture"))
-    _write(folder / "collection.json", collection.to_dict(include_self_link=False, transform_hrefs=False))
-    _write(folder / "catalog.json", catalog.to_dict(include_self_link=False, transform_hrefs=False))
-    return len(items)
-
-
-def _sha256(path: Path) -> str:
+def _file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": _SHA256 + digest}
 
 
-def _write(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a STAC object; it appears whole or not at all."""
     write_whole(path, json.dumps(data, indent=2) + "\n")

@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from mmnet_maps.grid import Grid
 
-__all__ = ["COORDINATES", "DEPTH", "day_bounds", "write_axes"]
+__all__ = ["COORDINATES", "DEPTH", "day_bounds", "with_dimensions", "write_axes", "write_mapping"]
 
 #: Arrays of a store that are no layers.
 COORDINATES = ("time", "time_bnds", "depth", "depth_bnds", "y", "x", "spatial_ref")
@@ -41,6 +41,7 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
         "axis": "T",
         "units": _UNITS,
         "calendar": "proleptic_gregorian",
+        "units_metadata": "leap_seconds: none",
         "bounds": "time_bnds",
     }
     _write(group, "time", days, ("time",), time, (_TIME_CHUNK,))
@@ -57,8 +58,15 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
     _write(group, "depth_bnds", np.array(DEPTH), ("bnds",), {}, (2,))
     _write(group, "y", grid.y(np.arange(grid.height)), ("y",), _axis(crs, "y"), (grid.height,))
     _write(group, "x", grid.x(np.arange(grid.width)), ("x",), _axis(crs, "x"), (grid.width,))
+    write_mapping(group, grid)
+
+
+def write_mapping(group: zarr.Group, grid: Grid) -> None:
+    """Write the CRS of a grid as CF's grid mapping, ``spatial_ref``."""
+    crs = CRS.from_user_input(grid.crs)
     a, b, c, d, e, f = grid.transform
     mapping = {
+        "long_name": "coordinate reference system",
         **{k: v for k, v in crs.to_cf().items() if k != "crs_wkt"},
         "crs_wkt": crs.to_wkt(),
         "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e)),
@@ -94,13 +102,26 @@ def _write(
     chunks: tuple[int, ...],
 ) -> None:
     # The fill value is Zarr's; a coordinate has no _FillValue.
+    fill: Any = np.iinfo(np.int64).min if values.dtype == np.int64 else np.nan if values.ndim else 0
+    if group.metadata.zarr_format == 2:
+        # There, readers take the fill value for a _FillValue.
+        fill = None
     array = group.create_array(
         name,
         shape=values.shape,
         dtype=values.dtype,
         chunks=chunks,
-        fill_value=np.iinfo(np.int64).min if values.dtype == np.int64 else np.nan if values.ndim else 0,
-        dimension_names=dimensions,
-        attributes=dict(attributes),
+        fill_value=fill,
+        config={"write_empty_chunks": True},
+        **with_dimensions(group, dimensions, attributes),
     )
     array[...] = values
+
+
+def with_dimensions(
+    group: zarr.Group, names: tuple[str, ...], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Names of dimensions and attributes as `zarr.Group.create_array` takes them, in the group's format."""
+    if group.metadata.zarr_format == 2:
+        return {"attributes": {**attributes, "_ARRAY_DIMENSIONS": list(names)}}
+    return {"attributes": dict(attributes), "dimension_names": names}

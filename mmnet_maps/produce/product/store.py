@@ -331,16 +331,28 @@ def check_current(product: Product) -> None:
 
 
 def consolidate(path: Path) -> None:
-    """Gather the metadata of a store's arrays in its root, so that it opens with one read and no warning.
+    """Gather the metadata of all arrays of a group in it, so that it opens with one read and no warning.
 
     The declaration of the Zarr conventions stays with the arrays: NetCDF has no attribute that can hold it,
-    and readers that save what they opened would fail.
+    and what was opened could not be saved.
+
+    Parameters
+    ----------
+    path : Path
+        Group in Zarr format 3, of arrays or of groups of arrays.
     """
     root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    found = {}
-    for place in sorted(path.glob("*/zarr.json")):
-        node = json.loads(place.read_text(encoding="utf-8"))
-        node["attributes"].pop("zarr_conventions", None)
-        found[place.parent.name] = node
+    found: dict[str, Any] = {}
+
+    def gather(folder: Path) -> None:
+        for place in sorted(folder.glob("*/zarr.json")):
+            node = json.loads(place.read_text(encoding="utf-8"))
+            node.pop("consolidated_metadata", None)
+            node["attributes"].pop("zarr_conventions", None)
+            found[place.parent.relative_to(path).as_posix()] = node
+            if node["node_type"] == "group":
+                gather(place.parent)
+
+    gather(path)
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": found}
     write_whole(path / "zarr.json", json.dumps(root, indent=2) + "\n")

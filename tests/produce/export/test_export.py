@@ -15,8 +15,8 @@ from rio_cogeo.cogeo import cog_validate
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export import days as export_module
-from mmnet_maps.produce.export.cog import open_cog
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.product.ledger import Entry
 
 Make = Callable[..., Any]
@@ -127,7 +127,7 @@ def test_non_square_geographic_pixels_keep_their_place(make_product: Make, tmp_p
     export_product(product, tmp_path)
     with rasterio.open(_file(tmp_path)) as file:
         assert file.crs.to_epsg() == 4326 and tuple(file.transform)[:6] == grid.transform
-    assert open_cog(_file(tmp_path)).grid == grid
+    assert open_maps(tmp_path).levels[0] == grid
 
 
 def test_exporting_twice_writes_nothing_the_second_time(make_product: Make, tmp_path: Path) -> None:
@@ -222,19 +222,3 @@ def test_nothing_finished_is_refused(make_product: Make, tmp_path: Path) -> None
     with pytest.raises(InputError, match="no day from 2021-06-01 to 2021-06-01 is finished"):
         export_product(product, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_small_reads_agree_with_the_product(make_product: Make, tmp_path: Path) -> None:
-    product = make_product(days=1)
-    export_product(product, tmp_path / "out")
-    cog, stored = open_cog(_file(tmp_path / "out")), product.read_day(int(product.days[0]))
-    assert cog.flags == product.flags() and cog.grid == product.grid
-    assert cog.pixel(50, 70)["soil_moisture"] == stored["soil_moisture"][50, 70]
-    assert cog.pixel(96, 0) is None and cog.pixel(-1, 5) is None
-    assert cog.overview(40)["upper"].shape == (32, 40)
-
-
-def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_text("hello")
-    with pytest.raises(InputError, match="not a readable export"):
-        open_cog(tmp_path / "a.tif")

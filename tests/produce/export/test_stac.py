@@ -7,17 +7,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
+import shapely.geometry
 from pyproj import Transformer
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export.days import export_product
-from mmnet_maps.produce.export.stac import footprint
+from mmnet_maps.produce.export.footprint import footprint, joined
 
 SCHEMAS = Path(__file__).parent / "stac_schemas"
 
@@ -58,7 +61,7 @@ def test_a_wrong_item_is_not_valid(folder: Path, offline: JsonSchemaSTACValidato
 
 def test_an_item_describes_its_file(folder: Path) -> None:
     item = pystac.Item.from_file(str(folder / "soil_moisture_20210602.json"))
-    asset = item.assets["soil_moisture"]
+    asset = item.assets["values"]
     path = Path(asset.get_absolute_href() or "")
     with rasterio.open(path) as file:
         assert item.properties["proj:shape"] == list(file.shape)
@@ -128,3 +131,74 @@ def test_a_crs_without_a_code_is_given_as_wkt(
     item = pystac.Item.from_file(str(tmp_path / "out" / "soil_moisture_20210601.json"))
     assert item.properties["proj:code"] is None and "Albers" in item.properties["proj:wkt2"]
     item.validate(validator=offline)
+
+
+@pytest.mark.parametrize("crs, left", [("EPSG:32601", 400_000.0 - 240_000.0), ("EPSG:4326", 179.0)])
+def test_a_grid_across_the_antimeridian_is_cut_there(crs: str, left: float) -> None:
+    pixel = 3000.0 if crs != "EPSG:4326" else 0.05
+    top = 1_000_000.0 if crs != "EPSG:4326" else 9.0
+    grid = Grid(crs, (pixel, 0.0, left, 0.0, -pixel, top), 60, 60)
+    (west, south, east, north), geometry = footprint(grid)
+    assert 178 < west < 180 and -180 < east < -177 and south < north
+    assert geometry["type"] == "MultiPolygon" and len(geometry["coordinates"]) == 2
+    x, y = np.meshgrid(grid.x(np.arange(grid.width)), grid.y(np.arange(grid.height)))
+    lon, lat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(x, y)
+    lon = (lon + 180) % 360 - 180
+    whole = shapely.geometry.shape(geometry)
+    assert whole.is_valid and shapely.contains_xy(whole.buffer(1e-4), lon, lat).all()
+    # As large as the grid, not as the rest of the globe.
+    assert whole.area < 20
+    assert joined([[west, south, east, north], [170.0, 0.0, 175.0, 1.0]])[::2] == [170.0, east]
+
+
+def test_a_grid_over_a_pole_reaches_it() -> None:
+    grid = Grid("EPSG:3413", (10_000.0, 0.0, -500_000.0, 0.0, -10_000.0, 500_000.0), 100, 100)
+    (west, south, east, north), geometry = footprint(grid)
+    assert (west, east, north) == (-180.0, 180.0, 90.0) and 82 < south < 87
+    whole = shapely.geometry.shape(geometry)
+    assert whole.is_valid and shapely.contains_xy(whole, [10.0, -170.0, 95.0], [89.0, 88.0, 89.9]).all()
+
+
+def test_the_collection_says_what_loaders_and_readers_ask(
+    make_product: Callable[..., Any], tmp_path: Path
+) -> None:
+    product, out = make_product(), tmp_path / "out"
+    export_product(product, out, store="shards")
+    found = json.loads((out / "collection.json").read_text())
+    assert found["assets"]["zarr"]["type"] == "application/vnd.zarr; version=3"
+    assert [link["href"] for link in found["links"] if link["rel"] == "store"] == ["./soil_moisture.zarr"]
+    assert (out / "soil_moisture.zarr" / "zarr.json").is_file()
+    assert found["cube:dimensions"]["x"]["extent"] == [500_010.0, 500_010.0 + 120 * 30]
+    assert found["cube:variables"].keys() == product.layers.keys()
+    assert found["renders"]["soil_moisture"]["rescale"] == [[0.0, 5000.0]]
+    assert len(found["renders"]["soil_moisture"]["colormap"]) == 256
+    item = json.loads((out / "soil_moisture_20210601.json").read_text())
+    for name, asset in found["item_assets"].items():
+        assert {key: item["assets"][name][key] for key in asset} == asset
+    assert found["summaries"]["mmnet_maps:status"] == ["final"]
+
+
+def test_odc_stac_loads_named_layers_whose_scale_the_item_gives(folder: Path, make_product: Any) -> None:
+    odc = pytest.importorskip("odc.stac")
+    items = list(pystac.Catalog.from_file(str(folder / "catalog.json")).get_items(recursive=True))
+    data, product = odc.load(items), make_product("again")
+    assert list(data.data_vars) == ["soil_moisture", "lower", "upper", "quality"]
+    fields = items[0].assets["values"].extra_fields
+    for band, name in zip(fields["raster:bands"], ("soil_moisture", "lower", "upper"), strict=True):
+        stored = data[name].values
+        np.testing.assert_array_equal(stored, product.read(name, product.layout.start, product.layout.stop))
+        assert data[name].attrs["nodata"] == band["nodata"] and band["scale"] == 1e-4
+    np.testing.assert_array_equal(
+        data.quality.values, product.read("quality", product.layout.start, product.layout.stop)
+    )
+
+
+def test_qgis_styles_name_what_occurs(folder: Path) -> None:
+    with rasterio.open(folder / "quality_20210601.tif") as file:
+        occurring = set(np.unique(file.read(1)).tolist())
+    entries = ElementTree.parse(folder / "quality_20210601.qml").getroot().iter("paletteEntry")
+    found = {int(e.attrib["value"]): e.attrib for e in entries}
+    assert found.keys() == occurring
+    assert found[1]["label"].startswith("land cover is open water") and found[1]["color"] == "#3f6fb5"
+    ramp = list(ElementTree.parse(folder / "soil_moisture_20210601.qml").getroot().iter("item"))
+    assert [float(ramp[0].attrib["value"]), float(ramp[-1].attrib["value"])] == [0.0, 0.5]

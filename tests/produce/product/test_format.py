@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
-from mmnet_maps.show.viewer import Exports
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.produce.export.cog import open_cog
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.product.layers import LAYERS, MISSING, QUALITY, Layer, value_layers
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.store import check_current, open_product
@@ -76,7 +75,8 @@ def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
     item = json.loads((tmp_path / "maps" / "soil_moisture_20210601.json").read_text())
     field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][16]
     assert field["offset"] == 16 and field["description"] == flag.meaning
-    assert open_cog(tmp_path / "maps" / "soil_moisture_20210601.tif").pixel(5, 5)["age"] == 5  # type: ignore[index]
+    maps = open_maps(tmp_path / "maps")
+    assert maps.read("age", 0, slice(5, 6), slice(5, 6)).item() == 5 and maps.flags["irrigated"] == 1 << 16
     classes, names, colours = quality_classes(np.array([[1 << 16]], np.uint32), product.flags())
     assert names[classes[0, 0]] == "irrigated" and colours[classes[0, 0]] == "#123456"
     assert colour_of(product.flags(), 1 << 16) == "#123456"
@@ -105,15 +105,19 @@ def test_a_product_of_format_1_reads_as_it_did(format_1: Path, tmp_path: Path) -
     assert quicklook_figure(product, product.layout.start, 16).axes
 
 
-def test_an_export_of_format_1_is_viewed_and_made_anew(format_1: Path) -> None:
-    path, expected = format_1 / "maps" / "soil_moisture_20210601.tif", np.load(format_1 / "expected.npz")
-    cog, pixel = open_cog(path), {n: int(v[0, 3, 10]) for n, v in expected.items()}
-    assert cog.paths == (path,) and cog.pixel(3, 10) == pixel
-    assert cog.pixel(0, 0)["quality"] == 1 << 15  # type: ignore[index]
-    assert Exports(format_1 / "maps").picture("20210601", "quality").startswith(b"\x89PNG")
-    export_product(open_product(format_1 / "product.zarr"), format_1 / "maps")
-    again = open_cog(path)
-    assert len(again.paths) == 2 and again.pixel(3, 10) == pixel
+def test_an_export_of_format_1_is_read_and_made_anew(format_1: Path) -> None:
+    folder, expected = format_1 / "maps", np.load(format_1 / "expected.npz")
+    export_product(product := open_product(format_1 / "product.zarr"), format_1 / "again")
+    for source in (folder, format_1 / "again"):
+        maps = open_maps(source)
+        for name in ("soil_moisture", "lower", "upper", "quality"):
+            np.testing.assert_array_equal(maps.read(name, 1, slice(None), slice(None)), expected[name][1])
+    assert not list(folder.glob("quality_*"))
+    assert len(export_product(product, folder).written) == 2
+    assert (folder / "quality_20210601.tif").is_file()
+    np.testing.assert_array_equal(
+        open_maps(folder).read("quality", 0, slice(None), slice(None)), expected["quality"][0]
+    )
 
 
 def test_new_maps_are_not_added_to_an_older_product(format_1: Path, make_product: Make) -> None:
