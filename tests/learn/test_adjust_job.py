@@ -59,9 +59,9 @@ def test_the_station_with_a_probe_is_moved_and_the_others_keep_their_numbers(fol
             "--table",
             folder / "table.parquet",
             "--out",
-            folder / name,
+            folder / f"{name}.csv",
         )
-        tables[name] = pd.read_csv(folder / name)
+        tables[name] = pd.read_csv(folder / f"{name}.csv")
     mine = tables["plain"]["ID"] == "s03"
     pd.testing.assert_frame_equal(tables["plain"][~mine], tables["own"][~mine])
     moved = (tables["own"]["y_pred"] - tables["plain"]["y_pred"])[mine]
