@@ -42,9 +42,9 @@ def from_yyyymmdd(dates: NDArray[np.integer]) -> Days:
     # First days of all months in reach, and of the one after, which bounds the days of the last.
     low = months.min()
     starts = np.arange(low, months.max() + 2).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    place = months - low
-    days = starts[place] + day - 1
-    usable &= (day >= 1) & (days < starts[place + 1])
+    index = months - low
+    days = starts[index] + day - 1
+    usable &= (day >= 1) & (days < starts[index + 1])
     return np.where(usable, days, NO_DAY)
 
 

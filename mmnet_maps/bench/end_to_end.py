@@ -104,10 +104,10 @@ def _engine_alone(bundle: Bundle) -> Callable[[], None]:
 def _bench_cube(bundle: Bundle, height: int, width: int) -> Iterator[Path]:
     """A folder with `bundle` and `cube`, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="mmnet-maps-") as folder:
-        place = Path(folder)
-        save_bundle(bundle, place / "bundle")
-        made_up_cube(place / "cube", height, width, _FIRST, _FIRST + _DAYS)
-        yield place
+        work = Path(folder)
+        save_bundle(bundle, work / "bundle")
+        made_up_cube(work / "cube", height, width, _FIRST, _FIRST + _DAYS)
+        yield work
 
 
 def measure_end_to_end(
@@ -131,14 +131,14 @@ def measure_end_to_end(
     WorkError
         The two paths disagree.
     """
-    with _bench_cube(bundle, height, width) as place, threads(1):
-        saved, cube = load_bundle(place / "bundle"), open_cube(place / "cube")
+    with _bench_cube(bundle, height, width) as work, threads(1):
+        saved, cube = load_bundle(work / "bundle"), open_cube(work / "cube")
         part = Unit(Tile(0, 0, min(naive_side, height), min(naive_side, width)), _FIRST, _FIRST + _DAYS)
         run = count()
 
         def whole() -> None:
-            out = place / f"product-{next(run)}"
-            request = Request(place / "bundle", place / "cube", iso(_FIRST), iso(_FIRST + _DAYS - 1), out)
+            out = work / f"product-{next(run)}"
+            request = Request(work / "bundle", work / "cube", iso(_FIRST), iso(_FIRST + _DAYS - 1), out)
             summary = predict_product(request, forecast=False)
             if summary["failed"]:
                 raise WorkError(f"a work unit failed: {summary['failed']}")
@@ -147,7 +147,7 @@ def measure_end_to_end(
             {"engine": _engine_alone(saved), "whole": whole, "naive": lambda: naive_maps(cube, saved, part)},
             rounds,
         )
-        _refuse_difference(place / "product-0", saved, naive_maps(cube, saved, part), part)
+        _refuse_difference(work / "product-0", saved, naive_maps(cube, saved, part), part)
     rate = height * width * _DAYS / found["whole"]
     engine = _BLOCKS * BLOCK / found["engine"]
     naive = part.tile.height * part.tile.width * _DAYS / found["naive"]

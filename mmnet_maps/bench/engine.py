@@ -163,12 +163,12 @@ class _Block:
         catalogue = bundle.catalogue
         self.engine, self.bundle = engine, bundle
         base = made_up_inputs(catalogue, engine.block, seed=1)
-        places = 64
-        self.place: NDArray[np.int64] = np.sort(np.arange(engine.block) % places)
-        series = base.series[:places].transpose(2, 0, 1)
+        distinct = 64
+        self.cell: NDArray[np.int64] = np.sort(np.arange(engine.block) % distinct)
+        series = base.series[:distinct].transpose(2, 0, 1)
         history = np.ascontiguousarray(series[-catalogue.window_days - 1 :])
         windows = window(history, catalogue.window_days, catalogue.lags, 1)[0]
-        self.inputs = ModelInput(base.snapshot, np.ascontiguousarray(windows.transpose(1, 2, 0)[self.place]))
+        self.inputs = ModelInput(base.snapshot, np.ascontiguousarray(windows.transpose(1, 2, 0)[self.cell]))
         batch = self.inputs.rows(np.resize(np.arange(engine.block), _BATCH))
         arrays = model_arrays(bundle.kind, batch, catalogue, bundle.scaler)
         self.batch = [torch.from_numpy(a) for a in arrays]
@@ -177,13 +177,13 @@ class _Block:
 
     def _workspace(self) -> Workspace:
         snapshot, names = self.inputs.snapshot, self.bundle.catalogue.snapshot
-        columns = {name: snapshot[:, place] for place, name in enumerate(names)}
+        columns = {name: snapshot[:, cell] for cell, name in enumerate(names)}
         covers = [columns[name] for name in names if name.startswith("LC_")]
         columns["LC"] = np.argmax(covers, axis=0).astype(np.float32)
         rows = np.stack([columns[name] for name in self.engine.features])
         workspace = self.engine.workspace()
         self.engine.scale(rows, 0, workspace.inputs)
-        workspace.series[:] = self.place
+        workspace.series[:] = self.cell
         return workspace
 
     def published(self) -> None:

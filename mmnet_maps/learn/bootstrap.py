@@ -111,8 +111,8 @@ def paired_difference(
     if not several.any():
         raise InputError(f"{names[0]} and {names[1]} share no station with two rows or more")
     a, b = (table.loc[several, list(METRICS)].to_numpy(np.float64).copy() for table in each)
-    place = METRICS.index("bias")
-    a[:, place], b[:, place] = np.abs(a[:, place]), np.abs(b[:, place])
+    index = METRICS.index("bias")
+    a[:, index], b[:, index] = np.abs(a[:, index]), np.abs(b[:, index])
     # A station at which one model has no score tells nothing about the difference.
     a[np.isnan(b)], b[np.isnan(a)] = np.nan, np.nan
     draws = list(_draws(len(a), resamples, seed)) if len(a) >= 2 else []

@@ -39,21 +39,21 @@ class MonthSums:
 
     Parameters
     ----------
-    places : int
+    count : int
         Number of stations or cells.
     """
 
-    def __init__(self, places: int) -> None:
-        self._shape = 12, places
-        self._total = np.zeros(12 * places)
-        self._count = np.zeros(12 * places, dtype=np.int64)
+    def __init__(self, count: int) -> None:
+        self._shape = 12, count
+        self._total = np.zeros(12 * count)
+        self._count = np.zeros(12 * count, dtype=np.int64)
 
     def add(
-        self, values: NDArray[np.floating], place: NDArray[np.integer], month: NDArray[np.integer]
+        self, values: NDArray[np.floating], index: NDArray[np.integer], month: NDArray[np.integer]
     ) -> None:
         """Add values; all three of shape (n,), months from 0, NaN is missing."""
         seen = ~np.isnan(values)
-        cell = (month * self._shape[1] + place)[seen]
+        cell = (month * self._shape[1] + index)[seen]
         # In the order given, in float64: the sum of a place does not depend on the others.
         self._total += np.bincount(cell, values[seen].astype(np.float64), self._total.size)
         self._count += np.bincount(cell, minlength=self._count.size)
@@ -95,12 +95,12 @@ def climate_normals(weather: pd.DataFrame, names: Sequence[str], until: int) -> 
     if not early.any():
         raise InputError(f"climate normals to {until}: the weather begins in {int(date.min()) // 10_000}")
     ids = weather.loc[early, "ID"].astype(str)
-    station, place = np.unique(ids, return_inverse=True)
+    station, index = np.unique(ids, return_inverse=True)
     month = date[early] // 100 % 100 - 1
     columns: dict[str, object] = {"ID": station}
     for name in names:
         sums = MonthSums(len(station))
-        sums.add(weather.loc[early, name].to_numpy(dtype=np.float64), place, month)
+        sums.add(weather.loc[early, name].to_numpy(dtype=np.float64), index, month)
         columns[f"{name}{NORMAL}"] = sums.normals()
     return pd.DataFrame(columns)
 

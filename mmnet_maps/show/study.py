@@ -60,13 +60,13 @@ def write_figures(
     models = [*runs, *_smap(runs[0], table)]
     scored = {run.name: _scores_of(run.predictions) for run in models}
     chosen = _stations(stations, runs[0], scored[runs[0].name])
-    places = None if table is None else table.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]]
+    known = None if table is None else table.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]]
     files, left_out = [], []
     for run in runs:
         files += _scatter(run, out)
-        if places is not None:
-            files += _map(run.name, scored[run.name], places, out)
-    if places is None:
+        if known is not None:
+            files += _map(run.name, scored[run.name], known, out)
+    if known is None:
         left_out.append("maps of stations, SMAP and precipitation: give --table")
     files += [_series(name, runs, table, out) for name in chosen]
     same = _common(models)
@@ -77,7 +77,7 @@ def write_figures(
         files += _boxes(boxed, out)
         files += _paired(models, out) if len(runs) > 1 else []
     listed = [scores.assign(model=name) for name, scores in scored.items()]
-    files.append(_write_csv(out / "station_scores.csv", _placed(pd.concat(listed), places)))
+    files.append(_write_csv(out / "station_scores.csv", _placed(pd.concat(listed), known)))
     return files, left_out
 
 
@@ -127,15 +127,15 @@ def _scatter(run: Run, out: Path) -> list[Path]:
     return [_saved(drawn, out, "scatter", run.name)]
 
 
-def _map(name: str, scored: pd.DataFrame, places: pd.DataFrame, out: Path) -> list[Path]:
-    at = _placed(scored, places).dropna(subset=["Latitude", "Longitude"])
+def _map(name: str, scored: pd.DataFrame, known: pd.DataFrame, out: Path) -> list[Path]:
+    at = _placed(scored, known).dropna(subset=["Latitude", "Longitude"])
     scores = {metric: at[metric].to_numpy(np.float64) for metric in METRICS}
     lon, lat = (at[axis].to_numpy(np.float64) for axis in ("Longitude", "Latitude"))
     return [_saved(map_figure(lon, lat, scores, f"{name}: scores of {len(at)} stations"), out, "map", name)]
 
 
-def _placed(scored: pd.DataFrame, places: pd.DataFrame | None) -> pd.DataFrame:
-    return scored if places is None else scored.merge(places, left_on="ID", right_index=True, how="left")
+def _placed(scored: pd.DataFrame, known: pd.DataFrame | None) -> pd.DataFrame:
+    return scored if known is None else scored.merge(known, left_on="ID", right_index=True, how="left")
 
 
 def _series(station: str, runs: Sequence[Run], table: pd.DataFrame | None, out: Path) -> Path:
@@ -160,9 +160,9 @@ def _series(station: str, runs: Sequence[Run], table: pd.DataFrame | None, out: 
 def _on(days: NDArray[np.int64], rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """The column on consecutive days, NaN where there is none."""
     values = np.full(len(days), np.nan)
-    place = _days(rows["Date"]) - days[0]
-    inside = (place >= 0) & (place < len(days))
-    values[place[inside]] = _numbers(rows, name)[inside]
+    index = _days(rows["Date"]) - days[0]
+    inside = (index >= 0) & (index < len(days))
+    values[index[inside]] = _numbers(rows, name)[inside]
     return values
 
 

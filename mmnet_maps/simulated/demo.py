@@ -161,11 +161,11 @@ def demo_text(summary: dict[str, Any]) -> str:
 
 def _claim(config: DemoConfig, out: Path) -> None:
     """Remember the settings, so that a later run with others does not mix with what is there."""
-    place = out / "demo.yaml"
-    if place.is_file() and place.read_text(encoding="utf-8") != config.to_yaml():
-        raise InputError(f"{place}: this folder holds a demo of other settings; choose another --out")
+    settings = out / "demo.yaml"
+    if settings.is_file() and settings.read_text(encoding="utf-8") != config.to_yaml():
+        raise InputError(f"{settings}: this folder holds a demo of other settings; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(place, config.to_yaml())
+    write_whole(settings, config.to_yaml())
 
 
 @contextmanager

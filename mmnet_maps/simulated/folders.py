@@ -41,10 +41,10 @@ def fresh_folders(config: SimulationConfig, out: Path, names: tuple[str, ...]) -
         A folder of that name is there and is no simulation: nothing of a user's is ever replaced.
     """
     for name in names:
-        place = out / name
-        if place.exists() and not (place / MARK).is_file():
+        target = out / name
+        if target.exists() and not (target / MARK).is_file():
             raise InputError(
-                f"{place} is there and no simulation made it; expected another --out, or an empty one"
+                f"{target} is there and no simulation made it; expected another --out, or an empty one"
             )
     out.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix=".simulation-", dir=out))
@@ -54,9 +54,9 @@ def fresh_folders(config: SimulationConfig, out: Path, names: tuple[str, ...]) -
         yield root
         for name in names:
             (root / name / MARK).write_text(config.to_yaml(), encoding="utf-8")
-            place = out / name
-            if place.exists():
-                shutil.rmtree(place)
-            (root / name).replace(place)
+            target = out / name
+            if target.exists():
+                shutil.rmtree(target)
+            (root / name).replace(target)
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -65,12 +65,12 @@ def square_grid(crs: str, longitude: float, latitude: float, pixels: int, resolu
     return Grid(crs, (resolution, 0.0, left, 0.0, -resolution, top), pixels, pixels)
 
 
-def make_landscape(seed: int, place: int, climate: Climate, grid: Grid) -> Landscape:
+def make_landscape(seed: int, number: int, climate: Climate, grid: Grid) -> Landscape:
     """Draw the landscape of a place.
 
     Parameters
     ----------
-    seed, place : int
+    seed, number : int
         Seed of the simulation, number of the place: another number, another landscape.
     climate : Climate
         Sets mean elevation, slope, texture and the mix of land covers.
@@ -78,10 +78,12 @@ def make_landscape(seed: int, place: int, climate: Climate, grid: Grid) -> Lands
         In metres.
     """
     step = abs(grid.transform[0])
-    terrain = make_terrain(generator(seed, place, 1), grid.shape, step, climate.elevation, climate.mean_slope)
-    soil = _soil(generator(seed, place, 2), terrain, step, climate)
-    mapped = _survey(generator(seed, place, 3), soil, step)
-    cover = make_land_cover(generator(seed, place, 4), terrain, step, climate.cover)
+    terrain = make_terrain(
+        generator(seed, number, 1), grid.shape, step, climate.elevation, climate.mean_slope
+    )
+    soil = _soil(generator(seed, number, 2), terrain, step, climate)
+    mapped = _survey(generator(seed, number, 3), soil, step)
+    cover = make_land_cover(generator(seed, number, 4), terrain, step, climate.cover)
     return Landscape(grid, climate, terrain, soil, mapped, cover)
 
 

@@ -66,7 +66,7 @@ class Site:
     Parameters
     ----------
     config : SimulationConfig
-    place : int
+    number : int
         Number of the place; it and the seed determine everything drawn.
     climate : Climate
     grid : Grid
@@ -77,7 +77,7 @@ class Site:
     def __init__(
         self,
         config: SimulationConfig,
-        place: int,
+        number: int,
         climate: Climate,
         grid: Grid,
         first_day: date,
@@ -85,9 +85,9 @@ class Site:
     ) -> None:
         seed = config.seed
         self._config, self._observed_from = config, day_number(first_day)
-        self.landscape = make_landscape(seed, place, climate, grid)
+        self.landscape = make_landscape(seed, number, climate, grid)
         self.weather_cells = _weather_cells(grid)
-        self.weather = self._make_weather(seed, place, climate, day_number(last_day))
+        self.weather = self._make_weather(seed, number, climate, day_number(last_day))
         self._stored_weather = {n: p.encode(self.weather.values[n]) for n, p in WEATHER.items()}
         forcing = Forcing(grid, self.weather)
         stamps = self.weather.days.astype("datetime64[D]")
@@ -96,20 +96,20 @@ class Site:
         coldest = coldest - LAPSE * float(self.landscape.terrain.elevation.max())
         self.balance = WaterBalance(self.landscape, forcing, self._day_of_year, coldest)
         self._coldest = coldest
-        self.radiometer = PassiveRadiometer(generator(seed, place, 20), self.landscape)
-        self.thermometer = Thermometer(generator(seed, place, 21), self.landscape, forcing)
-        self.imager = OpticalImager(generator(seed, place, 22), self.landscape)
-        self.radar = Radar(generator(seed, place, 23), self.landscape)
-        self._clouds = Clouds(generator(seed, place, 24), grid.shape, abs(grid.transform[0]))
-        phases = generator(seed, place, 25).integers(0, 1_000, 2)
+        self.radiometer = PassiveRadiometer(generator(seed, number, 20), self.landscape)
+        self.thermometer = Thermometer(generator(seed, number, 21), self.landscape, forcing)
+        self.imager = OpticalImager(generator(seed, number, 22), self.landscape)
+        self.radar = Radar(generator(seed, number, 23), self.landscape)
+        self._clouds = Clouds(generator(seed, number, 24), grid.shape, abs(grid.transform[0]))
+        phases = generator(seed, number, 25).integers(0, 1_000, 2)
         self._phases = int(phases[0]), int(phases[1])
 
-    def _make_weather(self, seed: int, place: int, climate: Climate, last: int) -> Weather:
+    def _make_weather(self, seed: int, number: int, climate: Climate, last: int) -> Weather:
         days = np.arange(self._observed_from - self._config.spin_up_days, last + 1, dtype=np.int64)
         ground = self.landscape.terrain.elevation
         elevation = self.weather_cells.mean(ground)
         elevation = np.where(np.isnan(elevation), ground.mean(dtype=np.float64), elevation)
-        return make_weather(seed, place, climate, self.weather_cells.grid, elevation, days)
+        return make_weather(seed, number, climate, self.weather_cells.grid, elevation, days)
 
     def days(self) -> Iterator[Observations]:
         """Run through the days, spin-up first and unseen."""

@@ -95,16 +95,16 @@ def pair_stations(
         No station lies in the grid on a finished day; the message says how many were looked at, and why not.
     """
     measured, left = in_situ.dropna(subset=["VWC_5"]), LeftOut()
-    places = _places(in_situ, network, left)
-    row, col = pixels_at(product.grid, places["Longitude"].to_numpy(), places["Latitude"].to_numpy())
+    positions = _positions(in_situ, network, left)
+    row, col = pixels_at(product.grid, positions["Longitude"].to_numpy(), positions["Latitude"].to_numpy())
     inside = row >= 0
-    left.outside = places.index[~inside].tolist()
-    places = places.assign(row=row, col=col)[inside]
+    left.outside = positions.index[~inside].tolist()
+    positions = positions.assign(row=row, col=col)[inside]
     wanted = measured.groupby(["ID", "Date"], as_index=False, sort=True)["VWC_5"].mean()
     wanted["day"] = from_yyyymmdd(wanted["Date"].to_numpy())
     finished = product.finished_days()
-    wanted = wanted[wanted["ID"].isin(places.index) & wanted["day"].isin(finished)]
-    left.no_days = sorted(set(places.index) - set(wanted["ID"]))
+    wanted = wanted[wanted["ID"].isin(positions.index) & wanted["day"].isin(finished)]
+    left.no_days = sorted(set(positions.index) - set(wanted["ID"]))
     if wanted.empty:
         span = (
             f"{iso(int(finished[0]))} to {iso(int(finished[-1]))}" if finished.size else "none are finished"
@@ -114,14 +114,14 @@ def pair_stations(
             f"{len(left.outside)} lie outside the grid, {len(left.no_days)} have none on a finished day "
             f"({span})"
         )
-    places = places.loc[sorted(set(wanted["ID"]))]
-    pairs = _read_pairs(product, wanted, places)
+    positions = positions.loc[sorted(set(wanted["ID"]))]
+    pairs = _read_pairs(product, wanted, positions)
     valued = set(pairs.loc[pairs["y_pred"].notna(), "ID"])
-    left.no_value = sorted(set(places.index) - valued)
+    left.no_value = sorted(set(positions.index) - valued)
     return pairs, left
 
 
-def _places(in_situ: pd.DataFrame, network: pd.DataFrame | None, left: LeftOut) -> pd.DataFrame:
+def _positions(in_situ: pd.DataFrame, network: pd.DataFrame | None, left: LeftOut) -> pd.DataFrame:
     """Latitude and Longitude by ID."""
     found = in_situ.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]].sort_index().copy()
     if network is None:
@@ -135,10 +135,10 @@ def _places(in_situ: pd.DataFrame, network: pd.DataFrame | None, left: LeftOut) 
     return found
 
 
-def _read_pairs(product: Product, wanted: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+def _read_pairs(product: Product, wanted: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
     """Read the pixels of all stations, neighbours and blocks of days together."""
-    near = [places["row"] // _NEIGHBOURS, places["col"] // _NEIGHBOURS]
-    groups = [group for _, group in places.groupby(near)]
+    near = [positions["row"] // _NEIGHBOURS, positions["col"] // _NEIGHBOURS]
+    groups = [group for _, group in positions.groupby(near)]
     parts: list[pd.DataFrame] = []
     with steps("station groups read", len(groups)) as advance:
         for group in groups:
@@ -158,12 +158,12 @@ def _read_group(product: Product, wanted: pd.DataFrame, group: pd.DataFrame) -> 
         if part.empty:
             continue
         at = group.loc[part["ID"]]
-        place = (
+        index = (
             part["day"].to_numpy() - first,
             at["row"].to_numpy() - top,
             at["col"].to_numpy() - left,
         )
-        stored = {name: product.read(name, first, stop, *window)[place] for name in _READ}
+        stored = {name: product.read(name, first, stop, *window)[index] for name in _READ}
         values = {name: product.packing[name].decode(stored[name]) for name in _READ[:3]}
         yield pd.DataFrame(
             {
@@ -225,14 +225,14 @@ def validate_stations(
         "left_out": vars(left),
     }
     if against:
-        stations = _places(in_situ, network, LeftOut())
+        stations = _positions(in_situ, network, LeftOut())
         result["against"] = compare_with_others(pairs, stations, against)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise InputError(f"{out}: is a file, expected a folder for the results") from None
     write_whole(out / "pairs.csv", pairs.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    table = _by_station(pairs).join(_places(in_situ, network, LeftOut()), on="ID")
+    table = _by_station(pairs).join(_positions(in_situ, network, LeftOut()), on="ID")
     write_whole(out / "stations.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(out / "scores.json", json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
     return result

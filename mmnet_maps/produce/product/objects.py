@@ -41,19 +41,19 @@ def encoded(
     return None if found is None else found.to_bytes()
 
 
-def put(place: Path, data: bytes | None) -> None:
+def put(path: Path, data: bytes | None) -> None:
     """Put an object in place at once, or take it away; what killed writers left beside it goes.
 
     Only the one owner of the object may call this.
     """
-    if place.parent.is_dir():
-        for draft in place.parent.glob(f".{place.name}.*.part"):
+    if path.parent.is_dir():
+        for draft in path.parent.glob(f".{path.name}.*.part"):
             draft.unlink(missing_ok=True)
     if data is None:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(place) as draft:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as draft:
         draft.write_bytes(data)
 
 
@@ -62,10 +62,10 @@ def digest(data: bytes | None) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
 
 
-def digest_of_file(place: Path) -> str | None:
+def digest_of_file(path: Path) -> str | None:
     """SHA-256 of an object as it lies on disk; None where there is none."""
     try:
-        with place.open("rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None

@@ -75,7 +75,7 @@ def uscrn_catalogue(*, soil_state: bool = False) -> Catalogue:
         Add what is computed from them (evapotranspiration, vapour pressure deficit, day-night range of the
         surface temperature) and every soil-state channel, with the steps of the series spread over a season.
     """
-    place = tuple(v for v in VARIABLES if v.source == "place")
+    where = tuple(v for v in VARIABLES if v.source == "place")
     target = tuple(v for v in VARIABLES if v.kind == "target")
     series: tuple[Variable, ...] = (
         _daily("tmax", "degC", -60.0, 60.0, "highest air temperature of the day"),
@@ -92,7 +92,7 @@ def uscrn_catalogue(*, soil_state: bool = False) -> Catalogue:
             _daily("skin_range", "degC", 0.0, 80.0, "highest less lowest surface temperature of the day"),
         )
     plain = Catalogue(
-        variables=(*target, *series, *place),
+        variables=(*target, *series, *where),
         snapshot=("DoY_normalized", "Latitude", "Longitude"),
         series=tuple(v.name for v in series),
     )
@@ -142,7 +142,7 @@ def domain_of(longitude: float) -> str:
     return "W" if longitude < _WEST else "M" if longitude < _EAST else "E"
 
 
-def read_uscrn(place: Path) -> Uscrn:
+def read_uscrn(source: Path) -> Uscrn:
     """Read every daily01 file of a zip, or of a folder and those below it.
 
     Missing codes (-9999, -99) are missing; nothing is filled.
@@ -153,20 +153,20 @@ def read_uscrn(place: Path) -> Uscrn:
         There is no such zip or folder, it holds no daily01 file, or a line is not of that format (the message
         names file and line).
     """
-    names, others = _members(place)
-    states = _states(place, names)
+    names, others = _members(source)
+    states = _states(source, names)
     frames: list[pd.DataFrame] = []
     batch: list[tuple[str, bytes]] = []
     with steps("USCRN files", len(names)) as advance:
-        for number, (name, data) in enumerate(_contents(place, names), 1):
+        for number, (name, data) in enumerate(_contents(source, names), 1):
             batch.append((name, data if data.endswith(b"\n") else data + b"\n"))
             if len(batch) == _BATCH or number == len(names):
-                frames.append(_read_batch(place, batch))
+                frames.append(_read_batch(source, batch))
                 advance(len(batch))
                 batch = []
     frame = pd.concat(frames, ignore_index=True)
     if frame.empty:
-        raise InputError(f"{place}: every file is empty")
+        raise InputError(f"{source}: every file is empty")
     return _split(frame, states, len(names), others)
 
 
@@ -177,27 +177,27 @@ def _station(name: str) -> tuple[str, str]:
     return f"USCRN_{match[3]}", match[2]
 
 
-def _states(place: Path, names: list[str]) -> dict[str, str]:
+def _states(source: Path, names: list[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     for station, state in map(_station, names):
         if states.setdefault(station, state) != state:
-            raise InputError(f"{place}: two stations are named {station}, in {states[station]} and {state}")
+            raise InputError(f"{source}: two stations are named {station}, in {states[station]} and {state}")
     return states
 
 
-def _members(place: Path) -> tuple[list[str], list[str]]:
+def _members(source: Path) -> tuple[list[str], list[str]]:
     """Names of the daily01 files in order of year and station, and the other names."""
-    if zipfile.is_zipfile(place):
-        with zipfile.ZipFile(place) as archive:
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    elif place.is_dir():
-        names = [str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()]
+    elif source.is_dir():
+        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
     else:
-        found = "a file that is not a zip" if place.exists() else "nothing"
-        raise InputError(f"{place}: expected a zip or folder of USCRN daily01 files, found {found}")
+        found = "a file that is not a zip" if source.exists() else "nothing"
+        raise InputError(f"{source}: expected a zip or folder of USCRN daily01 files, found {found}")
     ours = sorted(name for name in names if _NAME.fullmatch(PurePosixPath(name).name))
     if not ours:
-        raise InputError(f"{place}: no file CRND0103-YYYY-ST_Name.txt in it, of {len(names)} files")
+        raise InputError(f"{source}: no file CRND0103-YYYY-ST_Name.txt in it, of {len(names)} files")
     base = [PurePosixPath(name).name for name in ours]
     twice = (
         next((name for i, name in enumerate(base) if name in base[:i]), None)
@@ -205,24 +205,24 @@ def _members(place: Path) -> tuple[list[str], list[str]]:
         else None
     )
     if twice:
-        raise InputError(f"{place}: the file {twice} is in it twice")
+        raise InputError(f"{source}: the file {twice} is in it twice")
     return ours, sorted(set(names) - set(ours))
 
 
-def _contents(place: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    if place.is_dir():
+def _contents(source: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
         for name in names:
-            yield name, (place / name).read_bytes()
+            yield name, (source / name).read_bytes()
         return
-    with zipfile.ZipFile(place) as archive:
+    with zipfile.ZipFile(source) as archive:
         for name in names:
             try:
                 yield name, archive.read(name)
             except zipfile.BadZipFile as error:
-                raise InputError(f"{place}: {name} is damaged: {error}") from None
+                raise InputError(f"{source}: {name} is damaged: {error}") from None
 
 
-def _read_batch(place: Path, batch: list[tuple[str, bytes]]) -> pd.DataFrame:
+def _read_batch(source: Path, batch: list[tuple[str, bytes]]) -> pd.DataFrame:
     """Parse several files at once, which is faster; a single one names the line that is wrong."""
     frame = _parse(b"".join(data for _, data in batch))
     if frame is None:
@@ -230,10 +230,10 @@ def _read_batch(place: Path, batch: list[tuple[str, bytes]]) -> pd.DataFrame:
             if _parse(data) is None:
                 number, line = _bad_line(data)
                 raise InputError(
-                    f"{place}: {name}: line {number} is not of the daily01 format, "
+                    f"{source}: {name}: line {number} is not of the daily01 format, "
                     f"{_FIELDS} columns with a date YYYYMMDD in the second: {line[:60]!r}"
                 )
-        raise InputError(f"{place}: {batch[0][0]} and the files after it are not of the daily01 format")
+        raise InputError(f"{source}: {batch[0][0]} and the files after it are not of the daily01 format")
     lines = [sum(1 for line in data.splitlines() if line.strip()) for _, data in batch]
     ids = [_station(name)[0] for name, _ in batch]
     return frame.assign(ID=np.repeat(np.array(ids, dtype=object), lines))
