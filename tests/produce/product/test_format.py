@@ -49,7 +49,7 @@ def test_bits_keep_their_numbers_and_every_entry_is_sound() -> None:
 def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
     make_product: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flag = Flag("irrigated", 16, "the field is irrigated", False, "#123456")
+    flag = Flag("irrigated", len(FLAG_TABLE), "the field is irrigated", False, "#123456")
     age = Layer("age", Packing(dtype="int16", missing=MISSING), "age of the optical input", "d")
     monkeypatch.setitem(FLAG_TABLE, flag.name, flag)
     monkeypatch.setitem(LAYERS, age.name, age)
@@ -64,22 +64,22 @@ def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
     product.ledger.write(unit.key, Entry(unit.first, unit.stop, {"bundle": product.about["bundle"]}, outputs))
 
     check_current(product)
-    assert product.flags()["irrigated"] == 1 << 16
+    assert product.flags()["irrigated"] == flag.mask
     export_product(product, tmp_path / "maps")
     with rasterio.open(tmp_path / "maps" / "soil_moisture_20210601.tif") as file:
         assert file.descriptions == ("soil_moisture", "lower", "upper", "age")
         assert file.units[3] == "d" and file.scales[3] == 1.0
         np.testing.assert_array_equal(file.read(4), values["age"][0])
     with rasterio.open(tmp_path / "maps" / "quality_20210601.tif") as file:
-        assert file.read(1)[5, 5] == 1 << 16 | 1 << 6
+        assert file.read(1)[5, 5] == flag.mask | 1 << 6
     item = json.loads((tmp_path / "maps" / "soil_moisture_20210601.json").read_text())
-    field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][16]
-    assert field["offset"] == 16 and field["description"] == flag.meaning
+    field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][flag.bit]
+    assert field["offset"] == flag.bit and field["description"] == flag.meaning
     maps = open_maps(tmp_path / "maps")
-    assert maps.read("age", 0, slice(5, 6), slice(5, 6)).item() == 5 and maps.flags["irrigated"] == 1 << 16
-    classes, names, colours = quality_classes(np.array([[1 << 16]], np.uint32), product.flags())
+    assert maps.read("age", 0, slice(5, 6), slice(5, 6)).item() == 5 and maps.flags["irrigated"] == flag.mask
+    classes, names, colours = quality_classes(np.array([[flag.mask]], np.uint32), product.flags())
     assert names[classes[0, 0]] == "irrigated" and colours[classes[0, 0]] == "#123456"
-    assert colour_of(product.flags(), 1 << 16) == "#123456"
+    assert colour_of(product.flags(), flag.mask) == "#123456"
 
 
 @pytest.fixture
