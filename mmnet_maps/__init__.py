@@ -9,6 +9,11 @@ prints with ``--json``, or the object that was asked for.
 >>> mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", "2020-06-30", "maps.zarr")  # doctest: +SKIP
 >>> maps = mm.open_product("maps.zarr")  # doctest: +SKIP
 
+A box of a day, computed here and now, as an xarray data set:
+
+>>> box = (-98.46, 36.35, -98.34, 36.45)  # degrees: west, south, east, north
+>>> maps = mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", box=box)  # doctest: +SKIP
+
 Names are imported when they are first used: ``import mmnet_maps`` itself is quick.
 """
 
@@ -22,9 +27,10 @@ if TYPE_CHECKING:
     from mmnet_maps.jobs.adjust import adjust
     from mmnet_maps.jobs.climate import climate
     from mmnet_maps.jobs.cubes import build_cube, describe_cube, open_cube
+    from mmnet_maps.jobs.extract import extract
     from mmnet_maps.jobs.maps import plan, predict
     from mmnet_maps.jobs.models import load_bundle, train
-    from mmnet_maps.jobs.products import export, report, validate
+    from mmnet_maps.jobs.products import export, open_product, report, validate
     from mmnet_maps.jobs.scores import evaluate
     from mmnet_maps.jobs.stations import build_table, table_from_uscrn
 
@@ -39,8 +45,10 @@ __all__ = [
     "describe_cube",
     "evaluate",
     "export",
+    "extract",
     "load_bundle",
     "open_cube",
+    "open_product",
     "plan",
     "predict",
     "report",
@@ -55,9 +63,10 @@ _MODULES = {
     "jobs.adjust": ("adjust",),
     "jobs.climate": ("climate",),
     "jobs.cubes": ("build_cube", "describe_cube", "open_cube"),
+    "jobs.extract": ("extract",),
     "jobs.maps": ("plan", "predict"),
     "jobs.models": ("load_bundle", "train"),
-    "jobs.products": ("export", "report", "validate"),
+    "jobs.products": ("export", "open_product", "report", "validate"),
     "jobs.scores": ("evaluate",),
     "jobs.stations": ("build_table", "table_from_uscrn"),
 }

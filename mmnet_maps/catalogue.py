@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from mmnet_maps.config import Config
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 from mmnet_maps.variables import VARIABLES, Variable, same_collection
 
 __all__ = [
@@ -121,8 +121,9 @@ class Catalogue(Config):
         for variable in self.variables:
             if variable.name == name:
                 return variable
-        known = ", ".join(v.name for v in self.variables)
-        raise InputError(f"variable {name} is not in the catalogue; it holds {known}")
+        known = [v.name for v in self.variables]
+        more = suggestion(name, known) or f"; it holds {', '.join(known)}"
+        raise InputError(f"variable {name} is not in the catalogue{more}")
 
     def __contains__(self, name: object) -> bool:
         return any(v.name == name for v in self.variables)

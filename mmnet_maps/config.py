@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 
 __all__ = ["Config"]
 
@@ -90,9 +90,22 @@ def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "(top)"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(cls.model_fields) if len(first["loc"]) == 1 else ""
-        return f"{where}: unknown key {key}" + (f"; known keys are {known}" if known else "")
+        fields = _fields(cls, first["loc"][:-1])
+        listed = f"; known keys are {', '.join(fields)}" if fields else ""
+        return f"{where}: unknown key {key}{listed}{suggestion(str(first['loc'][-1]), fields)}"
     message = first["msg"].removeprefix("Value error, ")
     # A rule about several keys is given the whole of them, which would hide what it says.
     shown = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
     return f"{where}: {key}: {message}{shown}"
+
+
+def _fields(cls: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Keys of the group at a path; none where the group is not one of plain keys."""
+    for name in path:
+        field = cls.model_fields.get(str(name))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        cls = field.annotation
+    return list(cls.model_fields)

@@ -1,8 +1,12 @@
-"""The two ways in which a command can end early."""
+"""The two ways in which a command can end early, and lines that help the user on."""
 
 from __future__ import annotations
 
-__all__ = ["InputError", "WorkError"]
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["InputError", "WorkError", "needs_extra", "suggestion"]
 
 
 class InputError(ValueError):
@@ -14,3 +18,40 @@ class InputError(ValueError):
 
 class WorkError(RuntimeError):
     """The work itself failed although the input was well formed; exit status 1."""
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Around the import of a package that comes with an extra of mmnet-maps.
+
+    Raises
+    ------
+    InputError
+        The package is not installed; the message tells how to install it.
+
+    Examples
+    --------
+    >>> with needs_extra("science", "xgboost"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ...
+    mmnet_maps.errors.InputError: xgboost needs the extra 'science': pip install 'mmnet-maps[science]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise InputError(f"{what} needs the extra '{extra}': pip install 'mmnet-maps[{extra}]'") from None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The known name that comes nearest, as the end of a message; empty if none is near.
+
+    Examples
+    --------
+    >>> suggestion("soil_mositure", ["soil_moisture", "lower", "upper"])
+    '; did you mean soil_moisture?'
+    >>> suggestion("rain", ["soil_moisture"])
+    ''
+    """
+    near = difflib.get_close_matches(str(name), [str(text) for text in known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""

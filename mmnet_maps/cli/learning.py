@@ -44,7 +44,15 @@ def train(
     summary = train_model(
         table, out, model=model, experiment=experiment, target=target, config=config, settings=settings or ()
     )
-    show(summary, as_json, f"{out}: {score_lines(summary)}")
+    show(summary, as_json, f"{score_lines(summary)}\n{_run_line(out)}")
+
+
+def _run_line(out: Path) -> str:
+    """Where the run is, and the bundle for maps if there is one."""
+    maps = out / "all" / "bundle"
+    if maps.is_dir():
+        return f"run: {out}; bundle for maps: {maps}"
+    return f"run: {out}; a bundle a fold; for a model of all stations train with --experiment all"
 
 
 @bundle_app.command("import")

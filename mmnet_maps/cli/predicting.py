@@ -126,11 +126,11 @@ def _plan_text(summary: dict[str, Any]) -> str:
 
 
 def _done_text(summary: dict[str, Any]) -> str:
-    return "\n".join(
-        [
-            f"product: {summary['product']}",
-            _units_text(summary),
-            f"computed {summary['pixel_days_done']:,} pixel-days in {summary['seconds']:.1f} s, "
-            f"peak memory {summary['peak_memory_mib']:,.0f} MiB",
-        ]
+    counts = summary["units"]
+    done = (
+        f"computed {summary['pixel_days_done']:,} pixel-days in {summary['seconds']:.1f} s, "
+        f"peak memory {summary['peak_memory_mib']:,.0f} MiB"
     )
+    if counts["new"] + counts["stale"] == 0:
+        done = "nothing was left to do: every work unit is up to date"
+    return "\n".join([f"product: {summary['product']}", _units_text(summary), done])

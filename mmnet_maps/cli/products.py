@@ -90,12 +90,15 @@ def report(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="What `validate` wrote; default: beside the product.")
     ] = None,
+    cube: Annotated[
+        Path | None, typer.Option("--cube", help="Cube of the maps: its SMAP is drawn beside them.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a self-contained HTML report of a run or of a product."""
     from mmnet_maps.jobs import products
 
-    summary = products.report(source, out, validation=validation)
+    summary = products.report(source, out, validation=validation, cube=cube)
     show(summary, as_json, f"report of a {summary['of']}: {out}")
 
 
@@ -119,11 +122,9 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""
-    from mmnet_maps.dates import to_date, to_day
     from mmnet_maps.jobs.extract import extract as run
 
-    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    done = run(source, out, points=points, polygons=polygons, box=box, start=first, end=last, workers=workers)
+    done = run(source, out, points=points, polygons=polygons, box=box, start=start, end=end, workers=workers)
     text = (
         f"{done['days']} days of {done['rows']} x {done['cols']} pixels"
         if done["of"] == "box"

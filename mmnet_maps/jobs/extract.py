@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.extract.box import as_dataset, box_tile
 from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
@@ -22,30 +23,30 @@ _TABLES = (".csv", ".parquet", ".nc")
 
 
 def extract(
-    source: Path,
-    out: Path,
+    source: str | Path,
+    out: str | Path,
     *,
-    points: Path | None = None,
-    polygons: Path | None = None,
+    points: str | Path | None = None,
+    polygons: str | Path | None = None,
     box: tuple[float, float, float, float] | None = None,
-    start: int | None = None,
-    end: int | None = None,
+    start: str | None = None,
+    end: str | None = None,
     workers: int = 2,
 ) -> dict[str, Any]:
     """Write the series at points or over polygons, or a box of the maps.
 
     Parameters
     ----------
-    source : Path
+    source : str or Path
         What `open_maps` takes.
-    out : Path
+    out : str or Path
         ``.csv``, ``.parquet`` or ``.nc``; a box is ``.nc``. It appears whole or not at all.
-    points, polygons : Path, optional
+    points, polygons : str or Path, optional
         What `read_points` and `read_polygons` take.
     box : (west, south, east, north), optional
         Degrees. One of the three must be given.
-    start, end : int, optional
-        First and last day since 1970-01-01, both included.
+    start, end : str, optional
+        First and last day, ``YYYY-MM-DD``, both included.
     workers : int
 
     Returns
@@ -60,16 +61,18 @@ def extract(
     """
     if sum(given is not None for given in (points, polygons, box)) != 1:
         raise InputError("expected one of --points, --polygons and --box")
+    out = Path(out)
     ending = out.suffix.lower()
     if ending not in (_TABLES if box is None else (".nc",)):
         allowed = ".csv, .parquet or .nc" if box is None else ".nc for a box"
         raise InputError(f"--out {out}: expected a name that ends in {allowed}")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-    maps = open_maps(source)
+    maps = open_maps(Path(source))
+    first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     if box is not None:
         tile = box_tile(maps.levels[0], box)
-        subset = as_dataset(maps, tile, start, end)
+        subset = as_dataset(maps, tile, first, last)
         with appearing(out) as draft:
             subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
         return {
@@ -81,11 +84,11 @@ def extract(
         }
     where = None
     if points is not None:
-        where = read_points(points)
-        table = extract_points(maps, where, start, end, workers)
+        where = read_points(Path(points))
+        table = extract_points(maps, where, first, last, workers)
     else:
         assert polygons is not None
-        table = extract_polygons(maps, read_polygons(polygons), start, end, workers)
+        table = extract_polygons(maps, read_polygons(Path(polygons)), first, last, workers)
     with appearing(out) as draft:
         if ending == ".csv":
             table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, overload
 
-from mmnet_maps.errors import WorkError
+import xarray as xr
+
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.jobs.direct import Box, predict_box
+from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.run.plan import Prices
 from mmnet_maps.produce.run.predict import Request, predict_product
 
@@ -23,6 +28,22 @@ class How(TypedDict, total=False):
     block_days: int | None
 
 
+@overload
+def predict(
+    bundle: str | Path | Bundle,
+    cube: str | Path | Cube,
+    start: str,
+    end: str | None = None,
+    out: None = None,
+    *,
+    box: Box | None = None,
+    crs: str = "EPSG:4326",
+    precision: str = "float32",
+    device: str = "cpu",
+) -> xr.Dataset: ...
+
+
+@overload
 def predict(
     bundle: str | Path,
     cube: str | Path,
@@ -36,16 +57,43 @@ def predict(
     device: str = "cpu",
     tile: int | None = None,
     block_days: int | None = None,
-) -> dict[str, Any]:
-    """Make daily maps from a bundle and a cube; a second run does only what is missing.
+) -> dict[str, Any]: ...
+
+
+def predict(
+    bundle: str | Path | Bundle,
+    cube: str | Path | Cube,
+    start: str,
+    end: str | None = None,
+    out: str | Path | None = None,
+    *,
+    box: Box | None = None,
+    crs: str = "EPSG:4326",
+    workers: int = 1,
+    scheduler: str | None = None,
+    precision: str = "float32",
+    device: str = "cpu",
+    tile: int | None = None,
+    block_days: int | None = None,
+) -> dict[str, Any] | xr.Dataset:
+    """Make daily maps from a bundle and a cube: in a product, or as an xarray data set.
+
+    With `out` the maps are a product on disk; a second run does only what is missing. Without it they are
+    computed in this process and given back; both hold the same numbers.
 
     Parameters
     ----------
-    bundle, cube : str or Path
+    bundle : str, Path or Bundle
+    cube : str, Path or Cube
+        To make a product, both are paths.
     start, end : str
-        First and last day, ``YYYY-MM-DD``, both included.
-    out : str or Path
+        First and last day, ``YYYY-MM-DD``, both included. Without `end` and `out`: one day.
+    out : str or Path, optional
         Product store; resumed where it exists.
+    box : (west, south, east, north), optional
+        Without `out`: the smallest window of whole pixels that covers this box; by default the whole cube.
+    crs : str
+        CRS of the box: degrees of longitude and latitude, if it is not given.
     workers : int
         Worker processes on this machine.
     scheduler : str, optional
@@ -58,9 +106,10 @@ def predict(
 
     Returns
     -------
-    dict
-        ``product``; ``units``: how many were new, stale, done before, and outside the region;
-        ``pixel_days_done``; ``seconds``; ``peak_memory_mib``; ...
+    dict or Dataset
+        With `out`: ``product``; ``units``: how many were new, stale, done before, and outside the region;
+        ``pixel_days_done``; ``seconds``; ``peak_memory_mib``; ... Without: ``soil_moisture``, ``lower`` and
+        ``upper`` (m3 m-3, NaN where missing) and ``quality`` (bits) over (time, y, x), with the CRS.
 
     Raises
     ------
@@ -68,7 +117,22 @@ def predict(
         The inputs do not fit each other, the days, or the product that is there.
     WorkError
         A work unit failed; the others are done, and a second run redoes those that failed.
+
+    Examples
+    --------
+    One day of a box in degrees (west, south, east, north), as a picture:
+
+    >>> maps = predict(
+    ...     "runs/all/all/bundle", "cube.zarr", "2020-06-01", box=(-98.46, 36.35, -98.34, 36.45)
+    ... )  # doctest: +SKIP
+    >>> maps.soil_moisture.isel(time=0).plot()  # doctest: +SKIP
     """
+    if out is None:
+        return predict_box(bundle, cube, start, end, box, crs, precision, device)
+    if box is not None:
+        raise InputError("box: a product holds the whole cube; leave out `out` to get a box as a data set")
+    if isinstance(bundle, Bundle) or isinstance(cube, Cube) or end is None:
+        raise InputError("a product is made from a bundle and a cube on disk, and from `start` to `end`")
     how: How = {
         "workers": workers,
         "scheduler": scheduler,

@@ -47,7 +47,7 @@ def train(
         On-site: the only year to test on.
     config : str, Path or ExperimentConfig, optional
     settings : mapping or sequence of str
-        Single settings over `config`, such as ``{"epochs": 3, "modern.members": 5}``.
+        Single settings over `config`, such as ``{"epochs": 3, "modern.epochs": 5}``.
 
     Returns
     -------

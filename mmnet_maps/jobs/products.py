@@ -6,17 +6,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import xarray as xr
+
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Tile
 from mmnet_maps.produce.export.collection import Publisher
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.extract.box import as_dataset
+from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 
-__all__ = ["export", "report", "validate", "view"]
+__all__ = ["export", "open_product", "report", "validate", "view"]
+
+
+def open_product(source: str | Path) -> xr.Dataset:
+    """Open finished maps as an xarray data set; values are read when they are used.
+
+    Parameters
+    ----------
+    source : str or Path
+        A product that `predict` made, a Zarr that `export --zarr` wrote, or the folder of COGs of `export`.
+
+    Returns
+    -------
+    Dataset
+        ``soil_moisture``, ``lower`` and ``upper`` (m3 m-3, NaN where missing) and ``quality`` (bits) over
+        (time, y, x); the CRS is the coordinate ``spatial_ref``, as rioxarray and odc-geo take it.
+
+    Raises
+    ------
+    InputError
+        There are no maps there.
+
+    Examples
+    --------
+    >>> maps = open_product("product.zarr")  # doctest: +SKIP
+    >>> maps.soil_moisture.sel(x=550_000, y=4_020_000, method="nearest").to_series()  # doctest: +SKIP
+    """
+    maps = open_maps(Path(source))
+    whole = maps.levels[0]
+    stored = as_dataset(maps, Tile(0, 0, whole.height, whole.width))
+    return xr.decode_cf(stored, decode_coords="all")
 
 
 def export(
@@ -108,7 +143,13 @@ def validate(
     return validate_stations(read_product(Path(product)), measured, stations, Path(out), against)
 
 
-def report(source: str | Path, out: str | Path, *, validation: str | Path | None = None) -> dict[str, Any]:
+def report(
+    source: str | Path,
+    out: str | Path,
+    *,
+    validation: str | Path | None = None,
+    cube: str | Path | None = None,
+) -> dict[str, Any]:
     """Write a self-contained HTML report of a run or of a product.
 
     Parameters
@@ -119,13 +160,16 @@ def report(source: str | Path, out: str | Path, *, validation: str | Path | None
         HTML file to write.
     validation : str or Path, optional
         What `validate` wrote; by default the folder ``validation`` beside the product, if there is one.
+    cube : str or Path, optional
+        The cube that a product was made from: its SMAP is drawn beside the maps.
 
     Returns
     -------
     dict
         ``report``, the file, and ``of``: ``run`` or ``product``.
     """
-    kind = write_report(Path(source), Path(out), None if validation is None else Path(validation))
+    beside = (None if path is None else Path(path) for path in (validation, cube))
+    kind = write_report(Path(source), Path(out), *beside)
     return {"report": str(out), "of": kind}
 
 
@@ -165,7 +209,6 @@ def view(
     InputError
         There are no maps, the port or folder cannot be used, or the extra ``viewer`` is not installed.
     """
-    from mmnet_maps.produce.extract.maps import open_maps
     from mmnet_maps.show.server import serve, write_site
     from mmnet_maps.show.site import Site
 

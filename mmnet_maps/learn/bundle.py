@@ -304,7 +304,9 @@ def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Targe
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
-        raise InputError(f"{folder}: no bundle here ({CARD} is missing)")
+        within = [str(card.parent) for card in sorted(folder.glob(f"**/bundle/{CARD}"))]
+        more = f": a run folder; its bundles are {', '.join(within)}" if within else f" ({CARD} is missing)"
+        raise InputError(f"{folder}: no bundle here{more}")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):

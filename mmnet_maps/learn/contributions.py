@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import Ridge, XGBoost
@@ -82,7 +82,8 @@ def _of_baseline(baseline: object, explained: Array, compared: Array) -> tuple[F
         weighted: Float = (explained.astype(np.float64) - level) * baseline.weight
         return weighted, float(level @ baseline.weight + baseline.intercept)
     if isinstance(baseline, XGBoost):
-        import xgboost
+        with needs_extra("science", "explaining trees"):
+            import xgboost
 
         found = baseline.booster.predict(xgboost.DMatrix(explained, nthread=1), pred_contribs=True)
         return found[:, :-1].astype(np.float64), float(found[:, -1].mean())
@@ -129,13 +130,11 @@ def gradient_contributions(
 
     Raises
     ------
-    WorkError
+    InputError
         The package shap is not installed.
     """
-    try:
+    with needs_extra("science", "explaining a network"):
         import shap
-    except ImportError:
-        raise WorkError("explain needs the package shap: pip install 'mmnet-maps[science]'") from None
     tensors = [torch.from_numpy(array) for array in compared]
     alone = len(tensors) == 1
     count = len(explained[0])

@@ -5,7 +5,7 @@ Every picture is drawn from at most `SIDE` rows and columns, so that memory does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,8 @@ __all__ = [
     "Panel",
     "colour_map",
     "comparison_figure",
+    "day_figures",
     "quality_classes",
-    "quicklook_figure",
     "shared_range",
     "thinned",
     "width_colour_map",
@@ -200,35 +200,80 @@ def quality_classes(
     return classes, names, colours
 
 
-def quicklook_figure(product: Product, day: int, side: int = SIDE) -> Figure:
-    """A day of a product: soil moisture, width of its interval, and quality."""
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+def day_figures(
+    product: Product, days: Sequence[int], smap: CoarseField | None = None, side: int = SIDE
+) -> Iterator[tuple[int, list[tuple[str, Figure]]]]:
+    """Pictures of days of a product in one colour range: soil moisture, SMAP beside it, width, quality.
 
+    Parameters
+    ----------
+    product : Product
+    days : sequence of int
+        Days since 1970-01-01.
+    smap : CoarseField, optional
+        SMAP as the cube holds it.
+    side : int
+        Most rows or columns that a picture is drawn from.
+
+    Yields
+    ------
+    day : int
+    pictures : list of (str, Figure)
+        Each with its title.
+    """
     grid, step = thinned(product.grid, side)
     every = slice(None, None, step)
-    stored = {name: _north_up(v, grid) for name, v in product.read_day(day, every, every).items()}
-    moisture, lower, upper = (
-        product.packing[n].decode(stored[n]) for n in ("soil_moisture", "lower", "upper")
-    )
-    tall = grid.height * abs(grid.transform[4]) / (grid.width * abs(grid.transform[0]))
-    figure = Figure(figsize=(15.5, min(9.0, 4.4 * tall) + 1.2), dpi=110, layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    low, high = shared_range([moisture])
-    image = _draw(first, moisture, grid, "Soil moisture (m³ m⁻³)", cmap=colour_map(), vmin=low, vmax=high)
-    figure.colorbar(image, ax=first, shrink=0.85, extend="both")
-    width = upper - lower
-    # A bundle without intervals leaves the map empty; its colour bar still needs an end.
-    widest = float(np.nanmax(width)) if np.isfinite(width).any() else 0.1
-    style = {"cmap": width_colour_map(), "vmin": 0.0, "vmax": widest}
-    image = _draw(second, width, grid, "Width of the interval (m³ m⁻³)", **style)
-    figure.colorbar(image, ax=second, shrink=0.85)
-    classes, names, colours = quality_classes(stored["quality"], product.flags())
-    style = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(names) - 0.5}
-    _draw(third, classes, grid, "Quality (first remark)", **style)
-    found = np.unique(classes)
-    keys = [Patch(color=colours[i], label=names[i].replace("_", " ")) for i in found]
-    third.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
-    figure.suptitle(f"Soil moisture, 0-5 cm, {iso(day)}", fontsize=12)
+    names = ("soil_moisture", "lower", "upper")
+    values: dict[int, dict[str, NDArray[Any]]] = {}
+    for day in days:
+        stored = {name: _north_up(v, grid) for name, v in product.read_day(day, every, every).items()}
+        decoded = {name: product.packing[name].decode(stored[name]) for name in names}
+        values[day] = {
+            "MMNet": decoded["soil_moisture"],
+            "Width of the interval": decoded["upper"] - decoded["lower"],
+            "quality": stored["quality"],
+        }
+        if smap is not None:
+            values[day]["SMAP (9 km)"] = _north_up(smap.read(grid, day, Tile(0, 0, *grid.shape)), grid)
+    moist = [held[name] for held in values.values() for name in ("MMNet", "SMAP (9 km)") if name in held]
+    low, high = shared_range(moist)
+    narrow, wide = shared_range([held["Width of the interval"] for held in values.values()])
+    wet = {"cmap": colour_map(), "vmin": low, "vmax": high}
+    for day, held in values.items():
+        found = [("MMNet", _map(held["MMNet"], grid, "MMNet, soil moisture", wet))]
+        if "SMAP (9 km)" in held:
+            found.append(("SMAP", _map(held["SMAP (9 km)"], grid, "SMAP (9 km), soil moisture", wet)))
+        style = {"cmap": width_colour_map(), "vmin": narrow, "vmax": wide}
+        width = _map(held["Width of the interval"], grid, "Width of the interval", style)
+        found += [("width of the interval", width), ("quality", _quality_map(product, held["quality"], grid))]
+        yield day, found
+
+
+def _map(values: NDArray[Any], grid: Grid, title: str, style: Mapping[str, Any]) -> Figure:
+    figure, axes = _sheet(grid)
+    image = _draw(axes, values, grid, title, **style)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
+    bar.set_label("m³ m⁻³, grey: missing", fontsize=9)
     return figure
+
+
+def _quality_map(product: Product, quality: NDArray[Any], grid: Grid) -> Figure:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    figure, axes = _sheet(grid)
+    classes, names, colours = quality_classes(quality, product.flags())
+    style = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(names) - 0.5}
+    _draw(axes, classes, grid, "Quality (first remark)", **style)
+    keys = [Patch(color=colours[i], label=names[i].replace("_", " ")) for i in np.unique(classes)]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def _sheet(grid: Grid) -> tuple[Figure, Axes]:
+    """A figure of one map, as wide as a phone's screen and as high as the map needs."""
+    from matplotlib.figure import Figure
+
+    tall = grid.height * abs(grid.transform[4]) / (grid.width * abs(grid.transform[0]))
+    figure = Figure(figsize=(5.2, min(9.0, 4.2 * tall) + 0.8), dpi=110, layout="constrained")
+    return figure, figure.subplots()

@@ -14,7 +14,19 @@ from mmnet_maps.version import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SCORE_NAMES", "facts", "figure", "note", "number", "page", "preformatted", "section", "table"]
+__all__ = [
+    "SCORE_NAMES",
+    "facts",
+    "figure",
+    "lead",
+    "note",
+    "number",
+    "page",
+    "preformatted",
+    "section",
+    "side_by_side",
+    "table",
+]
 
 #: Scores in the order in which they are shown, with their names.
 SCORE_NAMES = {
@@ -35,6 +47,9 @@ table { border-collapse: collapse; margin: .6rem 0 1.2rem; font-variant-numeric:
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #dfe4ea; text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #9aa7b4; }
 td.wide { text-align: left; overflow-wrap: anywhere; }
+p.lead { font-size: 1.05rem; } .scroll { overflow-x: auto; }
+.side { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+@media print { body { max-width: none; font-size: 11pt; } section, img, tr { break-inside: avoid; } }
 """
 
 
@@ -43,6 +58,7 @@ def page(title: str, body: Iterable[str]) -> str:
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
@@ -64,13 +80,23 @@ def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def lead(sentences: Iterable[str]) -> str:
+    """The first paragraph."""
+    return f'<p class="lead">{escape(" ".join(sentences))}</p>'
+
+
+def side_by_side(parts: Iterable[str]) -> str:
+    """Figures beside each other where there is room, below each other on a phone."""
+    return f'<div class="side">{"".join(parts)}</div>'
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table; the first column names the row."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(number(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def facts(values: Mapping[str, object]) -> str:

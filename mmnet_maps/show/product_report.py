@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from mmnet_maps.grid import Tile
+from mmnet_maps.produce.judge.truth import CoarseField
+from mmnet_maps.produce.product.layers import REFERENCE
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
 from mmnet_maps.show.figures import scatter_figure, series_figure, share_figure
-from mmnet_maps.show.maps import quicklook_figure
-from mmnet_maps.show.page import SCORE_NAMES, facts, figure, note, section, table
+from mmnet_maps.show.maps import day_figures
+from mmnet_maps.show.page import SCORE_NAMES, facts, figure, lead, note, section, side_by_side, table
 from mmnet_maps.show.run_folder import read_scores
+from mmnet_maps.show.run_report import station_table
+from mmnet_maps.version import __version__
 
 __all__ = ["Summary", "product_body", "summarise"]
 
@@ -114,40 +119,95 @@ def _of_tile(
     return np.array(sums, dtype=np.float64), stored["quality"], ~there
 
 
-def product_body(product: Product, validation: Path | None) -> Iterator[str]:
-    """Sections of the report of a product; `validation` is the folder that `validate` wrote."""
+def product_body(product: Product, validation: Path | None, smap: CoarseField | None = None) -> Iterator[str]:
+    """Sections of the report of a product.
+
+    Parameters
+    ----------
+    product : Product
+    validation : Path, optional
+        Folder that `validate` wrote.
+    smap : CoarseField, optional
+        SMAP of the cube that the maps were made from, drawn beside them.
+    """
     days = product.finished_days()
-    height, width = product.grid.shape
-    pixel = abs(product.grid.transform[0]), abs(product.grid.transform[4])
-    yield section(
-        "What it holds",
-        [
-            facts(
-                {
-                    "days": f"{len(days)} finished of {len(product.days)}"
-                    + (f", {iso(int(days[0]))} to {iso(int(days[-1]))}" if days.size else ""),
-                    "grid": f"{height} x {width} pixels of {pixel[0]:g} x {pixel[1]:g}, {product.grid.crs}",
-                }
-            )
-        ],
-    )
-    if days.size:
-        yield from _days(product, days)
-    if validation is not None:
-        yield section("Against stations", list(_validation(validation)))
+    found = summarise(product, days) if days.size else None
+    scores = None if validation is None else read_scores(validation / "scores.json")
+    yield lead(_in_short(product, days, found, scores))
+    if found is not None:
+        yield from _maps(product, days, smap)
+        yield from _course(found)
+    if validation is not None and scores is not None:
+        yield section(
+            "Against stations", list(_validation(validation, scores, product.about.get("interval")))
+        )
+    if found is not None:
+        part = _part(found)
+        yield section("What is missing or weak, and why", [*part, *_quality(found)])
     about = {name: value for name, value in product.about.items() if name != "layout"}
     yield section("What it was made from", [facts(about)])
+    yield section("How to cite", [note(_citation(product, days))])
 
 
-def _days(product: Product, days: NDArray[np.int64]) -> Iterator[str]:
-    shown = days[np.unique(np.linspace(0, days.size - 1, 3).astype(int))].tolist()
-    yield section(
-        "Maps", [figure(quicklook_figure(product, int(d), _SIDE), f"maps of {iso(int(d))}") for d in shown]
+def _in_short(
+    product: Product, days: NDArray[np.int64], found: Summary | None, scores: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """The report in a few sentences."""
+    height, width = product.grid.shape
+    pixel = abs(product.grid.transform[0]), abs(product.grid.transform[4])
+    span = f", {iso(int(days[0]))} to {iso(int(days[-1]))}" if days.size else ""
+    yield (
+        f"Daily soil moisture of the top 5 cm: {len(days)} finished of {len(product.days)} days{span}, "
+        f"{height:,} x {width:,} pixels of {pixel[0]:g} x {pixel[1]:g} in {_crs_name(product.grid.crs)}."
     )
-    found = summarise(product, days)
-    part = [] if found.tiles == found.all_tiles else [note(f"From {found.tiles} of {found.all_tiles} tiles.")]
+    if found is not None:
+        share = 100 * found.valid.sum() / max(1, found.pixels.sum())
+        yield f"{share:.1f} % of the pixel-days have a value."
+    if scores is None:
+        yield "They have not been compared with stations here."
+        return
+    median = scores.get("stations", {}).get("median", {})
+    count = scores.get("stations", {}).get("count")
+    if median.get("corr") is not None and median.get("ubrmse") is not None:
+        yield (
+            f"At {count} stations the median correlation is {median['corr']:.2f} and the median ubRMSE "
+            f"{median['ubrmse']:.3f} m³ m⁻³."
+        )
+
+
+def _crs_name(crs: str) -> str:
+    known = CRS.from_user_input(crs)
+    authority = known.to_authority()
+    return f"{known.name} ({':'.join(authority)})" if authority else known.name
+
+
+def _citation(product: Product, days: NDArray[np.int64]) -> str:
+    span = f", {iso(int(days[0]))} to {iso(int(days[-1]))}" if days.size else ""
+    bundle = str(product.about.get("bundle", ""))[:12]
+    return (
+        f"Daily soil moisture maps{span}. Made with mmnet-maps {__version__} from bundle {bundle}. Method: "
+        f"“{REFERENCE}”. The terms of the data that went in (SMAP, satellite images, weather, soil, land "
+        "cover, stations) apply."
+    )
+
+
+def _maps(product: Product, days: NDArray[np.int64], smap: CoarseField | None) -> Iterator[str]:
+    shown = days[np.unique(np.linspace(0, days.size - 1, 3).astype(int))].tolist()
+    parts = [note("All days have one colour range. Brown is dry, blue is wet, grey has no value.")]
+    for day, pictures in day_figures(product, shown, smap, _SIDE):
+        date = iso(int(day))
+        parts.append(f"<h3>{date}</h3>")
+        parts.append(side_by_side(figure(drawn, f"{title}, {date}") for title, drawn in pictures))
+    yield section("Maps" if smap is None else "Maps beside SMAP", parts)
+
+
+def _part(found: Summary) -> list[str]:
+    return [] if found.tiles == found.all_tiles else [note(f"From {found.tiles} of {found.all_tiles} tiles.")]
+
+
+def _course(found: Summary) -> Iterator[str]:
     title = "Mean of the maps and of their interval"
-    drawn = series_figure(days, found.moisture, found.lower, found.upper, title)
+    drawn = series_figure(found.days, found.moisture, found.lower, found.upper, title)
     width = found.upper - found.lower
     stated = (
         f"Mean width of the interval: {np.nanmean(width):.3f} m³ m⁻³, by day "
@@ -155,8 +215,7 @@ def _days(product: Product, days: NDArray[np.int64]) -> Iterator[str]:
         if np.isfinite(width).any()
         else "There are no intervals: the bundle has none."
     )
-    yield section("Course in time", [*part, figure(drawn, title), note(stated)])
-    yield section("Why values are missing or weak", [*part, *_quality(found)])
+    yield section("Course in time", [*_part(found), figure(drawn, title), note(stated)])
 
 
 def _quality(found: Summary) -> Iterator[str]:
@@ -178,18 +237,21 @@ def _quality(found: Summary) -> Iterator[str]:
     yield table(["bit", "meaning", "pixel-days", "of them without a value"], rows)
 
 
-def _validation(folder: Path) -> Iterator[str]:
-    found: dict[str, Any] = read_scores(folder / "scores.json")
+def _validation(folder: Path, found: Mapping[str, Any], nominal: float | None) -> Iterator[str]:
     keys = [key for key in SCORE_NAMES if key in found["overall"]]
-    rows: list[list[object]] = [["all pairs", *(found["overall"][key] for key in keys)]]
-    for what in ("mean", "median"):
-        entry = found.get("stations", {}).get(what, {})
-        rows.append([f"{what} over stations", *(entry.get(key) for key in keys)])
-    yield table(["", *(SCORE_NAMES[key] for key in keys)], rows)
+    yield table(
+        ["", *(SCORE_NAMES[key] for key in keys)], [["all pairs", *(found["overall"][k] for k in keys)]]
+    )
+    if isinstance(found.get("stations"), dict) and found["stations"].get("mean"):
+        yield from station_table(found)
     coverage = found.get("interval_coverage", {})
     if coverage.get("share") is not None:
-        share, n = 100 * coverage["share"], coverage["n"]
-        yield note(f"The interval holds {share:.1f} % of the {n:,} measurements that have one.")
+        meant = "not stated" if nominal is None else f"{100 * nominal:.0f} %"
+        yield table(
+            ["calibration of the interval", "meant to hold", "holds", "measurements"],
+            [["all pairs", meant, f"{100 * coverage['share']:.1f} %", coverage["n"]]],
+        )
+        yield note("Where it holds much more than it is meant to, it is too wide; much less, too narrow.")
     pairs = folder / "pairs.csv"
     if pairs.is_file():
         frame = pd.read_csv(pairs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.prepare.cube.store import open_cube
+from mmnet_maps.produce.judge.truth import CoarseField
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
@@ -14,7 +16,7 @@ from mmnet_maps.whole_file import write_whole
 __all__ = ["write_report"]
 
 
-def write_report(source: Path, out: Path, validation: Path | None = None) -> str:
+def write_report(source: Path, out: Path, validation: Path | None = None, cube: Path | None = None) -> str:
     """Write the report of a run folder or of a product.
 
     Parameters
@@ -25,6 +27,8 @@ def write_report(source: Path, out: Path, validation: Path | None = None) -> str
         HTML file; it appears whole or not at all.
     validation : Path, optional
         For a product: what `validate` wrote; by default the folder ``validation`` beside the product, if any.
+    cube : Path, optional
+        For a product: the cube that it was made from, whose SMAP is drawn beside the maps.
 
     Returns
     -------
@@ -37,7 +41,8 @@ def write_report(source: Path, out: Path, validation: Path | None = None) -> str
         The folder is neither.
     """
     if (source / "zarr.json").is_file():
-        kind, body = "product", product_body(open_product(source), _validation_of(source, validation))
+        smap = None if cube is None else CoarseField(open_cube(cube))
+        kind, body = "product", product_body(open_product(source), _validation_of(source, validation), smap)
     elif (source / "scores.json").is_file():
         kind, body = "run", run_body(source)
     else:

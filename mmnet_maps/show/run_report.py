@@ -13,7 +13,7 @@ from mmnet_maps.show.figures import box_figure, scatter_figure
 from mmnet_maps.show.page import SCORE_NAMES, figure, note, preformatted, section, table
 from mmnet_maps.show.run_folder import read_folds, read_scores
 
-__all__ = ["run_body"]
+__all__ = ["run_body", "station_table"]
 
 #: Scores that are shown by group.
 _GROUP = ("corr", "rmse", "bias", "ubrmse")
@@ -30,7 +30,7 @@ def run_body(run: Path) -> Iterator[str]:
     found = read_scores(run / "scores.json")
     yield section("Scores", [table(*_score_rows(found))])
     if isinstance(found.get("stations"), Mapping):
-        yield section("Stations", _stations(found))
+        yield section("Stations", station_table(found))
     for kind, groups in found.get("groups", {}).items():
         if groups:
             yield section(f"By {kind.replace('_', ' ')}", [table(*_group_rows(groups))])
@@ -59,7 +59,7 @@ def _score_rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[object]]
     return ["test rows", *(SCORE_NAMES[key] for key in keys)], rows
 
 
-def _stations(found: Mapping[str, Any]) -> list[str]:
+def station_table(found: Mapping[str, Any]) -> list[str]:
     """Means and medians over stations, the interval of the medians, and the medians of the anomalies."""
     stations = found["stations"]
     keys = [key for key in SCORE_NAMES if key in stations.get("mean", {})]

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.progress import say, steps
 from mmnet_maps.show.site import BLOCK, Site, page_files, policy
 
@@ -58,15 +58,13 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
     InputError
         The packages of the extra ``viewer`` are not installed.
     """
-    try:
+    with needs_extra("viewer", "the map page"):
         import anyio.to_thread
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.responses import Response
         from starlette.routing import Route
-    except ImportError:
-        raise InputError("the map page needs the extra viewer: pip install 'mmnet-maps[viewer]'") from None
 
     own = dict(page_files())
     allowed = policy(site.base_map)
@@ -155,7 +153,8 @@ def listen(host: str, port: int) -> socket.socket:
 def make_server(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> uvicorn.Server:
     """A server with its limits, not yet running."""
     app = application(site, hosts)
-    import uvicorn
+    with needs_extra("viewer", "the map page"):
+        import uvicorn
 
     return uvicorn.Server(
         uvicorn.Config(

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.dates import from_yyyymmdd
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 from mmnet_maps.learn.bootstrap import paired_difference
 from mmnet_maps.learn.evaluate import METRICS, overall_scores, station_scores
 from mmnet_maps.show.figures import boxes_figure, map_figure, save, scatter_figure, station_figure
@@ -112,7 +112,10 @@ def _stations(wanted: Sequence[str], run: Run, scored: pd.DataFrame) -> list[str
     known = set(run.predictions["ID"])
     for name in wanted:
         if name not in known:
-            raise InputError(f"--station {name}: not among the {len(known)} stations of run {run.name}")
+            raise InputError(
+                f"--station {name}: not among the {len(known)} stations of run {run.name}"
+                + suggestion(name, known)
+            )
     if wanted:
         return list(dict.fromkeys(wanted))
     ranked = scored.dropna(subset=["corr"]).sort_values(["corr", "ID"])

@@ -129,7 +129,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     with _step("pictures and report", seconds):
         days = product.days[:: max(1, len(product.days) // 3)].tolist()
         pictures = write_comparison_maps(product, truth, smap, days, out / "pictures")
-        write_report(out / "product.zarr", out / "report.html", out / "validation")
+        write_report(out / "product.zarr", out / "report.html", out / "validation", out / "cube.zarr")
     summary = {
         "comparison": comparison,
         "held_out_stations": trained["stations"],

@@ -87,8 +87,9 @@ def test_the_report_of_a_product_explains_every_quality_bit(make_product: Make, 
     page = _Page((tmp_path / "p.html").read_text())
     assert all(name in page.text for name in product.flags())
     assert "outside the region, or not computed yet" in page.text
-    assert "4 finished of 4, 2021-06-01 to 2021-06-04" in page.text and product.about["bundle"] in page.text
-    assert len(page.images) == 5
+    assert "4 finished of 4 days, 2021-06-01 to 2021-06-04" in page.text
+    assert product.about["bundle"] in page.text and "How to cite" in page.text
+    assert len(page.images) == 11
 
 
 def test_the_summary_equals_a_plain_computation(make_product: Make) -> None:
@@ -112,7 +113,7 @@ def test_validation_scores_are_shown_where_they_are(make_product: Make, tmp_path
     (folder / "scores.json").write_text(json.dumps(found))
     write_report(product.path, tmp_path / "p.html")
     text = _Page((tmp_path / "p.html").read_text()).text
-    assert "0.8123" in text and "90.0 % of the 12 measurements" in text
+    assert "0.8123" in text and "90.0 %" in text and "not stated" in text
     with pytest.raises(InputError, match=r"no scores\.json"):
         write_report(product.path, tmp_path / "p.html", tmp_path)
 

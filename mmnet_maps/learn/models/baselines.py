@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.config import Config
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.learn.models.earlier_forest import EarlierForest
 
 __all__ = [
@@ -118,7 +118,8 @@ class _Boosters:
     @classmethod
     def load(cls, stored: Stored) -> Self:
         """Undo `arrays`."""
-        import xgboost
+        with needs_extra("science", "models of trees"):
+            import xgboost
 
         booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray(stored["booster"].tobytes()))
@@ -131,7 +132,8 @@ class Forest(_Boosters):
     @classmethod
     def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:
         """Grow the trees; each takes as many rows as a bootstrap sample has different ones."""
-        import xgboost
+        with needs_extra("science", "models of trees"):
+            import xgboost
 
         forest = xgboost.XGBRFRegressor(
             n_estimators=config.trees,
@@ -161,7 +163,8 @@ class XGBoost(_Boosters):
         held: tuple[Array, NDArray[np.float64]] | None = None,
     ) -> Self:
         """Boost until the validation rows stop improving."""
-        import xgboost
+        with needs_extra("science", "models of trees"):
+            import xgboost
 
         settings = {
             "objective": "reg:squarederror",

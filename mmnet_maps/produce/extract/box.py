@@ -9,6 +9,7 @@ import xarray as xr
 from dask.array import from_array
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
@@ -20,24 +21,32 @@ __all__ = ["as_dataset", "box_tile"]
 _SIDE = 1024
 
 
-def box_tile(grid: Grid, bounds: tuple[float, float, float, float]) -> Tile:
-    """The pixels of a grid that a box touches.
+def box_tile(grid: Grid, bounds: tuple[float, float, float, float], crs: str = "EPSG:4326") -> Tile:
+    """The pixels of a grid that a box touches: the smallest window of whole pixels that covers it.
 
     Parameters
     ----------
     grid : Grid
     bounds : (west, south, east, north)
-        Degrees (EPSG:4326).
+        In units of `crs`: degrees of longitude and latitude, if it is not given.
+    crs : str
+        CRS of the box.
 
     Raises
     ------
     InputError
-        The box is empty, or touches no pixel.
+        The CRS is unknown, the box is empty, or it touches no pixel.
     """
     west, south, east, north = bounds
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+    try:
+        source = CRS.from_user_input(crs)
+    except CRSError:
+        raise InputError(f"crs {crs}: not a CRS that PROJ knows; expected for example EPSG:32612") from None
+    if source.is_geographic and not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in degrees")
-    to_grid = Transformer.from_crs("EPSG:4326", CRS.from_user_input(grid.crs), always_xy=True)
+    if not (west < east and south < north):
+        raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in units of {crs}")
+    to_grid = Transformer.from_crs(source, CRS.from_user_input(grid.crs), always_xy=True)
     left, bottom, right, top = to_grid.transform_bounds(west, south, east, north, densify_pts=41)
     rows, cols = grid.position(np.array([left, right]), np.array([bottom, top]))
     ends = []

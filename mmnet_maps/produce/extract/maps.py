@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import meaning_of
@@ -117,7 +117,8 @@ def require(maps: Maps, *names: str) -> None:
     """Refuse maps that lack one of the layers."""
     lacking = [name for name in names if name not in maps.layers]
     if lacking:
-        raise InputError(f"{maps.source}: no layer {lacking[0]}; there are {', '.join(maps.layers)}")
+        more = suggestion(lacking[0], maps.layers)
+        raise InputError(f"{maps.source}: no layer {lacking[0]}; there are {', '.join(maps.layers)}{more}")
 
 
 def days_between(maps: Maps, start: int | None, end: int | None) -> tuple[int, int]:

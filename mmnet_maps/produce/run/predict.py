@@ -33,6 +33,7 @@ __all__ = ["Request", "predict_product"]
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
+_PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _prepare(request: Request) -> _Prepared:
         raise InputError(f"--start {request.start} is after --end {request.end}")
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected at least 1")
+    if request.precision not in _PRECISIONS:
+        raise InputError(f"--precision {request.precision}: expected {' or '.join(_PRECISIONS)}")
     device = _device_kind(request)
     bundle, cube = load_bundle(request.bundle), open_cube(request.cube)
     if warning := warning_line(bundle.facts.get("held_out")):

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from mmnet_maps.dates import to_yyyymmdd
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import station_names
 
@@ -234,7 +234,8 @@ def _root_of(folder: Path) -> Path:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what ismn prints off standard output, which ``--json`` needs, and its bars off the terminal."""
-    import ismn.const
+    with needs_extra("stations", "reading ISMN archives"):
+        import ismn.const
 
     level = ismn.const.ismnlog.level
     ismn.const.ismnlog.setLevel("CRITICAL")
@@ -249,12 +250,8 @@ def _open(
     archive: Path, folder: Path, depth: tuple[float, float], report: IsmnReport
 ) -> tuple[Any, dict[int, PurePosixPath]]:
     """The archive, and its sensors of soil moisture in the depth window by their number in it."""
-    try:
+    with needs_extra("stations", "reading ISMN archives"):
         from ismn.interface import ISMN_Interface
-    except ImportError:
-        raise InputError(
-            "reading ISMN archives needs the package ismn: pip install mmnet-maps[stations]"
-        ) from None
     with _quiet():
         try:
             collection = ISMN_Interface(

@@ -23,6 +23,7 @@ from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import covers, extract_polygons
 from mmnet_maps.produce.tile.flags import meaning_of
+from mmnet_maps.produce.units import iso
 
 Make = Callable[..., Any]
 SOUTH_UP = Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, 30.0, 4_000_020.0), 96, 120)
@@ -156,7 +157,7 @@ def test_a_box_is_a_data_set_with_its_crs(make_product: Make, tmp_path: Path) ->
     )
     for kind, source in _stores(product, tmp_path).items():
         out = tmp_path / f"{kind}.nc"
-        done = extract(source, out, box=bounds, start=product.layout.start + 1)
+        done = extract(source, out, box=bounds, start=iso(product.layout.start + 1))
         assert done["days"] == 3
         with xr.open_dataset(out, decode_coords="all") as found:
             assert found.rio.crs.to_epsg() == 32612

@@ -23,7 +23,7 @@ from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.store import check_current, open_product
 from mmnet_maps.produce.tile.flags import FLAG_TABLE, Flag, colour_of
 from mmnet_maps.produce.tile.trust import MISSING_REASONS
-from mmnet_maps.show.maps import quality_classes, quicklook_figure
+from mmnet_maps.show.maps import day_figures, quality_classes
 from mmnet_maps.show.product_report import product_body
 
 Make = Callable[..., Any]
@@ -101,8 +101,8 @@ def test_a_product_of_format_1_reads_as_it_did(format_1: Path, tmp_path: Path) -
     export_product(product, tmp_path / "maps")
     with rasterio.open(tmp_path / "maps" / "quality_20210602.tif") as file:
         np.testing.assert_array_equal(file.read(1), expected["quality"][1])
-    assert "Why values are missing" in "".join(product_body(product, None))
-    assert quicklook_figure(product, product.layout.start, 16).axes
+    assert "What is missing or weak" in "".join(product_body(product, None))
+    assert len(next(day_figures(product, [product.layout.start], None, 16))[1]) == 3
 
 
 def test_an_export_of_format_1_is_read_and_made_anew(format_1: Path) -> None:
