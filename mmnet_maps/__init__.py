@@ -25,16 +25,25 @@ from mmnet_maps.version import __version__
 if TYPE_CHECKING:
     from mmnet_maps.errors import InputError, WorkError
     from mmnet_maps.jobs.adjust import adjust
+    from mmnet_maps.jobs.check import check_cube
     from mmnet_maps.jobs.climate import climate
     from mmnet_maps.jobs.cubes import build_cube, describe_cube, open_cube
     from mmnet_maps.jobs.extract import extract
+    from mmnet_maps.jobs.fetch import fetch
+    from mmnet_maps.jobs.init import init
     from mmnet_maps.jobs.maps import plan, predict
     from mmnet_maps.jobs.models import load_bundle, train
     from mmnet_maps.jobs.products import export, open_product, report, validate
+    from mmnet_maps.jobs.sample import sample_table
     from mmnet_maps.jobs.scores import evaluate
-    from mmnet_maps.jobs.stations import build_table, table_from_uscrn
+    from mmnet_maps.jobs.stations import build_table, fetch_records, table_from_uscrn
 
 __all__ = [
+    "fetch_records",
+    "sample_table",
+    "init",
+    "fetch",
+    "check_cube",
     "InputError",
     "WorkError",
     "__version__",
@@ -68,7 +77,11 @@ _MODULES = {
     "jobs.models": ("load_bundle", "train"),
     "jobs.products": ("export", "open_product", "report", "validate"),
     "jobs.scores": ("evaluate",),
-    "jobs.stations": ("build_table", "table_from_uscrn"),
+    "jobs.check": ("check_cube",),
+    "jobs.fetch": ("fetch",),
+    "jobs.init": ("init",),
+    "jobs.sample": ("sample_table",),
+    "jobs.stations": ("build_table", "fetch_records", "table_from_uscrn"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,20 +1,21 @@
 """Where Earth Engine keeps every variable: collections, bands, masks, pixel sizes, storage.
 
-The bands of the published method are those of `mmnet_maps.variables`; here stand the collections, and what is
-done with them. SMAP is the version that goes on (008); what was published used 007, which ended in June 2025.
-A configuration replaces any of it, a source at a time, so that another collection can stand in
-(Daymet, ERA5-Land, another land cover) or beside (HLSS30 with HLSL30).
+What the published method takes stands in the presets, a YAML file a source. SMAP is the version that goes on
+(008); what was published used 007, which ended in June 2025. A configuration replaces any of it, a
+source at a time, so that another collection can stand in (Daymet, ERA5-Land, another land cover) or beside
+(HLSS30 with HLSL30).
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from mmnet_maps.config import Config
 from mmnet_maps.packing import Packing
-from mmnet_maps.variables import VARIABLES
+from mmnet_maps.presets import SOURCES, preset
 
 __all__ = ["ASSETS", "Asset", "AssetSource", "Band", "Mask", "Requirement"]
 
@@ -165,123 +166,8 @@ class AssetSource(Config):
         return " + ".join(asset.id for asset in self.assets if name in asset.bands)
 
 
-_BAND = {v.name: v.band for v in VARIABLES}
-_POLARIS = "projects/sat-io/open-datasets/polaris"
-
-
-def _bands(*names: str) -> dict[str, Band]:
-    return {name: Band(name=_BAND[name]) for name in names}
-
-
-def _int16(scale: float, missing: int = -9999) -> Packing:
-    return Packing(dtype="int16", scale=scale, missing=missing)
-
-
-def _uint16(scale: float, missing: int = 65535) -> Packing:
-    return Packing(dtype="uint16", scale=scale, missing=missing)
-
-
-_REFLECTANCES = ("Blue", "Green", "Red", "NIR", "SWIR1", "SWIR2")
-_THERMAL = ("TIRS1", "TIRS2")
-_WEATHER = {"eto": 0.1, "etr": 0.1, "pr": 0.1, "sph": 1e-5, "srad": 0.1, "vpd": 0.01, "vs": 0.1}
-
-#: Every source of the published method. The masks are those of its exports.
+#: Every source of the published method, with the masks of its exports: presets of the door ``earthengine``.
 ASSETS: dict[str, AssetSource] = {
-    "smap": AssetSource(
-        times="means",
-        assets=(Asset(id="NASA/SMAP/SPL4SMGP/008", bands=_bands("SMAP")),),
-        packings={"SMAP": _int16(1e-4)},
-    ),
-    "hls": AssetSource(
-        times="scenes",
-        assets=(
-            Asset(
-                id="NASA/HLS/HLSL30/v002",
-                bands=_bands(*_REFLECTANCES, *_THERMAL),
-                # Fmask bit 1: cloud, bit 3: cloud shadow.
-                masks=(Mask(band="Fmask", clear_bits=(1, 3)),),
-                also=("B1", "B9"),
-            ),
-        ),
-        pixel=30.0,
-        packings=dict.fromkeys(_REFLECTANCES, _int16(1e-4)) | dict.fromkeys(_THERMAL, _int16(0.01)),
-    ),
-    "sentinel1": AssetSource(
-        times="scenes",
-        assets=(
-            Asset(
-                id="COPERNICUS/S1_GRD",
-                bands=_bands("VV", "VH", "angle"),
-                masks=(
-                    Mask(band="VV", above=-20.0, below=-5.0, variables=("VV",)),
-                    Mask(band="VH", above=-30.0, below=-10.0, variables=("VH",)),
-                ),
-                requires=(
-                    Requirement(property="instrumentMode", equals="IW"),
-                    Requirement(property="transmitterReceiverPolarisation", contains="VV"),
-                    Requirement(property="transmitterReceiverPolarisation", contains="VH"),
-                ),
-                smooth={"VV": 3, "VH": 3},
-            ),
-        ),
-        scale=10.0,
-        pixel=10.0,
-        packings=dict.fromkeys(("VV", "VH", "angle"), _int16(0.01, -32768)),
-    ),
-    "gridmet": AssetSource(
-        times="daily",
-        assets=(Asset(id="IDAHO_EPSCOR/GRIDMET", bands=_bands(*_WEATHER)),),
-        packings={name: _uint16(scale) for name, scale in _WEATHER.items()},
-    ),
-    "modis": AssetSource(
-        times="daily",
-        assets=(
-            Asset(
-                id="MODIS/061/MOD11A1",
-                bands=_bands("LST"),
-                masks=(Mask(band="QC_Day", clear_bits=(1, 3)),),
-            ),
-        ),
-        packings={"LST": _uint16(1.0, 0)},
-    ),
-    "terrain": AssetSource(
-        times="static",
-        assets=(
-            Asset(
-                id="USGS/3DEP/10m",
-                bands=_bands("elevation", "slope", "aspect"),
-                also=("hillshade",),
-                terrain=True,
-            ),
-        ),
-        crs="EPSG:4326",
-        packings={
-            "elevation": Packing(dtype="int32", scale=0.01, missing=-(2**31)),
-            "slope": _uint16(0.01),
-            "aspect": _uint16(0.01),
-        },
-    ),
-    "soil": AssetSource(
-        times="static",
-        assets=tuple(
-            Asset(id=f"{_POLARIS}/{n}_mean/{n}_0_5", bands={n: Band(name="b1")})
-            for n in ("clay", "sand", "bd")
-        ),
-        crs="EPSG:4326",
-        packings={"clay": _uint16(0.01), "sand": _uint16(0.01), "bd": _uint16(0.001)},
-    ),
-    "landcover": AssetSource(
-        times="yearly",
-        assets=tuple(
-            # The release of 2021 holds that year alone; the earlier editions are in the release of 2019.
-            Asset(id=f"{release}/{year}", bands=_bands("LC"), year=year)
-            for release, year in (
-                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2016),
-                ("USGS/NLCD_RELEASES/2019_REL/NLCD", 2019),
-                ("USGS/NLCD_RELEASES/2021_REL/NLCD", 2021),
-            )
-        ),
-        reducer="mode",
-        packings={"LC": Packing(dtype="uint8", missing=0)},
-    ),
+    name: AssetSource.from_mapping(yaml.safe_load(preset("earthengine", name)), f"preset earthengine/{name}")
+    for name in SOURCES
 }

@@ -21,7 +21,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.variables import NORMAL, VARIABLES, Cadence, Kind, Measure, Sensor, Variable, normal_of
 
-__all__ = ["MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined"]
+__all__ = ["HttpConfig", "MaskConfig", "SourceConfig", "SourceReader", "VariableConfig", "defined"]
 
 
 class SourceReader(Protocol):
@@ -110,6 +110,11 @@ class VariableConfig(Config):
         wrongly.
     valid_range : tuple of float, optional
         In physical units: a value below or above becomes missing.
+    decibel : bool
+        The file holds linear power, the variable is its level: 10 times the decimal logarithm.
+    smooth : int, optional
+        Radius in pixels of the Gaussian kernel (standard deviation 1 pixel) that each file is smoothed with,
+        after masks and limits; a missing pixel takes no part and stays missing.
     mosaic : {"mean", "first"}, optional
         What becomes of several granules of one day: their mean, or the first that has a value; by default the
         mean for an amount, the first for a class or a direction.
@@ -126,6 +131,8 @@ class VariableConfig(Config):
     missing: float | None = None
     file_unit: str | None = None
     valid_range: tuple[float, float] | None = None
+    decibel: bool = False
+    smooth: int | None = Field(None, ge=1)
     mosaic: Literal["mean", "first"] | None = None
     unit: str | None = None
     kind: Kind | None = None
@@ -153,11 +160,59 @@ class MaskConfig(Config):
     clear_bits: tuple[int, ...] = Field(min_length=1)
 
 
+class HttpConfig(Config):
+    """How archives are asked, the same for all sources of a job.
+
+    Attributes
+    ----------
+    connections, requests_per_second : int, float
+        Limits of the whole job.
+    attempts : int
+        How often a request is sent before the job gives up.
+    first_wait_s, longest_wait_s : float
+        Exponential back-off with jitter: about the first wait, doubled each time, never above the longest,
+        which also bounds what a server asks for (``Retry-After``).
+    timeout_s : float
+        Of connecting, and of each silence.
+    cache : str
+        Folder, relative to the configuration, for the headers of files and for files that can only be read
+        whole; it may be removed at any time.
+    sign_url, login_url : str
+        Where Planetary Computer signatures and Earthdata tokens come from.
+    """
+
+    connections: int = Field(default=8, ge=1, le=64)
+    requests_per_second: float = Field(default=20.0, gt=0)
+    attempts: int = Field(default=6, ge=1)
+    first_wait_s: float = Field(default=1.0, ge=0)
+    longest_wait_s: float = Field(default=60.0, ge=0)
+    timeout_s: float = Field(default=60.0, gt=0)
+    cache: str = ".mmnet-maps"
+    sign_url: str = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+    login_url: str = "https://urs.earthdata.nasa.gov"
+
+
 class SourceConfig(Config):
     """One source of a cube.
 
     Attributes
     ----------
+    kind : {"files", "stac", "http"}
+        Files here; a search of a STAC API; a template of addresses.
+    api : str, optional
+        Address of a STAC API.
+    query : dict
+        Further conditions of a STAC search, by property.
+    url : str, optional
+        Address with ``{variable}`` (the variable's `file`) and ``{year}``.
+    years : tuple of int
+        For ``{year}``; by default those of the days asked for.
+    sign : {"none", "planetary", "earthdata"}
+        Credentials: signed links of the Planetary Computer, a bearer token of NASA Earthdata.
+    listing : str, optional
+        What `fetch` has written beside downloaded files: they are read instead of the archive.
+    terrain : bool
+        The source is an elevation alone; slope and aspect are computed from it on the target grid.
     reader : {"auto", "geotiff", "netcdf", "hdf5", "mod11a1"}
         File format; ``auto`` goes by the ending.
     path : str or tuple of str, optional
@@ -181,7 +236,8 @@ class SourceConfig(Config):
         directions are averaged on the circle.
     collections : dict of str to dict of str to str, optional
         Several collections that feed the same variables, each with its own names: for each, what
-        ``{variable}`` in the pattern stands for, by variable (``{L30: {NIR: B05}, S30: {NIR: B8A}}``).
+        ``{variable}`` in the pattern stands for, by variable (``{L30: {NIR: B05}, S30: {NIR: B8A}}``). Of a
+        STAC search, the key of the asset, or a pattern of its file name.
     collection : str, optional
         Collection and version that the files are of, such as ``SPL4SMGP.008``: kept with the cube, and held
         against what a model learned from.
@@ -189,6 +245,14 @@ class SourceConfig(Config):
         By catalogue name; a plain list of names will do where nothing is to be said.
     """
 
+    kind: Literal["files", "stac", "http"] = "files"
+    api: str | None = None
+    query: dict[str, Any] = Field(default_factory=dict)
+    url: str | None = None
+    years: tuple[int, ...] = ()
+    sign: Literal["none", "planetary", "earthdata"] = "none"
+    listing: str | None = None
+    terrain: bool = False
     reader: Literal["auto", "geotiff", "netcdf", "hdf5", "mod11a1"] = "auto"
     path: str | tuple[str, ...] | None = None
     pattern: str | None = None
@@ -201,6 +265,14 @@ class SourceConfig(Config):
     collections: dict[str, dict[str, str]] = Field(default_factory=dict)
     collection: str | None = None
     variables: dict[str, VariableConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "stac" and not (self.api and self.collections):
+            raise ValueError("kind stac needs api and collections")
+        if self.kind == "http" and not self.url:
+            raise ValueError("kind http needs url")
+        return self
 
     @field_validator("variables", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""``cube build`` and ``cube show``."""
+"""``cube build``, ``cube check`` and ``cube show``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ def build(
 
     summary = build_cube(config, out, workers=workers, settings=settings or ())
     show(summary, as_json, cube_lines(summary))
+
+
+@cube.command("check")
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of a cube.")],
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="The model that is to map.")] = None,
+    settings: _Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what the sources hold for the days to map, and how fresh they are; only headers are read."""
+    from mmnet_maps.errors import WorkError
+    from mmnet_maps.jobs.check import check_cube, check_text
+
+    found = check_cube(config, bundle=bundle, settings=settings or ())
+    show(found, as_json, check_text(found))
+    if found["problems"]:
+        raise WorkError(f"{config}: not all days can be mapped: {found['problems'][0]}")
 
 
 @cube.command("show")

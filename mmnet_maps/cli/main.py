@@ -24,6 +24,8 @@ _HELP = """Daily high-resolution soil-moisture maps from MMNet.
 \b
 To see it work:   mmnet-maps demo
 With your data:
+  mmnet-maps init --region farm.gpkg --start 2020-06-01 --end 2020-06-30 \\
+      --door planetary --out cube.yaml
   mmnet-maps cube build --config cube.yaml --out cube.zarr
   mmnet-maps train --table table.parquet --experiment all --out runs/all
   mmnet-maps predict --bundle runs/all/all/bundle --cube cube.zarr \\

@@ -120,6 +120,66 @@ def from_ismn(
     show(summary, as_json, ismn_lines(summary))
 
 
+@stations.command("sample")
+def sample(
+    config: Annotated[Path, typer.Option("--config", help="YAML of a cube: the sources to sample.")],
+    network: Annotated[
+        Path, typer.Option("--network", help="Stations with ID and Domain (GeoPackage, ...).")
+    ],
+    in_situ: Annotated[Path, typer.Option("--in-situ", help="Ground truth CSV.")],
+    out: OutTable,
+    around: Annotated[
+        Literal["pixel", "disc"],
+        typer.Option("--around", help="The map's pixel that holds the station, or a disc around it."),
+    ] = "pixel",
+    radius: Annotated[float, typer.Option("--radius", min=1.0, help="Metres, of the disc.")] = 70.7,
+    encoding: Encoding = None,
+    fill: Fill = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Variable to leave out, e.g. VV; repeat for more.")
+    ] = None,
+    soil_state: SoilState = False,
+    normals_until: NormalsUntil = None,
+    override: Overrides = None,
+    cube_set: Annotated[
+        list[str] | None, typer.Option("--cube-set", help="KEY=VALUE over the YAML, e.g. start=2018-01-01.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a station table from the very sources that maps are made from."""
+    from mmnet_maps.jobs.sample import sample_table
+
+    summary = sample_table(
+        config, network, in_situ, out, around=around, radius=radius, without=without or (),
+        soil_state=soil_state, normals_until=normals_until, settings=cube_set or (),
+        table_settings=[*(override or []), *_chosen(encoding=encoding, fill=fill)],
+    )  # fmt: skip
+    show(summary, as_json, table_lines(summary))
+
+
+@stations.command("fetch")
+def fetch(
+    network: Annotated[Literal["uscrn", "scan"], typer.Argument(help="Which network.")],
+    years: Annotated[tuple[int, int], typer.Option("--years", help="First and last year.")],
+    region: Annotated[
+        str, typer.Option("--region", help="Polygon file, or west,south,east,north in degrees.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder; what is there is kept.")],
+    config: Annotated[Path | None, typer.Option("--config", help="YAML with addresses and limits.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Get in situ records over HTTP: an in situ CSV and a network file."""
+    from mmnet_maps.jobs.stations import fetch_records
+
+    found = fetch_records(network, years, region, out, config=config, settings=override or ())
+    text = (
+        f"{found['stations']} stations, {found['rows']} rows, {found['implausible']} implausible values; "
+        f"{found['files']} files, {found['fetched']} fetched\n{found['in_situ']}\n{found['network']}"
+    )
+    show(found, as_json, text)
+
+
 @stations.command("predict")
 def predict(
     bundle: Annotated[Path, typer.Option("--bundle", help="Trained model.")],

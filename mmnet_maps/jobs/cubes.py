@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmnet_maps.jobs.settings import Settings, settings_of
+from mmnet_maps.jobs.readers import cube_config, opened
+from mmnet_maps.jobs.settings import Settings
 from mmnet_maps.prepare.cube.audit import audit
 from mmnet_maps.prepare.cube.config import CubeConfig
-from mmnet_maps.prepare.cube.normals import normals_readers
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.prepare.cube.store import build_cube as build
 from mmnet_maps.prepare.cube.store import open_cube as read_cube
-from mmnet_maps.source_reader import SourceReader
-from mmnet_maps.sources.rasters import open_source
 
 __all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube"]
 
@@ -53,7 +51,7 @@ def build_cube(
     """
     if base is None:
         base = Path() if isinstance(config, CubeConfig) else Path(config).parent
-    loaded = settings_of(CubeConfig, config, settings)
+    loaded = cube_config(config, settings)
     return build_from_config(loaded, Path(base), Path(out), workers)
 
 
@@ -61,13 +59,15 @@ def build_from_config(
     config: CubeConfig, base: Path, out: Path, workers: int | None = None
 ) -> dict[str, Any]:
     """Open the sources of a configuration and build the cube; see `build_cube`."""
-    target = config.target(base)
-    readers: list[SourceReader] = [
-        open_source(name, keys, base, target.grid) for name, keys in config.sources.items()
-    ]
-    if config.normals is not None:
-        readers += normals_readers(config.normals, readers)
-    return build(target, readers, out, config.days, workers)
+    with opened(config, base) as found:
+        if found.session is not None:
+            found.session.budget.refuse_above(found.estimate_s)
+        summary = build(found.target, found.readers, out, config.days, workers)
+        if found.session is not None:
+            used = found.session.budget.used_hours
+            hours = {"estimated": round(found.estimate_s / 3600, 4), "counted": round(used, 4)}
+            summary = {**summary, "eecu_hours": hours}
+    return summary
 
 
 def open_cube(cube: str | Path) -> Cube:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.errors import InputError
+from mmnet_maps.jobs.regions import region_of
 from mmnet_maps.jobs.settings import Settings, output_file, settings_of
 from mmnet_maps.prepare.normals import add_normals
 from mmnet_maps.prepare.stations.files import write_table
 from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig, build_station_table
+from mmnet_maps.sources.stations.archives import StationArchives, fetch_scan, fetch_uscrn
 from mmnet_maps.sources.stations.in_situ import StationRecords, read_in_situ, read_network
 from mmnet_maps.sources.stations.ismn import read_ismn
 from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder, unread_files
 from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
 from mmnet_maps.whole_file import appearing
 
-__all__ = ["build_table", "in_situ_from_ismn", "table_from_uscrn"]
+__all__ = ["build_table", "fetch_records", "in_situ_from_ismn", "table_from_uscrn", "write_station_table"]
 
 _TABLE = (".parquet", ".csv")
 
@@ -75,7 +79,7 @@ def build_table(
         catalogue = catalogue.with_soil_state()
     truth, places = read_in_situ(Path(in_situ)), read_network(Path(network))
     tables = read_raw_folder(Path(raw), catalogue)
-    written = _write_table(tables, truth, places, chosen, catalogue, normals_until, path)
+    written = write_station_table(tables, truth, places, chosen, catalogue, normals_until, path)
     return {"out": written.pop("out"), "files_not_read": unread_files(Path(raw)), **written}
 
 
@@ -107,7 +111,9 @@ def table_from_uscrn(
     found = read_uscrn(Path(files))
     catalogue = uscrn_catalogue(soil_state=soil_state)
     weather = {"uscrn": found.weather}
-    written = _write_table(weather, found.in_situ, found.network, chosen, catalogue, normals_until, path)
+    written = write_station_table(
+        weather, found.in_situ, found.network, chosen, catalogue, normals_until, path
+    )
     return {**found.notes, **written}
 
 
@@ -149,7 +155,70 @@ def in_situ_from_ismn(
     return {"out": str(out), **found.notes}
 
 
-def _write_table(
+def fetch_records(
+    network: Literal["uscrn", "scan"],
+    years: tuple[int, int],
+    region: str | Path | Sequence[float],
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    settings: Settings = (),
+) -> dict[str, Any]:
+    """Get in situ records over HTTP, politely; what is there is kept.
+
+    Writes under `out` the files as they came (``files``), ``in_situ.csv`` and ``network.csv``.
+
+    Parameters
+    ----------
+    network : {"uscrn", "scan"}
+    years : (int, int)
+        First and last, included.
+    region : str, Path or four numbers
+        A polygon file, whose box counts, or west, south, east, north in degrees.
+    out : str or Path
+    config : str or Path, optional
+        YAML with `mmnet_maps.sources.stations.archives.StationArchives`.
+    settings : mapping or sequence of str
+
+    Returns
+    -------
+    dict
+        ``in_situ``, ``network``, ``stations``, ``rows``, ``files``, ``fetched``, ``implausible``.
+
+    Raises
+    ------
+    InputError
+        No station lies in the region, or a year or address is wrong.
+    WorkError
+        The archive does not answer; what is done is kept.
+    """
+    first, last = years
+    if first > last:
+        raise InputError(f"--years {first} {last}: expected the first year, then the last")
+    known = settings_of(StationArchives, config, settings)
+    folder = Path(out)
+    _, box = region_of(region, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    span = range(first, last + 1)
+    if network == "uscrn":
+        found = fetch_uscrn(known, span, box, folder)
+    else:
+        found = fetch_scan(known, span, box, folder, dt.datetime.now(dt.UTC).year)
+    for name, frame in (("in_situ", found.in_situ), ("network", found.network)):
+        with appearing(folder / f"{name}.csv") as draft:
+            frame.to_csv(draft, index=False)
+    return {
+        "in_situ": str(folder / "in_situ.csv"),
+        "network": str(folder / "network.csv"),
+        "stations": len(found.network),
+        "rows": len(found.in_situ),
+        "files": found.files,
+        "fetched": found.fetched,
+        "implausible": found.implausible,
+    }
+
+
+def write_station_table(
     tables: Mapping[str, pd.DataFrame],
     truth: pd.DataFrame,
     network: pd.DataFrame,
@@ -158,6 +227,7 @@ def _write_table(
     normals_until: int | None,
     out: Path,
 ) -> dict[str, Any]:
+    """Make a station table and write it; what was read and left out, and why."""
     if normals_until is not None:
         tables, catalogue = add_normals(tables, catalogue, normals_until)
     table = build_station_table(tables, truth, network, config, catalogue)

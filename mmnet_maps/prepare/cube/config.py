@@ -17,9 +17,9 @@ from mmnet_maps.config import Config
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.source_reader import SourceConfig
+from mmnet_maps.source_reader import HttpConfig, SourceConfig
 
-__all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target"]
+__all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target", "lonlat_bounds"]
 
 Box = tuple[float, float, float, float]
 
@@ -133,20 +133,26 @@ class CubeConfig(Config):
     region : RegionConfig, optional
         Without one, the whole of ``grid.like``.
     grid : GridConfig
+    maps : (date, date), optional
+        First and last day that are to be mapped: what `cube check` holds the sources against.
     start, end : date, optional
         First and last day to hold; by default all that the sources have. Leave room before the first
         predicted day for gap filling and the window of 10 days. Static and yearly sources are held whole.
     sources : dict of str to SourceConfig
     normals : NormalsConfig, optional
         Climate normals to add, for a model that was trained with them.
+    http : HttpConfig
+        How archives over HTTP are asked.
     """
 
     region: RegionConfig | None = None
     grid: GridConfig
+    maps: tuple[dt.date, dt.date] | None = None
     start: dt.date | None = None
     end: dt.date | None = None
     sources: dict[str, SourceConfig] = Field(min_length=1)
     normals: NormalsConfig | None = None
+    http: HttpConfig = HttpConfig()
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -209,6 +215,14 @@ class CubeConfig(Config):
             return Target(_cut(like, bounds, str(self.grid.like)), polygon, made_from)
         assert self.grid.resolution is not None
         return Target(Grid.from_bounds(crs, bounds, self.grid.resolution), polygon, made_from)
+
+
+def lonlat_bounds(region: RegionConfig, base: Path) -> Box:
+    """West, south, east and north of a region in degrees."""
+    if region.box is None:
+        west, south, east, north = _polygon_in(base / str(region.polygon), region.layer, "EPSG:4326").bounds
+        return float(west), float(south), float(east), float(north)
+    return _box_in(region.box, _known_crs(region.crs, "region.crs"), "EPSG:4326")
 
 
 def _known_crs(text: str, key: str) -> str:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.sources.earth_engine.budget import Budget
 from mmnet_maps.sources.earth_engine.faults import AskForLess, BadAnswer, Verdict, judge
-from mmnet_maps.sources.earth_engine.limiter import backoff, shared_limiter
 from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig, find_project, key_path
 from mmnet_maps.sources.earth_engine.transport import OneRefresh, Transport
+from mmnet_maps.sources.limiter import backoff, shared_limiter
 
 __all__ = ["Session", "find_credentials", "open_session"]
 

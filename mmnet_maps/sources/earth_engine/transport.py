@@ -9,7 +9,7 @@ from typing import Any
 import httplib2
 import requests
 
-from mmnet_maps.sources.earth_engine.limiter import Limiter
+from mmnet_maps.sources.limiter import Limiter
 
 __all__ = ["OneRefresh", "Transport"]
 

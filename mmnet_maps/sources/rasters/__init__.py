@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mmnet_maps.sources.rasters.reader import RasterSource
-from mmnet_maps.sources.rasters.scan import open_source
+from mmnet_maps.sources.rasters.scan import definitions_of, open_source
 
-__all__ = ["RasterSource", "open_source"]
+__all__ = ["RasterSource", "definitions_of", "open_source"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
+from mmnet_maps.sources.rasters.files import Found
 
-__all__ = ["Band", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs"]
+__all__ = ["Band", "Files", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs"]
 
 #: What a user asks for: a name or number of a band, or None for the obvious one.
 Wanted = str | int | None
@@ -73,6 +74,42 @@ class Header:
     bands: Mapping[str, Band]
     below: tuple[Path, ...] = ()
     per_day: int | None = None
+
+
+class Files:
+    """Where the bytes of a source's files come from: here, the files themselves."""
+
+    def find(self, variable: str) -> list[Found] | None:
+        """Files of a variable (``mask`` for its flags); None where folders are to be looked through."""
+        return None
+
+    def here(self, path: Path) -> bool:
+        """Whether a file is on this machine."""
+        return True
+
+    def stream(self, path: Path) -> BinaryIO:
+        """A file to read from."""
+        return path.open("rb")
+
+    def local(self, path: Path) -> Path:
+        """A file on this machine with the same bytes."""
+        return path
+
+    def opener(self, path: str, mode: str = "rb") -> BinaryIO:
+        """What GDAL opens files with."""
+        return self.stream(Path(path))
+
+    def reraise(self) -> None:
+        """Raise why the last opening in this thread has failed, where that is known."""
+
+    def stamp(self, path: Path) -> str:
+        """What changes when a file is replaced: name, size and time of change."""
+        stat = path.stat()
+        return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
+
+    def size(self, path: Path) -> int:
+        """Bytes that reading all of a file would fetch."""
+        return 0
 
 
 class Format(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rasterio.windows import Window
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs
+from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
 
 __all__ = ["GeoTiff"]
@@ -26,10 +27,27 @@ __all__ = ["GeoTiff"]
 class GeoTiff:
     """Bands by description or number."""
 
+    def __init__(self, files: Files | None = None) -> None:
+        self.files = files or Files()
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[Any]:
+        """A file here by GDAL itself, another through its archive."""
+        try:
+            if self.files.here(path) or path.suffix.lower() == ".zip":
+                file = rasterio.open(self.files.local(path))
+            else:
+                file = rasterio.open(str(path), opener=self.files.opener)
+            with file:
+                yield file
+        except RasterioIOError:
+            self.files.reraise()
+            raise
+
     def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
         try:
-            with rasterio.open(path) as file:
+            with self._opened(path) as file:
                 known = None if file.crs is None else CRS.from_user_input(file.crs.to_wkt())
                 name = settle_crs(path, known, crs)
                 if file.transform.is_identity:
@@ -46,7 +64,7 @@ class GeoTiff:
         """See `Format.read`."""
         window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
         indexes = [int(band.key) for band in bands.values()]
-        with rasterio.open(path) as file:
+        with self._opened(path) as file:
             values = file.read(indexes, window=window)
             found = {name: values[k][None] for k, name in enumerate(bands)}
             for name, band in bands.items():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs
+from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["Hdf5"]
@@ -29,9 +29,12 @@ _EPOCH = dt.datetime(1970, 1, 1)
 class Hdf5:
     """Datasets by path."""
 
+    def __init__(self, files: Files | None = None) -> None:
+        self.files = files or Files()
+
     def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
-        with _open(path) as file:
+        with _open(path, self.files) as file:
             if "x" not in file or "y" not in file:
                 raise InputError(f"{path}: has no axes x and y; expected SMAP L4's layout")
             bands = {name: _band(path, file, name, band) for name, band in wanted.items()}
@@ -50,13 +53,13 @@ class Hdf5:
         self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
-        with _open(path) as file:
+        with _open(path, self.files) as file:
             return {name: np.asarray(file[band.key][rows, cols])[None] for name, band in bands.items()}
 
 
-def _open(path: Path) -> h5py.File:
+def _open(path: Path, files: Files) -> h5py.File:
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path if files.here(path) else files.stream(path), "r")
     except OSError as error:
         raise InputError(f"{path}: cannot be read as HDF5: {' '.join(str(error).split())}") from None
 

@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, settle_crs
+from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["Mod11a1"]
@@ -28,9 +28,12 @@ _LOCK = RLock()  # the HDF4 library keeps global state and may be used by one th
 class Mod11a1:
     """Scientific data sets by name, on the sinusoidal grid of ``StructMetadata.0``."""
 
+    def __init__(self, files: Files | None = None) -> None:
+        self.files = files or Files()
+
     def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
-        with _open(path) as file:
+        with _open(self.files.local(path)) as file:
             grid = _grid(path, str(file.attributes().get("StructMetadata.0", "")), crs)
             bands = {name: _band(path, file, name, band) for name, band in wanted.items()}
         return Header(grid, None, bands)
@@ -39,7 +42,7 @@ class Mod11a1:
         self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
-        with _open(path) as file:
+        with _open(self.files.local(path)) as file:
             return {
                 name: np.asarray(file.select(band.key)[rows, cols]).astype(band.dtype)[None]
                 for name, band in bands.items()

@@ -13,7 +13,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.sources.rasters.formats import Band, Header, Wanted, axis_grid, settle_crs
+from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
 
 __all__ = ["NetCdf"]
@@ -33,9 +33,12 @@ _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 class NetCdf:
     """Variables by name; a time axis, or a scalar time, gives the days."""
 
+    def __init__(self, files: Files | None = None) -> None:
+        self.files = files or Files()
+
     def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
-        with _open(path) as data:
+        with _open(path, self.files) as data:
             arrays = {name: _find(path, data, name, band) for name, band in wanted.items()}
             one = next(iter(arrays.values()))
             y, x = _axes(path, one)
@@ -50,7 +53,7 @@ class NetCdf:
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
         found = {}
-        with _open(path) as data:
+        with _open(path, self.files) as data:
             for name, band in bands.items():
                 array = data[band.key]
                 y, x = array.dims[-2:]
@@ -62,13 +65,15 @@ class NetCdf:
         return found
 
 
-def _open(path: Path) -> xr.Dataset:
-    with path.open("rb") as file:
-        engine = "scipy" if file.read(3) == b"CDF" else "h5netcdf"
+def _open(path: Path, files: Files) -> xr.Dataset:
+    with files.stream(path) as file:
+        classic = file.read(3) == b"CDF"
+    # The classic format is read whole whatever is wanted of it.
+    place: Any = files.local(path) if classic or files.here(path) else files.stream(path)
     try:
         return xr.open_dataset(
-            path,
-            engine=engine,
+            place,
+            engine="scipy" if classic else "h5netcdf",
             mask_and_scale=False,
             decode_times=False,
             decode_timedelta=False,

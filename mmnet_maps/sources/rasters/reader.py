@@ -14,8 +14,9 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import SourceConfig
-from mmnet_maps.sources.rasters.formats import Format
+from mmnet_maps.sources.rasters.formats import Files, Format
 from mmnet_maps.sources.rasters.granules import Layer, Piece, flagged, out_of_range, settled
+from mmnet_maps.sources.rasters.transforms import changed, changes
 from mmnet_maps.sources.rasters.warp import needed, warped
 from mmnet_maps.variables import Cadence, Variable
 
@@ -33,6 +34,8 @@ class RasterSource:
     ----------
     notes : tuple of str
         What a user should know of the files, a line each.
+    files : Files
+        Where their bytes come from.
     """
 
     name: str
@@ -46,6 +49,7 @@ class RasterSource:
     pieces: tuple[Piece, ...]
     flags: dict[str, Piece] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    files: Files = field(default_factory=Files)
 
     def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """See `SourceReader.read`."""
@@ -117,12 +121,29 @@ class RasterSource:
 
     def identity(self, first: int, last: int) -> str:
         """See `SourceReader.identity`: name, size and time of change of every file, and how it is read."""
-        pieces = self._pieces_of(self._steps(first, last))
-        keys = {piece.key for piece in pieces}
-        used = [piece.stamp for piece in pieces]
-        used += [piece.stamp for key, piece in sorted(self.flags.items()) if key in keys]
-        how = self.config.model_dump_json(exclude={"path"})
+        used = [piece.stamp for piece in self._used(self._steps(first, last))]
+        how = self.config.model_dump_json(exclude={"path", "listing"})
         return hashlib.sha256("\n".join([how, *used]).encode()).hexdigest()
+
+    def fetch_bytes(self, first: int, last: int, rows: slice, cols: slice) -> int:
+        """Bytes that reading a window would fetch, about: of each file the share of its pixels and days."""
+        wanted, total = self._steps(first, last), 0.0
+        for piece in self._used(wanted):
+            high = min(rows.stop, piece.row + piece.height) - max(rows.start, piece.row)
+            wide = min(cols.stop, piece.col + piece.width) - max(cols.start, piece.col)
+            if piece.own is not None:
+                high, wide = piece.height, piece.width
+            days = int(((piece.days >= wanted[0]) & (piece.days <= wanted[-1])).sum())
+            if high > 0 and wide > 0 and days:
+                share = high * wide * days / (piece.height * piece.width * piece.days.size)
+                total += self.files.size(piece.path) * share
+        return round(total)
+
+    def _used(self, days: NDArray[np.int64]) -> list[Piece]:
+        """Files of values and of flags of these days."""
+        pieces = self._pieces_of(days)
+        keys = {piece.key for piece in pieces}
+        return [*pieces, *(piece for key, piece in sorted(self.flags.items()) if key in keys)]
 
     @cached_property
     def _spans(self) -> NDArray[np.int64]:
@@ -143,7 +164,17 @@ class RasterSource:
         return self.config.variables[name].mosaic or self.definitions[name].mosaic
 
     def _values(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
-        """Values of a file on its own pixels, as the source stores them, with all that is missing settled."""
+        """Values of a file on its own pixels, as the source stores them: missing settled, transformed."""
+        halo = max((self.config.variables[name].smooth or 0 for name in piece.bands), default=0)
+        if not halo:
+            return self._settled(piece, steps, rows, cols)
+        left = piece.first_col
+        high, wide = _wider(rows, halo, 0, piece.height), _wider(cols, halo, left, left + piece.width)
+        inner = _within(rows, high), _within(cols, wide)
+        found = self._settled(piece, steps, high, wide)
+        return {name: values[(slice(None), *inner)] for name, values in found.items()}
+
+    def _settled(self, piece: Piece, steps: slice, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         wanted = dict(piece.bands)
         if piece.flags is not None:
             wanted[MASK] = piece.flags
@@ -161,7 +192,18 @@ class RasterSource:
         if bits is not None and band is not None and self.config.mask is not None:
             hidden = flagged(bits, band, self.config.mask.clear_bits)
         for name, stored in values.items():
-            own = piece.storage[name]
-            bad = hidden | out_of_range(stored, own, self.config.variables[name].valid_range)
+            own, keys = piece.storage[name], self.config.variables[name]
+            if changes(keys):
+                values[name] = changed(stored, piece.bands[name], own, self.variables[name], keys, hidden)
+                continue
+            bad = hidden | out_of_range(stored, own, keys.valid_range)
             values[name] = settled(stored, piece.bands[name], own, self.variables[name], bad)
         return values
+
+
+def _wider(span: slice, by: int, first: int, end: int) -> slice:
+    return slice(max(first, span.start - by), min(end, span.stop + by))
+
+
+def _within(span: slice, wider: slice) -> slice:
+    return slice(span.start - wider.start, span.stop - wider.start)

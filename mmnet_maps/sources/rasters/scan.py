@@ -15,15 +15,16 @@ from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import MaskConfig, SourceConfig, VariableConfig, defined
 from mmnet_maps.sources.rasters.files import Found, find_files, reader_of, refuse_other_band
-from mmnet_maps.sources.rasters.formats import Format, Header, Wanted
+from mmnet_maps.sources.rasters.formats import Files, Format, Header, Wanted
 from mmnet_maps.sources.rasters.granules import Piece
 from mmnet_maps.sources.rasters.lattice import TOLERANCE, Part, common_grid, on_target
 from mmnet_maps.sources.rasters.reader import MASK, RasterSource
 from mmnet_maps.sources.rasters.storage import common_storage, same_storage, storage_of
+from mmnet_maps.sources.rasters.transforms import LEVEL
 from mmnet_maps.sources.rasters.warp import refuse_unsuitable
 from mmnet_maps.variables import Cadence, Variable
 
-__all__ = ["open_source"]
+__all__ = ["definitions_of", "open_source"]
 
 #: `QC_Day` of MOD11A1: keep where bits 1 and 3 are 0.
 _QC_DAY = MaskConfig(band="QC_Day", clear_bits=(1, 3))
@@ -37,7 +38,9 @@ class _File:
     wanted: dict[str, Wanted] = field(default_factory=dict)
 
 
-def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None = None) -> RasterSource:
+def open_source(
+    name: str, config: SourceConfig, base: Path, target: Grid | None = None, files: Files | None = None
+) -> RasterSource:
     """Open raster files as a source; headers are read, values are not.
 
     Parameters
@@ -50,31 +53,31 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
     target : Grid, optional
         Target grid: where `SourceConfig.regrid` brings files to, and what decides the zone and the seam of
         files in several.
+    files : Files, optional
+        Where files come from if not from folders.
 
     Raises
     ------
     InputError
         Files are missing or do not fit together; the message names the file or the key.
     """
-    definitions = {
-        v: defined(v, keys, name, config.cadence).model_copy(update={"collection": config.collection or ""})
-        for v, keys in config.variables.items()
-    }
+    definitions = definitions_of(name, config)
+    origin = files or Files()
     cadence = config.cadence or next(iter(definitions.values())).cadence
     if config.regrid is not None:
         if target is None:
             raise InputError("regrid needs the target grid; leave it out, or build from a cube configuration")
         for v, variable in definitions.items():
             refuse_unsuitable(f"sources.{name}.variables.{v}", config.regrid, variable.measure)
-    files = _files_of_variables(name, config, base, cadence)
-    kind = _format_name(name, config, files)
+    wanted = _files_of_variables(name, config, base, cadence, origin)
+    kind = _format_name(name, config, wanted)
     if kind == "mod11a1" and config.mask is None:
         config = config.model_copy(update={"mask": _QC_DAY})
-    form = _format(kind)
+    form = _format(kind, origin)
     if config.mask is not None and config.mask.file is None:
-        for file in files.values():
+        for file in wanted.values():
             file.wanted[MASK] = config.mask.band
-    headers = {path: form.header(path, file.wanted, config.crs) for path, file in files.items()}
+    headers = {path: form.header(path, file.wanted, config.crs) for path, file in wanted.items()}
     grids = {path: header.grid for path, header in headers.items()}
     if config.regrid is not None and target is not None:
         grid, parts = target, on_target(grids, target, f"source {name}")
@@ -84,12 +87,13 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
     pieces: list[Piece] = []
     for path, found in parts.items():
         _refuse_shared_bands(path, headers[path])
-        days = _days(path, files[path].found, headers[path], cadence)
-        pieces += [_piece(files[path].found, headers[path], days, part, storage[path]) for part in found]
+        each = wanted[path].found
+        days = _days(path, each, headers[path], cadence)
+        pieces += [_piece(each, headers[path], days, part, storage[path], origin) for part in found]
     notes = list(_incomplete_days(name, pieces, headers))
     if cadence in ("static", "yearly"):
         notes += _same_pixels(name, pieces, headers)
-    flags = _flags_of_scenes(name, config, base, cadence, form, headers, pieces)
+    flags = _flags_of_scenes(name, config, base, cadence, form, headers, pieces, origin)
     none = np.array([], dtype=np.int64)
     days = none if cadence == "static" else np.unique(np.concatenate([p.days for p in pieces]))
     return RasterSource(
@@ -104,12 +108,29 @@ def open_source(name: str, config: SourceConfig, base: Path, target: Grid | None
         tuple(pieces),
         flags,
         tuple(notes),
+        origin,
     )
 
 
-def _files_of_variables(name: str, config: SourceConfig, base: Path, cadence: Cadence) -> dict[Path, _File]:
+def definitions_of(name: str, config: SourceConfig) -> dict[str, Variable]:
+    """Meaning of every variable of a source, with the collection that it comes from."""
+    collection = {"collection": config.collection or ""}
+    return {
+        v: defined(v, keys, name, config.cadence).model_copy(update=collection)
+        for v, keys in config.variables.items()
+    }
+
+
+def _files_of_variables(
+    name: str, config: SourceConfig, base: Path, cadence: Cadence, origin: Files
+) -> dict[Path, _File]:
     files: dict[Path, _File] = {}
     for variable, keys in config.variables.items():
+        listed = origin.find(variable)
+        if listed is not None:
+            for found in listed:
+                files.setdefault(found.path, _File(found)).wanted[variable] = keys.band
+            continue
         places, pattern = keys.path or config.path, keys.pattern or config.pattern
         where = f"sources.{name}"
         if not places:
@@ -154,22 +175,22 @@ def _format_name(name: str, config: SourceConfig, files: dict[Path, _File]) -> s
     return next(iter(kinds))
 
 
-def _format(kind: str) -> Format:
+def _format(kind: str, files: Files) -> Format:
     if kind == "geotiff":
         from mmnet_maps.sources.rasters.geotiff import GeoTiff
 
-        return GeoTiff()
+        return GeoTiff(files)
     if kind == "netcdf":
         from mmnet_maps.sources.rasters.netcdf import NetCdf
 
-        return NetCdf()
+        return NetCdf(files)
     if kind == "hdf5":
         from mmnet_maps.sources.rasters.hdf5 import Hdf5
 
-        return Hdf5()
+        return Hdf5(files)
     from mmnet_maps.sources.rasters.mod11a1 import Mod11a1
 
-    return Mod11a1()
+    return Mod11a1(files)
 
 
 def _storage(
@@ -183,12 +204,15 @@ def _storage(
     packings = {}
     for name, keys in variables.items():
         key = f"{where}.variables.{name}"
+        meaning = definitions[name]
+        if keys.decibel:
+            meaning = meaning.model_copy(update={"unit": "1"})  # what the file holds is power
         stored = {
-            path: storage_of(path, header.bands[name], keys, definitions[name], key)
+            path: storage_of(path, header.bands[name], keys, meaning, key)
             for path, header in headers.items()
             if name in header.bands
         }
-        packings[name] = common_storage(stored)
+        packings[name] = LEVEL if keys.decibel else common_storage(stored)
         for path, own in stored.items():
             storage[path][name] = packings[name] if same_storage(own, packings[name]) else own
     return storage, packings
@@ -229,7 +253,12 @@ def _days(path: Path, found: Found, header: Header, cadence: Cadence) -> NDArray
 
 
 def _piece(
-    found: Found, header: Header, days: NDArray[np.int64], part: Part, storage: dict[str, Packing]
+    found: Found,
+    header: Header,
+    days: NDArray[np.int64],
+    part: Part,
+    storage: dict[str, Packing],
+    files: Files,
 ) -> Piece:
     bands = {name: band for name, band in header.bands.items() if name != MASK}
     flags = header.bands.get(MASK)
@@ -248,17 +277,11 @@ def _piece(
         tile.col,
         tile.height,
         tile.width,
-        _stamp(found.path, header),
+        " ".join(files.stamp(path) for path in (found.path, *header.below)),
         part.first_col,
         part.own,
         storage,
     )
-
-
-def _stamp(path: Path, header: Header) -> str:
-    """Name, size and time of change of a file, and of every file that its values come from."""
-    stats = [(one.name, one.stat()) for one in (path, *header.below)]
-    return " ".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
 
 
 def _same_pixels(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Header]) -> Iterator[str]:
@@ -300,27 +323,15 @@ def _flags_of_scenes(
     form: Format,
     headers: Mapping[Path, Header],
     pieces: Sequence[Piece],
+    origin: Files,
 ) -> dict[str, Piece]:
     """Flags in files of their own, by scene; every scene must have them on its own pixels."""
     if config.mask is None or config.mask.file is None:
         return {}
-    where = f"sources.{name}.mask"
-    if config.path is None or config.pattern is None or "{variable}" not in config.pattern:
-        raise InputError(f"{where}.file: needs path and a pattern with {{variable}} for the source")
-    known: dict[str, Found] = {}
-    for collection in config.collections or (None,):
-        for found in find_files(
-            config,
-            config.path,
-            config.pattern,
-            config.mask.file,
-            base,
-            where,
-            cadence != "static",
-            collection=collection,
-            yearly=cadence == "yearly",
-        ):
-            known[found.key] = found
+    listed = origin.find(MASK)
+    if listed is None:
+        listed = list(_flags_in_folders(name, config, config.mask.file, base, cadence))
+    known = {found.key: found for found in listed}
     flags: dict[str, Piece] = {}
     for piece in pieces:
         if piece.key in flags:
@@ -334,5 +345,26 @@ def _flags_of_scenes(
         if header.grid.shape != own.shape or header.grid.aligned_offset(own, TOLERANCE) != (0, 0):
             raise InputError(f"{found.path}: does not cover the same pixels as {piece.path.name}")
         part = Part(Tile(0, 0, *own.shape))
-        flags[piece.key] = _piece(found, header, piece.days, part, {})
+        flags[piece.key] = _piece(found, header, piece.days, part, {}, origin)
     return flags
+
+
+def _flags_in_folders(
+    name: str, config: SourceConfig, token: str, base: Path, cadence: Cadence
+) -> Iterator[Found]:
+    """Files of flags that lie beside those of the variables."""
+    where = f"sources.{name}.mask"
+    if config.path is None or config.pattern is None or "{variable}" not in config.pattern:
+        raise InputError(f"{where}.file: needs path and a pattern with {{variable}} for the source")
+    for collection in config.collections or (None,):
+        yield from find_files(
+            config,
+            config.path,
+            config.pattern,
+            token,
+            base,
+            where,
+            cadence != "static",
+            collection=collection,
+            yearly=cadence == "yearly",
+        )

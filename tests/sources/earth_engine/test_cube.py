@@ -381,7 +381,7 @@ def test_a_cube_from_the_stand_in_equals_one_from_local_files(
     import zarr
 
     from mmnet_maps.jobs.cubes import build_from_config
-    from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.readers import EarthEngineCubeConfig
     from mmnet_maps.prepare.cube.config import CubeConfig
 
     names = tuple(ASSETS)
@@ -396,9 +396,9 @@ def test_a_cube_from_the_stand_in_equals_one_from_local_files(
     with StandIn(world) as server:
         settings = sign_in_at(tmp_path, key_pem, server)
         config = EarthEngineCubeConfig.from_mapping({**where, "earthengine": settings.model_dump()})
-        summary = build_from_earth_engine(config, tmp_path, tmp_path / "remote.zarr", 2)
+        summary = build_from_config(config, tmp_path, tmp_path / "remote.zarr", 2)
         asked = server.count("pixels")
-        again = build_from_earth_engine(config, tmp_path, tmp_path / "remote.zarr", 2)
+        again = build_from_config(config, tmp_path, tmp_path / "remote.zarr", 2)
         assert again["parts_built"] == 0 and server.count("pixels") == asked
     assert summary["parts_built"] > 0 and summary["eecu_hours"]["counted"] > 0
     one, two = zarr.open_group(tmp_path / "local.zarr"), zarr.open_group(tmp_path / "remote.zarr")
@@ -420,7 +420,8 @@ def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
     world: World, tmp_path: Path, key_pem: str
 ) -> None:
     from mmnet_maps.errors import InputError
-    from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
+    from mmnet_maps.jobs.cubes import build_from_config
+    from mmnet_maps.jobs.readers import EarthEngineCubeConfig
     from mmnet_maps.prepare.cube.store import open_cube
 
     name = "IDAHO_EPSCOR/GRIDMET"
@@ -447,14 +448,14 @@ def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
         settings = sign_in_at(tmp_path, key_pem, server, without=others, sources={"gridmet": few})
         where["earthengine"] = settings.model_dump()
         with pytest.raises(InputError, match=r"normals\.since is missing"):
-            build_from_earth_engine(
+            build_from_config(
                 EarthEngineCubeConfig.from_mapping({**where, "normals": {"until": 2018}}),
                 tmp_path,
                 tmp_path / "c",
             )
         asked = {"since": 2018, "until": 2018, "variables": ["pr", "srad"]}
         config = EarthEngineCubeConfig.from_mapping({**where, "normals": asked})
-        build_from_earth_engine(config, tmp_path, tmp_path / "c.zarr", 1)
+        build_from_config(config, tmp_path, tmp_path / "c.zarr", 1)
     cube = open_cube(tmp_path / "c.zarr")
     held = cube.sources["gridmet_normals"]
     assert list(held.variables) == ["pr_normal", "srad_normal"]

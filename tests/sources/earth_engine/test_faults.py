@@ -22,7 +22,8 @@ from ee_world import World, to
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.cli import main
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
+from mmnet_maps.jobs.cubes import build_from_config
+from mmnet_maps.jobs.readers import EarthEngineCubeConfig
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
 
@@ -247,10 +248,10 @@ def test_a_killed_cube_goes_on_where_it_was(standin: StandIn, config_for, tmp_pa
     assert len(done) == 3
     standin.faults, standin.seen = lambda what, number: None, []
     loaded = EarthEngineCubeConfig.load(tmp_path / "cube.yaml")
-    summary = build_from_earth_engine(loaded, tmp_path, tmp_path / "cube.zarr", 1)
+    summary = build_from_config(loaded, tmp_path, tmp_path / "cube.zarr", 1)
     assert summary["parts_built"] == summary["parts"] - 3
     assert not done & {key for _, key in standin.seen}
-    build_from_earth_engine(loaded, tmp_path, tmp_path / "whole.zarr")
+    build_from_config(loaded, tmp_path, tmp_path / "whole.zarr")
     one, two = zarr.open_group(tmp_path / "cube.zarr"), zarr.open_group(tmp_path / "whole.zarr")
     for source in names:
         for variable in ASSETS[source].variables:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.sources.earth_engine.budget import Budget
 from mmnet_maps.sources.earth_engine.faults import BadAnswer, Verdict, judge
-from mmnet_maps.sources.earth_engine.limiter import Limiter, backoff, shared_limiter
 from mmnet_maps.sources.earth_engine.settings import Budgeting
+from mmnet_maps.sources.limiter import Limiter, backoff, shared_limiter
 
 
 def test_never_more_at_once_and_never_more_a_second() -> None:

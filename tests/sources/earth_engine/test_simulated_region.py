@@ -17,7 +17,7 @@ from ee_world import to
 from mmnet_maps.dates import year_of
 from mmnet_maps.grid import Grid
 from mmnet_maps.jobs.cubes import build_from_config
-from mmnet_maps.jobs.earth_engine import EarthEngineCubeConfig, build_from_earth_engine
+from mmnet_maps.jobs.readers import EarthEngineCubeConfig
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.prepare.features import nearest_release
@@ -69,7 +69,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, key_pem: str) -> Both:
         config = EarthEngineCubeConfig.from_mapping(
             {**where, "sources": {}, "earthengine": settings.model_dump()}
         )
-        build_from_earth_engine(config, folder, folder / "remote.zarr", 2)
+        build_from_config(config, folder, folder / "remote.zarr", 2)
         network = read_network(folder / "region" / "network.gpkg", domain=False)
         first, last = TINY.region_history_start, TINY.last_day
         with open_session(settings) as session:

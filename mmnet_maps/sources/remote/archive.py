@@ -1,0 +1,233 @@
+"""The files of one remote source, opened by the readers as if they were here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import zipfile
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import urljoin
+
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.lock import sole_writer
+from mmnet_maps.progress import say
+from mmnet_maps.source_reader import HttpConfig, SourceConfig
+from mmnet_maps.sources.rasters.files import Found
+from mmnet_maps.sources.rasters.formats import Files
+from mmnet_maps.sources.remote.download import download
+from mmnet_maps.sources.remote.http import Http, Signer
+from mmnet_maps.sources.remote.listing import Listed, Scope, list_files, read_listing
+from mmnet_maps.sources.remote.ranges import Link, RangeFile, Ranges
+from mmnet_maps.sources.remote.signing import signer_of
+from mmnet_maps.whole_file import appearing
+
+__all__ = ["Archive", "Remote"]
+
+
+class Remote:
+    """What the remote sources of one job share: the client, the folder of headers, scratch space.
+
+    Parameters
+    ----------
+    config : HttpConfig
+    base : Path
+        Folder of the configuration, which the folder of headers is relative to.
+    scope : Scope
+        Region and days.
+    """
+
+    def __init__(self, config: HttpConfig, base: Path, scope: Scope) -> None:
+        self.config, self.base, self.scope = config, base, scope
+        self._stack = ExitStack()
+        self._signers: dict[tuple[str, str], Signer] = {}
+        self._archives: list[Archive] = []
+
+    def close(self, done: bool) -> None:
+        """Close connections; where the job is done, forget the values that it has read."""
+        if done:
+            for archive in self._archives:
+                archive.forget_values()
+        self._stack.close()
+
+    @cached_property
+    def http(self) -> Http:
+        """The one client of the job."""
+        http = Http(self.config)
+        self._stack.callback(http.close)
+        return http
+
+    @property
+    def heads(self) -> Path:
+        """Folder of what is kept from job to job."""
+        return self.base / self.config.cache
+
+    @cached_property
+    def values(self) -> Path:
+        """Folder of values, which a job that was stopped goes on with; of its own beside another job."""
+        folder = self.heads / "values"
+        try:
+            self._stack.enter_context(sole_writer(folder))
+        except InputError:
+            return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mmnet-maps-")))
+        return folder
+
+    def signer(self, config: SourceConfig, collection: str) -> Signer:
+        """What opens the links of a collection; one Earthdata token serves all."""
+        key = (config.sign, collection if config.sign == "planetary" else "")
+        if key not in self._signers:
+            self._signers[key] = signer_of(config.sign, self.config, collection)
+        return self._signers[key]
+
+    def archive(self, name: str, config: SourceConfig) -> Archive:
+        """The files of one source, by search, template or listing."""
+        if config.listing is not None:
+            path = self.base / config.listing
+            return Archive(self, config, read_listing(name, path), path.parent)
+        say(f"{name}: asking {config.api or config.url}")
+        self._archives.append(Archive(self, config, list_files(name, config, self.http, self.scope)))
+        return self._archives[-1]
+
+
+class Archive(Files):
+    """Files of a source by the paths that the readers use."""
+
+    def __init__(
+        self, remote: Remote, config: SourceConfig, files: list[Listed], folder: Path | None = None
+    ) -> None:
+        self.files = files
+        self._remote, self._config, self._folder = remote, config, folder
+        self._listed = {self.path(file): file for file in files}
+        self._ranges: dict[Path, Ranges] = {}
+        self._lock, self._failure = threading.Lock(), threading.local()
+
+    @property
+    def http(self) -> Http:
+        """The client of the job."""
+        return self._remote.http
+
+    def path(self, file: Listed) -> Path:
+        """Under which the readers know a file; not a place on this machine unless it was downloaded."""
+        if self._folder is not None and file.file is not None:
+            return self._folder / file.file
+        return Path(file.link.name)
+
+    def find(self, variable: str) -> list[Found]:
+        """See `Files.find`."""
+        return [Found(self.path(f), f.scene, f.day) for f in self.files if f.variable == variable]
+
+    def signer(self, file: Listed) -> Signer:
+        """What opens a file."""
+        return self._remote.signer(self._config, file.collection)
+
+    def ranges(self, path: Path) -> Ranges:
+        """The ranges of a file; the same object every time."""
+        with self._lock:
+            if path not in self._ranges:
+                file = self._listed[path]
+                self._ranges[path] = Ranges(
+                    self._remote.http, self.signer(file), file.link, self._remote.heads, self._remote.values
+                )
+            return self._ranges[path]
+
+    def forget_values(self) -> None:
+        """Remove the values that were read: they are where they belong."""
+        for ranges in self._ranges.values():
+            ranges.forget_values()
+
+    def here(self, path: Path) -> bool:
+        """Whether a file is on this machine."""
+        return self._folder is not None
+
+    def stamp(self, path: Path) -> str:
+        """What changes when a file is replaced."""
+        if self.here(path):
+            link = self._listed[path].link
+            return f"{link.name} {link.stamp} {link.size}"
+        return self.ranges(path).identity
+
+    def size(self, path: Path) -> int:
+        """Bytes that reading all of a file would fetch."""
+        return 0 if self.here(path) else self.ranges(path).length
+
+    def stream(self, path: Path) -> BinaryIO:
+        """A file to read from."""
+        return path.open("rb") if self.here(path) else cast("BinaryIO", RangeFile(self.ranges(path)))
+
+    def local(self, path: Path) -> Path:
+        """A file on this machine, downloaded whole where it is not here; of a zip, the raster in it."""
+        if not self.here(path):
+            file = self._listed[path]
+            target = self._remote.heads / "files" / file.link.name
+            with self._lock:
+                download(self._remote.http, self.signer(file), file.link, target)
+            path = target
+        return _unpacked(path) if path.suffix.lower() == ".zip" else path
+
+    def opener(self, path: str, mode: str = "rb") -> BinaryIO:
+        """What GDAL opens files with; anything but a file of the listing is not there.
+
+        GDAL takes a failure for a damaged file: the reason is kept for `reraise`.
+        """
+        if Path(path) not in self._listed and not self._take_up(path):
+            raise FileNotFoundError(path)
+        try:
+            found = self.ranges(Path(path))
+            _ = found.length
+        except (InputError, WorkError) as error:
+            self._failure.reason = error
+            raise FileNotFoundError(path) from error
+        return cast("BinaryIO", _Watched(found, self._failure))
+
+    def _take_up(self, path: str) -> bool:
+        """Whether a path is that of a raster below a VRT of the listing; it is then one of its files."""
+        if not path.lower().endswith((".tif", ".tiff", ".img")):
+            return False
+        for known, file in list(self._listed.items()):
+            if known.suffix.lower() == ".vrt":
+                href = urljoin(file.link.href, os.path.relpath(path, known.parent))
+                link = Link(href, path)
+                self._listed[Path(path)] = replace(file, link=link)
+                return True
+        return False
+
+    def reraise(self) -> None:
+        """Raise what the last opening or reading in this thread has failed with, if it has."""
+        reason = getattr(self._failure, "reason", None)
+        if reason is not None:
+            self._failure.reason = None
+            raise reason
+
+
+class _Watched(RangeFile):
+    """A range file whose failures are kept, since GDAL hides them."""
+
+    def __init__(self, ranges: Ranges, failure: threading.local) -> None:
+        super().__init__(ranges)
+        self._failure = failure
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return super().read(size)
+        except (InputError, WorkError) as error:
+            self._failure.reason = error
+            raise OSError(str(error)) from error
+
+
+def _unpacked(path: Path) -> Path:
+    """The one raster of a zip, unpacked beside it."""
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if n.lower().endswith((".tif", ".tiff", ".img"))]
+        if len(names) != 1:
+            raise InputError(f"{path}: holds {len(names)} rasters; expected one")
+        target = path.with_suffix("") / Path(names[0]).name
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with appearing(target) as draft, archive.open(names[0]) as packed, draft.open("wb") as out:
+                while block := packed.read(1 << 22):
+                    out.write(block)
+    return target
