@@ -6,13 +6,13 @@ prints with ``--json``, or the object that was asked for.
 >>> import mmnet_maps as mm
 >>> mm.build_cube("cube.yaml", "cube.zarr")  # doctest: +SKIP
 >>> mm.train("table.parquet", "runs/all", model="mmnet", experiment="all")  # doctest: +SKIP
->>> mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", "2020-06-30", "maps.zarr")  # doctest: +SKIP
->>> maps = mm.open_product("maps.zarr")  # doctest: +SKIP
+>>> done = mm.predict("runs/all/all/bundle", "cube.zarr", "2020-03-01", "2020-03-02", "maps.zarr")
+>>> maps = mm.open_product("maps.zarr")
 
 A box of a day, computed here and now, as an xarray data set:
 
->>> box = (-98.46, 36.35, -98.34, 36.45)  # degrees: west, south, east, north
->>> maps = mm.predict("runs/all/all/bundle", "cube.zarr", "2020-06-01", box=box)  # doctest: +SKIP
+>>> box = (-98.398, 36.396, -98.396, 36.398)  # degrees: west, south, east, north
+>>> maps = mm.predict("runs/all/all/bundle", "cube.zarr", "2020-03-01", box=box)
 
 Names are imported when they are first used: ``import mmnet_maps`` itself is quick.
 """

@@ -42,7 +42,11 @@ def _all_lines() -> list[tuple[str, str]]:
 
 def check(words: list[str]) -> None:
     """Parse the words of a command line as the application would, without running anything."""
-    command, context = typer.main.get_command(app), None
+    command: Any = typer.main.get_command(app)
+    context: Any = None
+    if words and words[0].startswith("--"):
+        assert any(words[0] in option.opts for option in command.params), words  # would act at once
+        return
     while hasattr(command, "commands"):
         # The parsing of a group leaves the words of its command.
         context = command.make_context(command.name, list(words), parent=context)

@@ -77,6 +77,12 @@ def open_cube(cube: str | Path) -> Cube:
     ------
     InputError
         There is no cube, its build did not finish, or it is of another format.
+
+    Examples
+    --------
+    >>> cube = open_cube("cube.zarr")
+    >>> cube.grid.shape, cube.source_of("SMAP").cadence
+    ((20, 28), 'daily')
     """
     return read_cube(Path(cube))
 

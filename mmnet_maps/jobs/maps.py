@@ -120,12 +120,20 @@ def predict(
 
     Examples
     --------
-    One day of a box in degrees (west, south, east, north), as a picture:
+    A product on disk:
 
-    >>> maps = predict(
-    ...     "runs/all/all/bundle", "cube.zarr", "2020-06-01", box=(-98.46, 36.35, -98.34, 36.45)
-    ... )  # doctest: +SKIP
-    >>> maps.soil_moisture.isel(time=0).plot()  # doctest: +SKIP
+    >>> done = predict("runs/all/all/bundle", "cube.zarr", "2020-03-01", "2020-03-02", "product.zarr")
+    >>> done["units"]["new"], done["failed"]
+    (1, {})
+
+    One day of a box in degrees (west, south, east, north), here and now:
+
+    >>> box = (-98.398, 36.396, -98.396, 36.398)
+    >>> maps = predict("runs/all/all/bundle", "cube.zarr", "2020-03-01", box=box)
+    >>> dict(maps.sizes)
+    {'time': 1, 'y': 8, 'x': 7}
+    >>> maps.soil_moisture.units
+    'm3 m-3'
     """
     if out is None:
         return predict_box(bundle, cube, start, end, box, crs, precision, device)

@@ -58,6 +58,13 @@ def train(
     ------
     InputError
         The settings, the table and the experiment do not fit; the message names what is missing.
+
+    Examples
+    --------
+    >>> found = train("table.parquet", "runs/ridge", model="ridge", experiment="off-site",
+    ...               settings={"folds": 2})
+    >>> sorted(found["folds"]), found["overall"]["n"]
+    (['fold-1', 'fold-2'], 360)
     """
     chosen = settings_of(ExperimentConfig, config, settings)
     named = {"model": model, "experiment": experiment, "target": target}
@@ -79,6 +86,12 @@ def load_bundle(bundle: str | Path) -> Bundle:
     ------
     InputError
         There is no bundle, or it is damaged, or of a later format.
+
+    Examples
+    --------
+    >>> model = load_bundle("runs/all/all/bundle")
+    >>> model.kind, "SMAP" in model.catalogue
+    ('mmnet', True)
     """
     return read_bundle(Path(bundle))
 
@@ -99,10 +112,12 @@ def import_bundle(
     model : {"mmnet", "transformer", "mlp"}
     weights : str or Path
         Checkpoint, ``.pth``.
-    static, dynamic : str or Path
-        ``static_mean_std.npy``, and ``dynamic_mean_std.npy`` where the model takes a series.
+    static : str or Path
+        ``static_mean_std.npy``.
     out : str or Path
         Bundle folder to write.
+    dynamic : str or Path, optional
+        ``dynamic_mean_std.npy``, where the model takes a series.
     encoding : {"published", "cyclic"}
         What the weights were trained with.
 

@@ -45,8 +45,10 @@ def open_product(source: str | Path) -> xr.Dataset:
 
     Examples
     --------
-    >>> maps = open_product("product.zarr")  # doctest: +SKIP
-    >>> maps.soil_moisture.sel(x=550_000, y=4_020_000, method="nearest").to_series()  # doctest: +SKIP
+    >>> maps = open_product("product.zarr")
+    >>> series = maps.soil_moisture.sel(x=554_000, y=4_028_000, method="nearest").to_series()
+    >>> len(series), series.index[0].date().isoformat()
+    (2, '2020-03-01')
     """
     maps = open_maps(Path(source))
     whole = maps.levels[0]
@@ -95,6 +97,12 @@ def export(
     ------
     InputError
         There is no product, none of the days is finished, or the folder is another product's.
+
+    Examples
+    --------
+    >>> done = export("product.zarr", "maps", start="2020-03-02")
+    >>> done["written"], done["items"]
+    (1, 1)
     """
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     if not shards and not zarr:

@@ -122,10 +122,12 @@ def reference_evapotranspiration(
         Degree C.
     ea : ndarray
         Actual vapour pressure, kPa.
-    srad, ra : ndarray
-        Solar radiation at the ground and above the atmosphere, MJ m-2 d-1.
+    srad : ndarray
+        Solar radiation at the ground, MJ m-2 d-1.
     wind : ndarray
         At 10 m, m s-1.
+    ra : ndarray
+        Radiation above the atmosphere, MJ m-2 d-1.
     elevation : ndarray
         m.
     surface : {"short", "tall"}
