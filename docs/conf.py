@@ -1,12 +1,44 @@
 import importlib.metadata
 
+from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.tile.flags import FLAG_TABLE
+
 project = "mmnet-maps"
 author = "the mmnet-maps authors"
 copyright = "2026, the mmnet-maps authors"
 release = importlib.metadata.version("mmnet-maps")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
+
+
+def _table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+# The tables of docs/product.md are those that the product is made by.
+myst_substitutions = {
+    "flags": _table(
+        ["bit", "name", "meaning", "the value is"],
+        [[f.bit, f"`{f.name}`", f.meaning, "missing" if f.missing else "there"] for f in FLAG_TABLE.values()],
+    ),
+    "layers": _table(
+        ["layer", "what", "unit", "stored as", "scale", "missing", "in coarser levels"],
+        [
+            [
+                f"`{v.name}`",
+                v.long_name,
+                v.units,
+                v.packing.dtype,
+                v.packing.scale,
+                v.packing.missing,
+                v.overview,
+            ]
+            for v in LAYERS.values()
+        ],
+    ),
+}
 nb_execution_mode = "off"  # the tests execute the notebooks
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
 autodoc_typehints = "description"

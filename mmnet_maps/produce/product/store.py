@@ -23,7 +23,7 @@ from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.lock import check_owner
 from mmnet_maps.packing import Packing
-from mmnet_maps.produce.product.axes import day_bounds
+from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
 from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, nominal_coverage
 from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, digest_of_file, encoded, lengthen, put
@@ -320,8 +320,10 @@ def check_current(product: Product) -> None:
         raise InputError(
             f"{product.path}: product format {product.about['format']}, new maps have {FORMAT}; {way}"
         )
+    known = {*COORDINATES, "ledger"}
+    held = sorted(name for name in product.group if name not in known)
     for what, has, wants in (
-        ("layers", list(product.layers), list(LAYERS)),
+        ("layers", held, sorted(LAYERS)),
         (f"flags of {QUALITY}", list(product.flags()), list(masks())),
     ):
         if has != wants:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.product.layers import LAYERS, MISSING, QUALITY, Layer, value_layers
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.store import check_current, open_product
+from mmnet_maps.produce.run import work
+from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.produce.tile.flags import FLAG_TABLE, Flag, colour_of
 from mmnet_maps.produce.tile.trust import MISSING_REASONS
 from mmnet_maps.show.maps import day_figures, quality_classes
@@ -46,11 +49,16 @@ def test_bits_keep_their_numbers_and_every_entry_is_sound() -> None:
         assert layer.packing.dtype == "int16" and layer.packing.missing == MISSING
 
 
+def _one_more() -> tuple[Flag, Layer]:
+    bit = max(flag.bit for flag in FLAG_TABLE.values()) + 1
+    flag = Flag("irrigated", bit, "the field is irrigated", False, "#123456")
+    return flag, Layer("age", Packing(dtype="int16", missing=MISSING), "age of the optical input", "d")
+
+
 def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
     make_product: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flag = Flag("irrigated", len(FLAG_TABLE), "the field is irrigated", False, "#123456")
-    age = Layer("age", Packing(dtype="int16", missing=MISSING), "age of the optical input", "d")
+    flag, age = _one_more()
     monkeypatch.setitem(FLAG_TABLE, flag.name, flag)
     monkeypatch.setitem(LAYERS, age.name, age)
     grid = Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, -30.0, 4_000_020.0), 20, 28)
@@ -73,13 +81,44 @@ def test_a_flag_and_a_layer_more_are_an_entry_in_each_table(
     with rasterio.open(tmp_path / "maps" / "quality_20210601.tif") as file:
         assert file.read(1)[5, 5] == flag.mask | 1 << 6
     item = json.loads((tmp_path / "maps" / "soil_moisture_20210601.json").read_text())
-    field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][flag.bit]
+    field = item["assets"]["quality"]["bands"][0]["classification:bitfields"][-1]
     assert field["offset"] == flag.bit and field["description"] == flag.meaning
     maps = open_maps(tmp_path / "maps")
     assert maps.read("age", 0, slice(5, 6), slice(5, 6)).item() == 5 and maps.flags["irrigated"] == flag.mask
     classes, names, colours = quality_classes(np.array([[flag.mask]], np.uint32), product.flags())
     assert names[classes[0, 0]] == "irrigated" and colours[classes[0, 0]] == "#123456"
     assert colour_of(product.flags(), flag.mask) == "#123456"
+
+
+def test_what_the_tile_program_adds_is_predicted_and_resumed(
+    make_world: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second file that a flag and a layer touch is the program that gives their values."""
+    flag, age = _one_more()
+    monkeypatch.setitem(FLAG_TABLE, flag.name, flag)
+    monkeypatch.setitem(LAYERS, age.name, age)
+    program = work.predict_tiles
+
+    def grown(*asked: Any, **options: Any) -> Iterator[tuple[Any, Any]]:
+        for inputs, result in program(*asked, **options):
+            days = np.arange(result.quality.shape[0], dtype=np.int16)[:, None] + np.zeros_like(result.lower)
+            values = {name: getattr(result, name) for name in ("soil_moisture", "lower", "upper")}
+            yield inputs, SimpleNamespace(**values, quality=result.quality | np.uint32(flag.mask), age=days)
+
+    monkeypatch.setattr(work, "predict_tiles", grown)
+    world = make_world()
+    cube = world.cube(tmp_path / "cube.zarr")
+    days = ("2020-03-02", "2020-03-04")
+    request = Request(world.bundle, cube, *days, tmp_path / "product.zarr", tile=64, block_days=4)
+    predict_product(request)
+    product = open_product(tmp_path / "product.zarr")
+    first = product.layout.start
+    assert (product.read("age", first, first + 3) == np.arange(3)[:, None, None]).all()
+    assert ((product.read("quality", first, first + 3) & flag.mask) != 0).all()
+    assert predict_product(request)["units"]["done"] == 1
+    monkeypatch.delitem(LAYERS, age.name)
+    with pytest.raises(InputError, match=r"has the layers age, lower, quality, .*, new maps have lower"):
+        predict_product(request)
 
 
 @pytest.fixture
