@@ -1,4 +1,4 @@
-"""``cube build``, ``cube check`` and ``cube show``."""
+"""``cube build``, ``cube check``, ``cube show`` and ``cube verify``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from mmnet_maps.cli.cube_lines import cube_lines
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.errors import WorkError
 
 __all__ = ["register"]
 
@@ -59,6 +60,23 @@ def show_cube(
 
     found = describe_cube(path)
     show(found, as_json, audit_text(found))
+
+
+@cube.command("verify")
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="CUBE", help="A cube.")], as_json: Json = False
+) -> None:
+    """Compare every stored value with the digest recorded with it; name files that are lost or changed."""
+    from mmnet_maps.jobs.cubes import verify_cube
+
+    found = verify_cube(path)
+    damaged = found["damaged"]
+    show(found, as_json, "\n".join([*damaged, f"{found['shards']} shards, {len(damaged)} damaged files"]))
+    if damaged:
+        raise WorkError(
+            f"{path}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove them and "
+            "run `mmnet-maps cube build` again, which makes them anew"
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.errors import WorkError
 
 __all__ = ["register"]
 
@@ -164,7 +165,30 @@ def view(
         show(done, as_json, f"{done['files']:,} files, {size:,.0f} MiB; serve {static} with any web server")
 
 
+product_commands = typer.Typer(help="Products that `predict` made.", no_args_is_help=True)
+
+
+@product_commands.command("verify")
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PRODUCT", help="Product that `predict` made.")],
+    as_json: Json = False,
+) -> None:
+    """Compare stored bytes with the ledger; name the files that are lost or changed."""
+    from mmnet_maps.jobs import products
+
+    found = products.verify(path)
+    damaged = found["damaged"]
+    lines = [f"{key}: {said}" for key, said in damaged.items()]
+    show(found, as_json, "\n".join([*lines, f"{found['units']} finished units, {len(damaged)} damaged"]))
+    if damaged:
+        raise WorkError(
+            f"{path}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "
+            "run `mmnet-maps predict` for their days again, which makes them anew"
+        )
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
+    app.add_typer(product_commands, name="product")
     for command in (export, extract, validate, report, view):
         app.command()(command)

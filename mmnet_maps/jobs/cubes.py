@@ -12,8 +12,10 @@ from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.prepare.cube.store import build_cube as build
 from mmnet_maps.prepare.cube.store import open_cube as read_cube
+from mmnet_maps.prepare.cube.verify import damage, shards
+from mmnet_maps.progress import steps
 
-__all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube"]
+__all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube", "verify_cube"]
 
 
 def build_cube(
@@ -85,6 +87,23 @@ def open_cube(cube: str | Path) -> Cube:
     ((20, 28), 'daily')
     """
     return read_cube(Path(cube))
+
+
+def verify_cube(cube: str | Path) -> dict[str, Any]:
+    """Whether a cube still holds what was written: every stored value against the digest recorded with it.
+
+    Returns
+    -------
+    dict
+        ``path``, ``shards`` (how many were looked at) and ``damaged``: files that are lost or changed.
+    """
+    held, bad = open_cube(cube), list[str]()
+    found = [(source, shard) for source in held.sources.values() for shard in shards(source)]
+    with steps("shards", len(found)) as advance:
+        for source, shard in found:
+            bad += [str(path) for path in damage(held.path, source, shard)]
+            advance(1, source.name)
+    return {"path": str(cube), "shards": len(found), "damaged": bad}
 
 
 def describe_cube(cube: str | Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 
-__all__ = ["export", "open_product", "report", "validate", "view"]
+__all__ = ["export", "open_product", "report", "validate", "verify", "view"]
 
 
 def open_product(source: str | Path) -> xr.Dataset:
@@ -225,3 +225,15 @@ def view(
         serve(site, host, port)
         return {}
     return {"static": str(static), **write_site(site, Path(static))}
+
+
+def verify(product: str | Path) -> dict[str, Any]:
+    """Whether a product still holds what was written: stored bytes against the ledger.
+
+    Returns
+    -------
+    dict
+        ``product``, ``units`` (finished ones) and ``damaged``: what is lost or changed, by unit.
+    """
+    held = read_product(Path(product))
+    return {"product": str(product), "units": len(list(held.ledger.keys())), "damaged": held.damaged()}

@@ -157,3 +157,13 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_product_is_verified(make_product: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    product = make_product()
+    status, out, _ = _run(capsys, "product", "verify", product.path)
+    assert status == 0 and "8 finished units, 0 damaged" in out
+    (product.path / "quality" / "c" / "0" / "0" / "0").unlink()
+    status, out, said = _run(capsys, "product", "verify", product.path, "--json")
+    assert status == 1 and "run `mmnet-maps predict` for their days again" in said
+    assert list(json.loads(out)["damaged"]) == ["20210601-r000000-c000000"]

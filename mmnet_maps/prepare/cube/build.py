@@ -9,7 +9,7 @@ and a replaced file its own. All of it happens in a draft (`mmnet_maps.prepare.c
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
@@ -37,11 +37,15 @@ from mmnet_maps.prepare.cube.plan import (
     refuse_twice,
     up_to_date,
 )
-from mmnet_maps.progress import steps
+from mmnet_maps.prepare.cube.sources import open_sources
+from mmnet_maps.prepare.cube.verify import lost, shards
+from mmnet_maps.progress import say, steps
 from mmnet_maps.source_reader import SourceReader
 
 __all__ = ["build_cube"]
 
+#: A shard: its source and its index.
+_Place = tuple[str, tuple[int, int, int]]
 #: Attribute of a draft: sources that its build changes; those that it does not name are whole.
 _CHANGING = "changing"
 #: Pixels along a side of what is rasterised at once.
@@ -95,7 +99,8 @@ def build_cube(
             found = draft.draft_of(out) if begun else out
             plans = [as_stored(plan, found, target) for plan in plans]
         parts = [part for plan in plans for part in plan.parts()]
-        if held and not begun and not _changes(plans, parts, out):
+        gone = _lost(out, parts) if held and not begun else set()
+        if held and not begun and not gone and not _changes(plans, parts, out):
             return _summary(out, plans, parts, 0)
         place = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
         root = zarr.open_group(place, mode="r+")
@@ -103,7 +108,7 @@ def build_cube(
         _prepare(root, target, plans)
         for plan in plans:
             _shape_source(root, plan)
-        missing = _missing(root, parts)
+        missing = _missing(root, parts, gone)
         _run(root, missing, workers)
         del root.attrs[_CHANGING]
         draft.appear(out)
@@ -124,11 +129,31 @@ def _changes(plans: list[Plan], parts: list[Part], path: Path) -> bool:
     return not all(up_to_date(plan, root) for plan in plans) or bool(_missing(root, parts))
 
 
-def _missing(root: zarr.Group, parts: list[Part]) -> list[Part]:
-    """Parts whose entry in the ledger is not what they would be made from now."""
+def _missing(root: zarr.Group, parts: list[Part], gone: Set[_Place] = frozenset()) -> list[Part]:
+    """Parts whose entry in the ledger is not what they would be made from now, and those that are gone."""
     names = {part.plan.reader.name for part in parts}
     ledgers = {name: np.asarray(cast("Any", root[f"{name}/made_from"])[...]) for name in names}
-    return [part for part in parts if ledgers[part.plan.reader.name][part.index] != part.made_from]
+    return [
+        part
+        for part in parts
+        if ledgers[part.plan.reader.name][part.index] != part.made_from or _place_of(part) in gone
+    ]
+
+
+def _place_of(part: Part) -> _Place:
+    return part.plan.reader.name, part.index
+
+
+def _lost(path: Path, parts: list[Part]) -> set[_Place]:
+    """Shards of a finished cube whose files are gone."""
+    sources = open_sources(zarr.open_group(path, mode="r"))
+    names = sorted({part.plan.reader.name for part in parts} & sources.keys())
+    found: dict[_Place, list[Path]] = {}
+    for name in names:
+        found |= {(name, s.index): lost(path, sources[name], s) for s in shards(sources[name])}
+    for files in filter(None, found.values()):
+        say(f"{files[0]} is lost and is made again")
+    return {place for place, files in found.items() if files}
 
 
 def _refuse_empty(target: Target) -> None:
@@ -194,6 +219,9 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
             add_variable(group, definition, packing)
         elif group[name].attrs["definition"] != definition.model_dump(mode="json"):
             group[name].attrs["definition"] = definition.model_dump(mode="json")
+    of = sorted(plan.reader.variables)
+    if group["digest"].attrs.get("variables") != of:
+        group["digest"].attrs["variables"] = of
     if not plan.static:
         set_days(group, plan.days)
 

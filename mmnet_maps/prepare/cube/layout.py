@@ -47,8 +47,9 @@ __all__ = [
 
 #: Version of the layout above; a reader refuses any other.
 FORMAT = 1
-#: Little effort: radar and optical integers hardly shrink further at higher levels.
-ZSTD = ZstdCodec(level=1)
+#: Little effort: radar and optical integers hardly shrink further at higher levels. The checksum, four bytes
+#: a chunk, makes a changed bit an error for every reader.
+ZSTD = ZstdCodec(level=1, checksum=True)
 _OWN = ("time", "digest", "made_from", "inside", "x", "y", "spatial_ref")
 
 

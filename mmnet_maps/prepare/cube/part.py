@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from mmnet_maps.grid import Tile
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.layout import fill_of
 from mmnet_maps.prepare.cube.plan import Part
+from mmnet_maps.prepare.cube.verify import chunk_digests
 
 __all__ = ["build_part"]
 
@@ -35,7 +34,10 @@ def build_part(part: Part, arrays: dict[str, zarr.Array[Any]]) -> None:
     _, high, wide = plan.layout.chunks
     rows = slice(tile.row // high, -(-(tile.row + tile.height) // high))
     cols = slice(tile.col // wide, -(-(tile.col + tile.width) // wide))
-    arrays["digest"][time, rows, cols] = _digests(part, blocks, needed)
+    wanted = _needed_chunks(part, needed)
+    arrays["digest"][time, rows, cols] = chunk_digests(
+        blocks, plan.reader.variables, plan.layout.chunks, wanted
+    )
     arrays["made_from"][part.index] = np.uint64(part.made_from)
 
 
@@ -82,22 +84,12 @@ def _bounding(needed: NDArray[np.bool_] | None, tile: Tile) -> Tile | None:
     return Tile(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
 
 
-def _digests(
-    part: Part, blocks: dict[str, NDArray[Any]], needed: NDArray[np.bool_] | None
-) -> NDArray[np.uint64]:
-    """A digest of every (step, chunk) over all variables; 0 where the region needs nothing."""
+def _needed_chunks(part: Part, needed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Which chunks the region needs, shape (steps, chunks of rows, chunks of columns)."""
     _, high, wide = part.plan.layout.chunks
-    seed = json.dumps(
-        {k: v.model_dump(mode="json") for k, v in sorted(part.plan.reader.variables.items())}
-    ).encode()
     count_y, count_x = -(-part.tile.height // high), -(-part.tile.width // wide)
-    found = np.zeros((part.end - part.begin, count_y, count_x), dtype=np.uint64)
-    for step, i, j in np.ndindex(*found.shape):
-        rows, cols = slice(i * high, (i + 1) * high), slice(j * wide, (j + 1) * wide)
-        if needed is not None and not needed[rows, cols].any():
-            continue
-        digest = hashlib.blake2b(seed, digest_size=8)
-        for name in sorted(blocks):
-            digest.update(np.ascontiguousarray(blocks[name][step, rows, cols]).data)
-        found[step, i, j] = int.from_bytes(digest.digest(), "little")
+    found = np.ones((part.end - part.begin, count_y, count_x), dtype=np.bool_)
+    if needed is not None:
+        for i, j in np.ndindex(count_y, count_x):
+            found[:, i, j] = needed[i * high : (i + 1) * high, j * wide : (j + 1) * wide].any()
     return found

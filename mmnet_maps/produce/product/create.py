@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.product.axes import write_axes
@@ -86,7 +86,7 @@ def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: floa
         dtype=packing.dtype,
         shards=(layout.block_days, layout.tile, layout.tile),
         chunks=(days, side, side),
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=size),
+        compressors=(BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=size), Crc32cCodec()),
         fill_value=int(packing.missing),
         dimension_names=_AXES,
         attributes={

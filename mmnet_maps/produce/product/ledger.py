@@ -85,11 +85,6 @@ class Ledger:
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self._place(key), json.dumps(vars(entry), indent=1, sort_keys=True) + "\n")
 
-    def clear_drafts(self) -> None:
-        """Remove what killed writers left behind; only for the one run that holds the product."""
-        for draft in self.path.glob(".*.part"):
-            draft.unlink(missing_ok=True)
-
     def remove(self, key: str) -> None:
         """Forget a unit, before its data are written again."""
         self._place(key).unlink(missing_ok=True)

@@ -245,6 +245,12 @@ class Product:
             consolidate(self.path)
         return replace(self, about=new)
 
+    def clear_drafts(self) -> None:
+        """Remove what killed writers left behind; only for the one run that holds the product."""
+        for pattern in ("zarr.*.partial", "*/zarr.*.partial", ".*.part", "ledger/.*.part"):
+            for draft in self.path.glob(pattern):
+                draft.unlink(missing_ok=True)
+
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self.group[name]
         assert isinstance(array, zarr.Array)

@@ -129,6 +129,7 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
         summary["forecast"] = asdict(expected)
     if dry_run:
         return summary
+    prepared.survey.check_cube(p.unit for p in todo)
     product = _ready_product(prepared)
     return summary | _run(prepared, product, todo, expected, run)
 
@@ -292,7 +293,7 @@ def _ready_product(prepared: _Prepared) -> Product:
     layout, out = prepared.survey.layout, prepared.request.out
     if prepared.product is None:
         return create_product(out, layout, prepared.about)
-    prepared.product.ledger.clear_drafts()
+    prepared.product.clear_drafts()
     return prepared.product.extended(layout.stop).described(prepared.about)
 
 

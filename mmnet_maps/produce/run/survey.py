@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Tile
 from mmnet_maps.prepare.cube.store import Cube
+from mmnet_maps.prepare.cube.verify import lost, shards
 from mmnet_maps.produce.product.ledger import Ledger, State
+from mmnet_maps.produce.run.seen import source_digests
 from mmnet_maps.produce.tile.reading import (
     Window,
     inside,
     required_sources,
-    source_digests,
     tile_windows,
     visible_rows,
 )
@@ -88,6 +90,30 @@ class Survey:
         for unit in self.layout.units(first, stop):
             state: State = "new" if ledger is None else ledger.state(unit.key, self.inputs(unit))
             yield Planned(unit, state, self.pixels(unit) == 0)
+
+    def check_cube(self, units: Iterable[Unit]) -> None:
+        """Refuse to go on where a file of the cube that these units see is lost.
+
+        Raises
+        ------
+        WorkError
+            Names the first of the files.
+        """
+        looked: set[tuple[str, tuple[int, int, int]]] = set()
+        for unit in units:
+            for source, names in required_sources(self.cube, self.catalogue):
+                if not self.pixels(unit):
+                    continue
+                spans = [visible_rows(self.catalogue[n], self.catalogue, source.days, unit) for n in names]
+                steps = slice(min(first for first, _ in spans), max(last for _, last in spans))
+                for shard in shards(source, steps, *self._place(unit.tile).windows[source.name]):
+                    if (source.name, shard.index) in looked:
+                        continue
+                    looked.add((source.name, shard.index))
+                    if gone := lost(self.cube.path, source, shard):
+                        raise WorkError(
+                            f"{gone[0]} is lost; run `mmnet-maps cube build` again, which makes it anew"
+                        )
 
     def bytes_seen(self, unit: Unit) -> dict[str, int]:
         """By source, bytes of decoded values that a unit reads."""

@@ -6,9 +6,7 @@ the first sub-tile that touches it to the last; coarse sources, which many sub-t
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -35,7 +33,6 @@ __all__ = [
     "check_cube",
     "inside",
     "required_sources",
-    "source_digests",
     "sub_tiles",
     "tile_inputs",
     "tile_windows",
@@ -142,29 +139,6 @@ def visible_rows(variable: Variable, catalogue: Catalogue, days: Days, unit: Uni
     if variable.cadence in ("static", "yearly"):
         return _yearly_rows(days, unit.first, unit.stop)
     return _rows(days, *needed_days(variable, catalogue, unit.first, unit.stop))[:2]
-
-
-def source_digests(
-    cube: Cube, catalogue: Catalogue, unit: Unit, windows: Mapping[str, Window]
-) -> dict[str, str]:
-    """Digest, by source, of all that a unit can see of the cube and of nothing more.
-
-    Parameters
-    ----------
-    windows : mapping of str to (slice, slice)
-        By source, the cells that the unit's tile touches (`tile_windows`; the same for every block of days).
-    """
-    found = {}
-    for source, names in required_sources(cube, catalogue):
-        seen = hashlib.sha256(json.dumps(source.grid.to_dict()).encode())
-        spans = [visible_rows(catalogue[name], catalogue, source.days, unit) for name in names]
-        begin, end = min(first for first, _ in spans), max(last for _, last in spans)
-        for name in names:
-            seen.update(f"{name} {source.variables[name].model_dump_json()}".encode())
-        seen.update(source.days[begin:end].tobytes())
-        seen.update(source.digests(begin, end, *windows[source.name]).tobytes())
-        found[source.name] = seen.hexdigest()[:32]
-    return found
 
 
 def required_sources(cube: Cube, catalogue: Catalogue) -> list[tuple[CubeSource, list[str]]]:

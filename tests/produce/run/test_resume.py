@@ -120,9 +120,9 @@ def test_late_scenes_redo_exactly_the_units_that_they_reach(whole: Any, tmp_path
     predict_product(_request(world, cube, out))
     before = _bytes(out)
     radar = world.readers["sentinel1"]
-    # Radar reaches 60 days; a day of SMAP reaches 10: the second only touches the first block of days.
+    # Radar reaches 60 days; a day of SMAP its own day, and those without one behind it.
     smap = world.readers["smap"]
-    early = int(np.searchsorted(smap.days, FIRST - 8))
+    early = int(np.searchsorted(smap.days, FIRST + 1))
     world.with_reader(smap.changed(early)).cube(cube)
     plan = predict_product(_request(world, cube, out), dry_run=True)
     assert plan["units"] == {"new": 0, "done": 2, "stale": 2, "outside": 0}
@@ -133,6 +133,38 @@ def test_late_scenes_redo_exactly_the_units_that_they_reach(whole: Any, tmp_path
     world.cube(cube)
     predict_product(_request(world, cube, out))
     assert _bytes(out) == before
+
+
+def test_late_days_of_a_coarse_source_redo_the_units_whose_series_they_change(
+    make_world: Any, tmp_path: Path
+) -> None:
+    # Tiles of 2.4 km: the western ones do not see the easternmost cells of 926 m, of the same stored chunk.
+    world = make_world(height=16, width=160)
+    cube, out = world.cube(tmp_path / "cube"), tmp_path / "product"
+    request = replace(_request(world, cube, out), tile=80)
+    predict_product(request)
+    before, modis = _units(out), world.readers["modis"]
+    for ahead in (-9, 1, 12):
+        late = modis.changed(int(np.searchsorted(modis.days, FIRST + ahead)))
+        late.values["LST"][:, :, :-3] = modis.values["LST"][:, :, :-3]  # only the east has news
+        world.with_reader(late).cube(cube)
+        stale = predict_product(request, dry_run=True)["units"]["stale"]
+        predict_product(request)
+        after = _units(out)
+        assert sum(after[key] != before[key] for key in before) <= stale <= 2, ahead
+        assert stale or ahead > 8
+        world.cube(cube)
+        predict_product(request)
+        assert _units(out) == before
+
+
+def _units(out: Path) -> dict[str, list[bytes]]:
+    """Stored values of every unit."""
+    product, found = open_product(out), {}
+    for unit in product.layout.units():
+        where = unit.first, unit.stop, unit.tile.rows, unit.tile.cols
+        found[unit.key] = [product.read(name, *where).tobytes() for name in product.layers]
+    return found
 
 
 def test_data_that_no_unit_can_see_leave_all_done(whole: Any, tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""The sources of a cube, opened for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.grid import Grid
+from mmnet_maps.packing import Packing
+from mmnet_maps.variables import Cadence, Variable
+
+__all__ = ["CubeSource", "open_sources"]
+
+
+@dataclass(frozen=True)
+class CubeSource:
+    """One source of a cube.
+
+    Attributes
+    ----------
+    name : str
+    grid : Grid
+        The window of the native grid that the cube holds.
+    cadence : {"static", "yearly", "daily", "irregular"}
+    days : ndarray of int64, shape (s,)
+        Days since 1970-01-01, strictly increasing; empty for a static source.
+    variables : dict of str to Packing
+    definitions : dict of str to Variable
+        Unit, valid range, kind and cadence.
+    chunks : tuple of int
+        (time, y, x) of the arrays.
+    arrays : mapping of str to zarr.Array
+        Variables, ``digest``, ``made_from`` and ``inside``.
+    """
+
+    name: str
+    grid: Grid
+    cadence: Cadence
+    days: NDArray[np.int64]
+    variables: dict[str, Packing]
+    definitions: dict[str, Variable]
+    chunks: tuple[int, int, int]
+    arrays: Mapping[str, zarr.Array[Any]]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of every variable."""
+        return {name: variable.unit for name, variable in self.definitions.items()}
+
+    @property
+    def steps(self) -> int:
+        """Fields in time; 1 for a static source."""
+        return 1 if self.cadence == "static" else int(self.days.size)
+
+    def days_between(self, start: int, stop: int) -> tuple[int, int]:
+        """(first, last) steps with days in ``start`` to ``stop`` (exclusive); (0, 1) for a static source."""
+        if self.cadence == "static":
+            return 0, 1
+        first, last = np.searchsorted(self.days, [start, stop], side="left")
+        return int(first), int(last)
+
+    def read(self, variable: str, first: int, last: int, rows: slice, cols: slice) -> NDArray[Any]:
+        """Stored values of steps ``first`` to ``last`` (exclusive) in a window of `grid`.
+
+        Returns
+        -------
+        ndarray, shape (last - first, rows, columns)
+            Not decoded; one step, whatever is asked for, of a static source.
+
+        Raises
+        ------
+        InputError
+            The source has no such variable, or the window leaves the grid.
+        WorkError
+            What is stored cannot be decoded.
+        """
+        if variable not in self.variables:
+            raise InputError(
+                f"source {self.name} has no variable {variable}; it has {', '.join(self.variables)}"
+            )
+        height, width = self.grid.shape
+        if not (0 <= rows.start <= rows.stop <= height and 0 <= cols.start <= cols.stop <= width):
+            raise InputError(f"source {self.name}: window {rows}, {cols} leaves its {height} x {width} cells")
+        array = self.arrays[variable]
+        try:
+            if self.cadence == "static":
+                return np.asarray(array[rows, cols])[None]
+            return np.asarray(array[first:last, rows, cols])
+        except Exception as error:
+            raise WorkError(
+                f"{array.store_path}: stored values cannot be read ({error}): lost or changed on disk? "
+                "`mmnet-maps cube verify` names the files"
+            ) from error
+
+    def digests(self, first: int, last: int, rows: slice, cols: slice) -> NDArray[np.uint64]:
+        """Digests of the stored bytes of all variables, of every step and chunk that a window touches.
+
+        Two cubes, or two states of one, that give the same digests give the same values there.
+        """
+        _, high, wide = self.chunks
+        block = (
+            slice(rows.start // high, -(-rows.stop // high)),
+            slice(cols.start // wide, -(-cols.stop // wide)),
+        )
+        if self.cadence == "static":
+            first, last = 0, 1
+        return np.asarray(self.arrays["digest"][(slice(first, last), *block)], dtype=np.uint64)
+
+    def region(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """Cells of a window that belong to the region; the rest is margin, or not held at all."""
+        return np.asarray(np.asarray(self.arrays["inside"][rows, cols]) == 2)
+
+
+def open_sources(root: zarr.Group) -> dict[str, CubeSource]:
+    """Sources of an open cube by name."""
+    return dict(
+        sorted((name, _open_source(name, group)) for name, group in root.groups() if name != "region")
+    )
+
+
+def _open_source(name: str, group: zarr.Group) -> CubeSource:
+    attrs = cast("dict[str, Any]", group.attrs.asdict())
+    arrays = dict(group.arrays())
+    held = {key: array.attrs.asdict() for key, array in sorted(arrays.items()) if "packing" in array.attrs}
+    days = np.asarray(arrays["time"][:]) if "time" in arrays else np.array([])
+    chunk_t, chunk_y, chunk_x = attrs["chunks"]
+    return CubeSource(
+        name=name,
+        grid=Grid.from_dict(attrs["grid"]),
+        cadence=attrs["cadence"],
+        days=days.astype(np.int64),
+        variables={key: Packing.model_validate(a["packing"]) for key, a in held.items()},
+        definitions={key: Variable.model_validate(a["definition"]) for key, a in held.items()},
+        chunks=(chunk_t, chunk_y, chunk_x),
+        arrays=arrays,
+    )
