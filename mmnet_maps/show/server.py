@@ -233,7 +233,7 @@ def _write_all(site: Site, folder: Path) -> dict[str, int]:
     about = site.about(live=False)
     write("about.json", json.dumps(about).encode())
     write("stations.json", json.dumps(site.stations).encode())
-    layers = [layer["name"] for layer in about["layers"] if layer["drawn"]]
+    layers = {layer["name"]: layer["minzoom"] for layer in about["layers"] if layer["drawn"]}
     zooms = range(site.zoom[0], site.zoom[1] + 1)
     places = [(z, x, y) for z in zooms for x, y in site.tiles(z)]
     height, width = site.maps.levels[0].shape
@@ -244,7 +244,7 @@ def _write_all(site: Site, folder: Path) -> dict[str, int]:
             write(f"pixels/{z}/{x}/{y}.bin", site.pixels(z, x, y))
         for z, x, y in places:
             for day in about["days"]:
-                for layer in layers:
+                for layer in (name for name, first in layers.items() if z >= first):
                     write(
                         f"tiles/{layer}/{day['date']}/{z}/{x}/{y}.bin", site.tile(layer, day["date"], z, x, y)
                     )

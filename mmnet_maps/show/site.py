@@ -38,6 +38,8 @@ _RANGE_DAYS, _RANGE_SIDE = 12, 600
 _WIDTH = "width"
 #: Reading a window larger than this for one tile takes seconds: maps of that size need overviews.
 _MOST = 40_000_000
+#: Zooms before the last in which a layer without overviews is drawn.
+_REACH = 3
 _TITLES = {"soil_moisture": "soil moisture", _WIDTH: "width of the interval", QUALITY: "quality"}
 _PALETTES = {"soil_moisture": "dry to wet", _WIDTH: "yellow to red"}
 
@@ -160,9 +162,9 @@ class Site:
         """Stored values of a tile, row by row from the north-west; `KeyError` where there is none."""
         index = self.index(date)
         parts = ("upper", "lower") if name == _WIDTH else (name,)
-        if not set(parts) <= self.maps.layers.keys():
+        if not set(parts) <= self.maps.layers.keys() or z < self._first_zoom(name):
             raise KeyError(name)
-        level, lookup = self._lookup(z, x, y)
+        level, lookup = self._lookup(z, x, y, self._depth(name))
         layer = self.maps.layers[parts[0]]
         missing = _missing(self.maps, parts[0])
         values = np.full((SIDE, SIDE), missing, layer.dtype)
@@ -214,7 +216,15 @@ class Site:
         if not (0 <= z <= self.zoom[1] + 1 and 0 <= x < 2**z and 0 <= y < 2**z):
             raise KeyError((z, x, y))
 
-    def _find(self, z: int, x: int, y: int) -> tuple[int, CellLookup]:
+    def _depth(self, name: str) -> int:
+        return min(self.maps.depth(part) for part in (("lower", "upper") if name == _WIDTH else (name,)))
+
+    def _first_zoom(self, name: str) -> int:
+        """A layer without overviews is not drawn where one tile would be made of millions of pixels."""
+        whole = self._depth(name) == len(self.maps.levels)
+        return self.zoom[0] if whole else max(self.zoom[0], self.zoom[1] - _REACH)
+
+    def _find(self, z: int, x: int, y: int, depth: int) -> tuple[int, CellLookup]:
         """The level to read for a tile, and which of its pixels stands where."""
         self._check(z, x, y)
         tile = _mercator(z, x, y)
@@ -222,7 +232,7 @@ class Site:
             np.exp(-tile.y(np.array([SIDE / 2]))[0] * 2 * np.pi / _EQUATOR_M)
         )
         ground = tile.transform[0] * float(np.cos(latitude))
-        fine = [k for k, pixel in enumerate(self._pixel_m) if pixel <= 1.06 * ground]
+        fine = [k for k, pixel in enumerate(self._pixel_m[:depth]) if pixel <= 1.06 * ground]
         level = fine[-1] if fine else 0
         return level, cell_lookup(tile, Tile(0, 0, SIDE, SIDE), self.maps.levels[level])
 
@@ -241,6 +251,7 @@ class Site:
             "range": ranges.get(name),
             "palette": _PALETTES.get(name, "viridis"),
             "drawn": drawn,
+            "minzoom": self._first_zoom(name),
         }
 
     def _measured(self) -> tuple[dict[str, list[float]], set[int]]:
@@ -248,15 +259,13 @@ class Site:
         maps, level = self.maps, len(self.maps.levels) - 1
         while level and max(maps.levels[level].shape) < _RANGE_SIDE:
             level -= 1
-        step = max(1, max(maps.levels[level].shape) // _RANGE_SIDE)
-        every = slice(None, None, step)
         chosen = np.unique(np.linspace(0, maps.days.size - 1, min(_RANGE_DAYS, maps.days.size)).astype(int))
         values: dict[str, list[NDArray[Any]]] = {}
         seen: set[int] = set()
         for day in chosen.tolist():
             found = {}
             for name, layer in maps.layers.items():
-                stored = maps.read(name, day, slice(None), slice(None), level)[every, every]
+                stored = self._sample(name, day, min(level, maps.depth(name) - 1))
                 if name == QUALITY:
                     present = np.bitwise_or.reduce(stored, axis=None)
                     seen |= {mask for mask in maps.flags.values() if int(present) & mask}
@@ -267,6 +276,16 @@ class Site:
             for name, decoded in found.items():
                 values.setdefault(name, []).append(decoded[np.isfinite(decoded)])
         return {name: _range(np.concatenate(parts)) for name, parts in values.items()}, seen
+
+    def _sample(self, name: str, day: int, level: int) -> NDArray[Any]:
+        """About `_RANGE_SIDE` rows and columns of a level, or of the middle of a level too large to read."""
+        height, width = self.maps.levels[level].shape
+        rows, cols = (
+            slice(max(0, (size - 4 * _RANGE_SIDE) // 2), (size + 4 * _RANGE_SIDE) // 2)
+            for size in (height, width)
+        )
+        step = max(1, min(max(height, width), 4 * _RANGE_SIDE) // _RANGE_SIDE)
+        return self.maps.read(name, day, rows, cols, level)[::step, ::step]
 
 
 def _undrawn(maps: Maps) -> list[str]:

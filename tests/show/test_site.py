@@ -17,6 +17,7 @@ import pytest
 from pyproj import Transformer
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.show.server import listen, make_server, write_site
@@ -182,15 +183,28 @@ def test_files_hold_what_the_server_answers(site: tuple[Any, int, Path], tmp_pat
 
 def test_a_product_and_a_published_store_are_shown_too(make_product: Any, tmp_path: Path) -> None:
     product = make_product(days=1)
-    nested = tmp_path / "nested"
-    shutil.copytree(product.path, nested / "0")
-    (nested / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-    made = [Site(open_maps(source)) for source in (product.path, nested)]
+    export_product(product, tmp_path / "out", store="shards")
+    sources = (product.path, tmp_path / "out", tmp_path / "out" / "soil_moisture.zarr")
+    made = [Site(open_maps(source)) for source in sources]
     z = made[0].zoom[1]
     x, y = next(iter(made[0].tiles(z)))
-    assert made[0].tile("soil_moisture", "20210601", z, x, y) == made[1].tile(
-        "soil_moisture", "20210601", z, x, y
-    )
+    for layer in ("soil_moisture", "width", "quality"):
+        assert len({site.tile(layer, "20210601", z, x, y) for site in made}) == 1
+
+
+def test_a_layer_without_overviews_is_drawn_near_alone(make_product: Any, tmp_path: Path) -> None:
+    grid = Grid("EPSG:32612", (30.0, 0.0, 500_010.0, 0.0, -30.0, 4_000_020.0), 1500, 1600)
+    product = make_product(grid=grid, days=1, tile=512, block_days=1)
+    export_product(product, tmp_path / "out", store="shards")
+    site = Site(open_maps(tmp_path / "out" / "soil_moisture.zarr"))
+    assert len(site.maps.levels) > 2 and site.maps.depth("lower") == 1
+    layers = {layer["name"]: layer for layer in site.about(live=False)["layers"]}
+    assert layers["width"]["range"] == pytest.approx([0.06, 0.06], abs=0.011)
+    for name in ("soil_moisture", "width"):
+        first = layers[name]["minzoom"]
+        x, y = next(iter(site.tiles(first)))
+        assert _array(site.tile(name, "20210601", first, x, y), "<i2").max() > 0
+    assert layers["soil_moisture"]["minzoom"] == site.zoom[0]
 
 
 def test_what_cannot_be_shown_is_refused(make_product: Any, tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ class CogMaps:
         if "soil_moisture" not in self.layers:
             raise InputError(f"{self._paths[0]}: no band soil_moisture; there are {', '.join(self.layers)}")
 
+    def depth(self, name: str) -> int:
+        """Every layer has every overview."""
+        return len(self.levels)
+
     def version(self, index: int) -> str:
         """Changes when a file of the day is written again."""
         path, parts = self._paths[index], []

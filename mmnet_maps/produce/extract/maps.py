@@ -72,6 +72,9 @@ class Maps(Protocol):
     def flags(self) -> dict[str, int]:
         """Bits of ``quality`` by meaning."""
 
+    def depth(self, name: str) -> int:
+        """How many of the `levels` hold a layer, from the finest on."""
+
     def version(self, index: int) -> str:
         """Changes when the stored values of a day do."""
 
@@ -156,7 +159,7 @@ def open_maps(source: Path) -> Maps:
     from mmnet_maps.produce.extract.cogs import CogMaps
     from mmnet_maps.produce.extract.zarrs import ZarrMaps
 
-    if (source / "zarr.json").is_file():
+    if (source / "zarr.json").is_file() or (source / ".zgroup").is_file():
         return ZarrMaps(source)
     if source.is_dir():
         return CogMaps(source)

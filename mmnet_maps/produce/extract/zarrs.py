@@ -59,11 +59,16 @@ class ZarrMaps:
         self.layers = {name: _layer(name, base[name]) for name in sorted(held, key=_order)}
         self.flags = _flags(base.get(QUALITY))
 
+    def depth(self, name: str) -> int:
+        """How many of the levels hold a layer: ends of an interval are not those of an area's mean."""
+        return sum(name in arrays for arrays in self._arrays)
+
     def version(self, index: int) -> str:
         """Changes when the ledger does, or when a published store is written again."""
         ledger = self.source / "ledger"
         files = sorted(ledger.glob("*.json")) if ledger.is_dir() else []
-        newest = max((file.stat().st_mtime_ns for file in [*files, self.source / "zarr.json"]), default=0)
+        files += [file for name in ("zarr.json", ".zgroup") if (file := self.source / name).is_file()]
+        newest = max((file.stat().st_mtime_ns for file in files), default=0)
         return f"{newest:x}-{len(files)}"
 
     def read(self, name: str, index: int, rows: slice, cols: slice, level: int = 0) -> NDArray[Any]:

@@ -86,7 +86,7 @@ function put(target, picture, done) {
   const id = `picture-${++serial}`;
   const below = target.getLayer("stations") ? "stations" : undefined;
   target.addSource(id, {
-    type: "raster", tileSize: SHOWN, bounds: site.bounds, minzoom: site.zoom[0], maxzoom: site.zoom[1],
+    type: "raster", tileSize: SHOWN, bounds: site.bounds, minzoom: site.layers[picture.layer].minzoom, maxzoom: site.zoom[1],
     tiles: [`values:///{z}/{x}/{y}/${encodeURIComponent(JSON.stringify(picture))}`.replace("values:///", "values://")],
   });
   target.addLayer({
@@ -460,7 +460,7 @@ function newMap(container, more) {
   });
 }
 
-// Days that were exported again, or that are new, are shown without a reload.
+// Days that were exported again are shown without a reload.
 async function refresh() {
   try {
     const now = await about();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,14 @@ DEGREES = Grid("EPSG:4326", (0.01, 0.0, 10.0, 0.0, -0.01, 60.0), 96, 120)
 
 def _stores(product: Any, folder: Path) -> dict[str, Path]:
     """The same maps as a product, as files, and as a published store."""
-    export_product(product, folder / "cogs")
-    shutil.copytree(product.path, folder / "nested" / "0")
-    (folder / "nested" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-    return {"product": product.path, "cogs": folder / "cogs", "nested": folder / "nested"}
+    export_product(product, folder / "cogs", store="shards")
+    export_product(product, folder / "plain", store="chunks")
+    return {
+        "product": product.path,
+        "cogs": folder / "cogs",
+        "published": folder / "cogs" / "soil_moisture.zarr",
+        "published, format 2": folder / "plain" / "soil_moisture.zarr",
+    }
 
 
 def _points(product: Any, count: int = 300) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
