@@ -15,7 +15,8 @@ def cube_lines(summary: dict[str, Any]) -> str:
     if "eecu_hours" in summary:
         hours = summary["eecu_hours"]
         done += f"; EECU-hours: {hours['estimated']} estimated, {hours['counted']} counted"
-    return "\n".join([*lines, f"{summary['path']}: {done}"])
+    notes = [f"note: {note}" for note in summary.get("notes", ())]
+    return "\n".join([*lines, *notes, f"{summary['path']}: {done}"])
 
 
 def _source_line(name: str, source: dict[str, Any]) -> str:

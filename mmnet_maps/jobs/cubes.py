@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmnet_maps.jobs.readers import cube_config, opened
+from mmnet_maps.jobs.readers import Opened, cube_config, opened
 from mmnet_maps.jobs.settings import Settings
 from mmnet_maps.prepare.cube.audit import audit
 from mmnet_maps.prepare.cube.config import CubeConfig
@@ -14,6 +14,7 @@ from mmnet_maps.prepare.cube.store import build_cube as build
 from mmnet_maps.prepare.cube.store import open_cube as read_cube
 from mmnet_maps.prepare.cube.verify import damage, shards
 from mmnet_maps.progress import steps
+from mmnet_maps.sources.rasters import RasterSource, unread
 
 __all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube", "verify_cube"]
 
@@ -44,7 +45,8 @@ def build_cube(
     Returns
     -------
     dict
-        ``path``; ``sources``: variables, days, cells and CRS of each; ``parts`` and ``parts_built``.
+        ``path``; ``sources``: variables, days, cells and CRS of each; ``parts`` and ``parts_built``;
+        ``notes``: days that look incomplete, and files of the folders that were not read.
 
     Raises
     ------
@@ -69,7 +71,20 @@ def build_from_config(
             used = found.session.budget.used_hours
             hours = {"estimated": round(found.estimate_s / 3600, 4), "counted": round(used, 4)}
             summary = {**summary, "eecu_hours": hours}
-    return summary
+        return {**summary, "notes": _notes(found, base)}
+
+
+def _notes(found: Opened, base: Path) -> list[str]:
+    """What a user should know of the files: what looks incomplete, and what was not read."""
+    readers = [getattr(reader, "elevation", reader) for reader in found.readers]
+    rasters = [reader for reader in readers if isinstance(reader, RasterSource)]
+    used = {path for source in rasters for path in source.files_read}
+    places: list[str] = []
+    for keys in found.config.sources.values():
+        for path in (keys.path, *(one.path for one in keys.variables.values())):
+            places += [path] if isinstance(path, str) else path or []
+    notes = [note for source in rasters for note in source.notes]
+    return [*notes, *unread([base / place for place in places], used)]
 
 
 def open_cube(cube: str | Path) -> Cube:

@@ -241,6 +241,41 @@ def test_a_temperature_has_an_offset_and_what_does_not_fit_has_no_conversion() -
         assert conversion(stated, wanted) is None
 
 
+def test_sums_of_less_than_a_day_are_refused(tmp_path: Path) -> None:
+    nc(
+        tmp_path / "pr_2020.nc",
+        np.full((2, 1, 1), 1e-3, "float32"),
+        {"units": "m"},
+        units="days since 1900-01-01",
+    )
+    assert values_of(source(tmp_path, variables=["pr"]), "pr")[0, 0] == pytest.approx(1)
+    nc(
+        tmp_path / "pr_2020.nc",
+        np.full((4, 1, 1), 1e-3, "float32"),
+        {"units": "m"},
+        units="hours since 1970-01-01",
+    )
+    with pytest.raises(InputError, match="pr is in 'm'; expected 'mm d-1'"):
+        source(tmp_path, variables=["pr"])
+    tif(tmp_path / "A_20200101T00.tif", np.full((20, 20), 1, "float32"), TARGET, unit="mm")
+    assert source(tmp_path, path="A_20200101T00.tif", variables=["pr"]).variables["pr"].scale == 1
+    tif(tmp_path / "A_20200101T12.tif", np.full((20, 20), 1, "float32"), TARGET, unit="mm")
+    with pytest.raises(InputError, match="pr is in 'mm'; expected 'mm d-1'"):
+        source(tmp_path, pattern="A_", variables=["pr"])
+
+
+def test_a_level_of_one_is_no_dimension(tmp_path: Path) -> None:
+    nc(tmp_path / "pr_2020.nc", np.full((2, 1, 1), 3, "float32"), {"units": "mm"})
+    with xr.open_dataset(tmp_path / "pr_2020.nc", decode_times=False) as data:
+        for name, levels in (("one", 1), ("two", 2)):
+            (tmp_path / name).mkdir()
+            more = data.expand_dims({"level": levels}, axis=1)
+            more.to_netcdf(tmp_path / name / "pr_2020.nc", engine="h5netcdf")
+    assert (values_of(source(tmp_path / "one", variables=["pr"]), "pr") == 3).all()
+    with pytest.raises(InputError, match="choose one level"):
+        source(tmp_path / "two", variables=["pr"])
+
+
 def test_a_file_is_read_in_the_unit_of_the_variable_or_refused_naming_both(tmp_path: Path) -> None:
     nc(tmp_path / "pr_2020.nc", np.full((2, 1, 1), 5e-5, "float32"), {"units": "kg m-2 s-1"})
     assert values_of(source(tmp_path, variables=["pr"]), "pr")[0, 0] == pytest.approx(4.32, rel=1e-6)

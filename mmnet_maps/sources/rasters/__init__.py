@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from mmnet_maps.sources.rasters.files import unread
 from mmnet_maps.sources.rasters.reader import RasterSource
 from mmnet_maps.sources.rasters.scan import definitions_of, open_source
 
-__all__ = ["RasterSource", "definitions_of", "open_source"]
+__all__ = ["RasterSource", "definitions_of", "open_source", "unread"]

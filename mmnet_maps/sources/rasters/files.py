@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.source_reader import SourceConfig
 
-__all__ = ["Found", "find_files", "listed", "reader_of", "refuse_other_band"]
+__all__ = ["Found", "find_files", "listed", "reader_of", "refuse_other_band", "unread"]
 
 _ENDINGS = {
     "geotiff": (".tif", ".tiff", ".vrt", ".img"),
@@ -172,6 +172,20 @@ def listed(place: Path, reader: str, where: str) -> Iterator[Path]:
                 yield path
             elif first.stat().st_size != path.stat().st_size:
                 raise InputError(f"{path}: another file than {first.name}, by its size; expected one of them")
+
+
+def unread(folders: Iterable[Path], used: Set[Path]) -> Iterator[str]:
+    """A line a folder that holds rasters which no source read."""
+    endings, known = tuple(e for group in _ENDINGS.values() for e in group), {p.resolve() for p in used}
+    for folder in dict.fromkeys(folders):
+        if not folder.is_dir():
+            continue
+        left = sorted(
+            p.name for p in folder.iterdir() if p.suffix.lower() in endings and p.resolve() not in known
+        )
+        if left:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            yield f"{folder}: not read: {', '.join(left[:5])}{more}"
 
 
 def _key(path: Path, match: re.Match[str] | None) -> str:

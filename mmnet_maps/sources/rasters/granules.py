@@ -42,6 +42,8 @@ class Piece:
     own : Grid, optional
         The grid of this file and those on its lattice, where it is another than the source's: their values
         are put together there, then brought onto the source's.
+    below : tuple of Path
+        Other files that its values come from.
     storage : dict of str to Packing
         How its values are stored, in the unit of the variable; they are packed as the source's.
     """
@@ -58,6 +60,7 @@ class Piece:
     stamp: str
     first_col: int = 0
     own: Grid | None = None
+    below: tuple[Path, ...] = ()
     storage: dict[str, Packing] = field(default_factory=dict)
 
     def columns(self, cols: slice) -> slice:

@@ -55,7 +55,7 @@ class NetCdf:
         found = {}
         with _open(path, self.files) as data:
             for name, band in bands.items():
-                array = data[band.key]
+                array = _flat(data[band.key])
                 y, x = array.dims[-2:]
                 picked = {y: rows, x: cols}
                 if array.ndim == 3:
@@ -93,7 +93,18 @@ def _find(path: Path, data: xr.Dataset, variable: str, wanted: Wanted) -> xr.Dat
     if name not in fields:
         have = ", ".join(fields)
         raise InputError(f"{path}: no variable {name} for {variable}; it holds {have}: give `band:`")
-    return data[name]
+    return _flat(data[name])
+
+
+def _flat(array: xr.DataArray) -> xr.DataArray:
+    """Without dimensions of one value, such as a level, that are neither in space nor in time."""
+    between = [d for d in array.dims[:-2] if array.sizes[d] == 1 and not _is_time(array, str(d))]
+    return array.isel(dict.fromkeys(between, 0)) if between else array
+
+
+def _is_time(array: xr.DataArray, dim: str) -> bool:
+    attrs = array.coords.get(dim, _NONE).attrs
+    return dim.lower() in _TIME or " since " in str(attrs.get("units", ""))
 
 
 def _axes(path: Path, array: xr.DataArray) -> tuple[str, str]:
@@ -106,9 +117,9 @@ def _axes(path: Path, array: xr.DataArray) -> tuple[str, str]:
             f"{path}: dimensions {dims} of {array.name}; expected (day,) lat, lon with coordinates"
         )
     if dims[-2:] != [y[0], x[0]] or len(dims) > 3:
+        more = f"choose one {dims[1]}" if len(dims) > 3 else "axes swapped? transpose the file"
         raise InputError(
-            f"{path}: dimensions {dims} of {array.name}; expected (day,) {y[0]}, {x[0]} in this order: "
-            "axes swapped? transpose the file"
+            f"{path}: dimensions {dims} of {array.name}; expected (day,) {y[0]}, {x[0]} in this order: {more}"
         )
     return y[0], x[0]
 

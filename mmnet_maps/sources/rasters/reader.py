@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ class RasterSource:
     flags: dict[str, Piece] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: Files = field(default_factory=Files)
+
+    @property
+    def files_read(self) -> set[Path]:
+        """Every file that its values and flags come from."""
+        pieces = (*self.pieces, *self.flags.values())
+        return {path for piece in pieces for path in (piece.path, *piece.below)}
 
     def read(self, first: int, last: int, rows: slice, cols: slice) -> dict[str, NDArray[Any]]:
         """See `SourceReader.read`."""

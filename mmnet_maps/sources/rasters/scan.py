@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,9 @@ def open_source(
         grid, parts = target, on_target(grids, target, f"source {name}")
     else:
         grid, parts = common_grid(grids, target)
-    storage, packings = _storage(headers, config.variables, definitions, f"sources.{name}")
+    storage, packings = _storage(
+        headers, config.variables, definitions, f"sources.{name}", _crowded(headers, wanted)
+    )
     pieces: list[Piece] = []
     for path, found in parts.items():
         _refuse_shared_bands(path, headers[path])
@@ -198,6 +200,7 @@ def _storage(
     variables: Mapping[str, VariableConfig],
     definitions: Mapping[str, Variable],
     where: str,
+    crowded: Set[Path],
 ) -> tuple[dict[Path, dict[str, Packing]], dict[str, Packing]]:
     """How each file stores each variable, and how the source does."""
     storage: dict[Path, dict[str, Packing]] = {path: {} for path in headers}
@@ -208,7 +211,7 @@ def _storage(
         if keys.decibel:
             meaning = meaning.model_copy(update={"unit": "1"})  # what the file holds is power
         stored = {
-            path: storage_of(path, header.bands[name], keys, meaning, key)
+            path: storage_of(path, header.bands[name], keys, meaning, key, path not in crowded)
             for path, header in headers.items()
             if name in header.bands
         }
@@ -216,6 +219,22 @@ def _storage(
         for path, own in stored.items():
             storage[path][name] = packings[name] if same_storage(own, packings[name]) else own
     return storage, packings
+
+
+def _crowded(headers: Mapping[Path, Header], files: Mapping[Path, _File]) -> Set[Path]:
+    """Files with several fields of one day, and files that share a day and their pixels with another."""
+    found: set[Path] = set()
+    seen: dict[tuple[object, ...], Path] = {}
+    for path, header in headers.items():
+        if header.days is not None and (np.diff(header.days) == 0).any():
+            found.add(path)
+        day = files[path].found.day if header.days is None else None
+        for name in header.bands:
+            key = (name, day, header.grid.transform)
+            other = path if day is None else seen.setdefault(key, path)
+            if other != path:
+                found |= {path, other}
+    return found
 
 
 def _refuse_shared_bands(path: Path, header: Header) -> None:
@@ -280,6 +299,7 @@ def _piece(
         " ".join(files.stamp(path) for path in (found.path, *header.below)),
         part.first_col,
         part.own,
+        header.below,
         storage,
     )
 

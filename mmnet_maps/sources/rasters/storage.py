@@ -20,7 +20,9 @@ __all__ = ["common_storage", "same_storage", "storage_of"]
 _WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32"}
 
 
-def storage_of(path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str) -> Packing:
+def storage_of(
+    path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
+) -> Packing:
     """How a file stores a variable, with a scale and an offset that lead to the variable's unit.
 
     Parameters
@@ -32,6 +34,8 @@ def storage_of(path: Path, band: Band, keys: VariableConfig, variable: Variable,
     variable : Variable
     where : str
         Its key in the configuration.
+    whole_days : bool
+        Whether a field is all that there is of a day; a sum (mm) is then that of the day.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def storage_of(path: Path, band: Band, keys: VariableConfig, variable: Variable,
     scale = band.scale if keys.scale is None else keys.scale
     offset = band.offset if keys.offset is None else keys.offset
     if keys.scale is None and keys.offset is None:
-        factor, shift = _to_unit(path, band, keys, variable, where)
+        factor, shift = _to_unit(path, band, keys, variable, where, whole_days)
         scale, offset = scale * factor, offset * factor + shift
     missing = keys.missing if keys.missing is not None else next(iter(band.missing), None)
     dtype = band.dtype
@@ -57,7 +61,7 @@ def storage_of(path: Path, band: Band, keys: VariableConfig, variable: Variable,
 
 
 def _to_unit(
-    path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str
+    path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
 ) -> tuple[float, float]:
     """Factor and offset from the unit that a file states to that of the variable."""
     if variable.measure == "class":
@@ -69,7 +73,7 @@ def _to_unit(
             return 1.0, 0.0
         # The catalogue's unit is what the integers count; the file's scale leads past it, to the plain one.
         stated = unit
-    found = conversion(stated, variable.unit, variable.cadence == "daily")
+    found = conversion(stated, variable.unit, variable.cadence == "daily" and whole_days)
     if found is None:
         raise InputError(
             f"{path}: {variable.name} is in {stated!r}; expected {variable.unit!r} or a unit that "

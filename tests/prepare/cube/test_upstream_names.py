@@ -119,7 +119,8 @@ def gridmet(folder: Path) -> None:
     folder.mkdir(parents=True)
     transform, height, width = around("EPSG:4326", 1 / 24, 0.1)
     inside = {
-        "pet": ("potential_evapotranspiration", "mm", 0.1, "eto"), "etr": ("potential_evapotranspiration", "mm", 0.1, "etr"),
+        "pet": ("potential_evapotranspiration", "mm", 0.1, "eto"),
+        "etr": ("potential_evapotranspiration", "mm", 0.1, "etr"),
         "pr": ("precipitation_amount", "mm", 0.1, "pr"), "sph": ("specific_humidity", "kg/kg", 1e-5, "sph"),
         "srad": ("surface_downwelling_shortwave_flux_in_air", "W m-2", 0.1, "srad"),
         "vpd": ("mean_vapor_pressure_deficit", "kPa", 0.01, "vpd"), "vs": ("wind_speed", "m/s", 0.1, "vs"),
@@ -232,6 +233,13 @@ def test_every_pixel_has_the_value_of_the_file(built: tuple[dict[str, Any], Cube
     stored = source.read(name, 0, source.steps, cells.rows, cells.cols)
     found = source.variables[name].decode(stored).reshape(len(stored), -1)[:, cells.index]
     np.testing.assert_allclose(found, VALUES[name], rtol=1e-5, atol=1e-4)
+
+
+def test_files_that_were_not_read_are_named(built: tuple[dict[str, Any], Cube]) -> None:
+    [note] = built[0]["notes"]
+    left = [f"HLS.L30.T14SNF.2020137T171919.v2.0.{band}.tif" for band in ("B01",)]
+    left += [f"HLS.S30.T14SNF.2020139T172121.v2.0.{band}.tif" for band in ("B01", "B05")]
+    assert note.endswith(f"rasters/hls: not read: {', '.join(left)}")
 
 
 def test_days_are_those_of_the_files(built: tuple[dict[str, Any], Cube]) -> None:
