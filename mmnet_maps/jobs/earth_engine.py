@@ -9,7 +9,7 @@ import yaml
 
 from mmnet_maps.dates import to_date
 from mmnet_maps.jobs.cubes import build_from_config
-from mmnet_maps.jobs.readers import EarthEngineCubeConfig
+from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 from mmnet_maps.jobs.settings import Settings, as_overrides, settings_of
 from mmnet_maps.sources.earth_engine.check import check_access
 from mmnet_maps.sources.earth_engine.exports import export_tables

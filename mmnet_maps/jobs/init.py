@@ -16,7 +16,6 @@ import yaml
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.dates import to_date
 from mmnet_maps.errors import InputError
-from mmnet_maps.jobs.readers import EarthEngineCubeConfig
 from mmnet_maps.jobs.regions import region_of, utm_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import SOURCES, preset
@@ -232,6 +231,8 @@ def _refuse_unbuildable(text: str, catalogue: Catalogue, out: Path) -> None:
     data = yaml.safe_load(text)
     held: set[str] = set()
     if "earthengine" in data:
+        from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
+
         found = EarthEngineCubeConfig.from_mapping(data, str(out))
         held |= {v for source in found.earthengine.sources.values() for v in source.variables}
         config: CubeConfig = found

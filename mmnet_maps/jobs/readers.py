@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import Field
 from pyproj import Transformer
 
 from mmnet_maps.errors import InputError
@@ -21,36 +20,16 @@ from mmnet_maps.prepare.cube.normals import normals_readers
 from mmnet_maps.prepare.normals import NORMALS
 from mmnet_maps.progress import say
 from mmnet_maps.source_reader import SourceConfig, SourceReader, VariableConfig
-from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
 from mmnet_maps.sources.rasters import definitions_of, open_source
 from mmnet_maps.sources.remote.archive import Remote
 from mmnet_maps.sources.remote.listing import Scope
 from mmnet_maps.sources.terrain import TerrainSource, padded
 
 if TYPE_CHECKING:
+    from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
     from mmnet_maps.sources.earth_engine.cube import EarthEngineReader
 
-__all__ = ["EarthEngineCubeConfig", "Opened", "cube_config", "opened", "remote_of"]
-
-
-class EarthEngineCubeConfig(CubeConfig):
-    """Region, grid and days as for `cube build`; sources come from Earth Engine, and others beside it.
-
-    Attributes
-    ----------
-    start, end : date
-        First and last day to hold.
-    earthengine : EarthEngineConfig
-    sources : dict of str to SourceConfig
-        Sources that go into the same cube; leave their counterparts out with ``earthengine.without``.
-    normals : NormalsConfig, optional
-        Needs ``since`` too: the weather of these years is fetched for the normals, and not kept.
-    """
-
-    start: dt.date
-    end: dt.date
-    earthengine: EarthEngineConfig = EarthEngineConfig()
-    sources: dict[str, SourceConfig] = Field(default_factory=dict)
+__all__ = ["Opened", "cube_config", "opened", "remote_of"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +63,8 @@ def cube_config(config: str | Path | CubeConfig, settings: Settings = ()) -> Cub
         except yaml.YAMLError:
             data = None  # what is wrong with it is said below
         if isinstance(data, dict) and "earthengine" in data:
+            from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
+
             return settings_of(EarthEngineCubeConfig, config, settings)
     return settings_of(CubeConfig, config, settings)
 
@@ -107,10 +88,12 @@ def opened(config: CubeConfig, base: Path) -> Iterator[Opened]:
     with ExitStack() as stack:
         readers, past = _direct(config, base, target.grid, stack)
         session, estimate = None, 0.0
-        if isinstance(config, EarthEngineCubeConfig):
+        if hasattr(config, "earthengine"):
+            from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
             from mmnet_maps.sources.earth_engine.cube import estimate_seconds
             from mmnet_maps.sources.earth_engine.session import open_session
 
+            assert isinstance(config, EarthEngineCubeConfig)
             session = stack.enter_context(open_session(config.earthengine))
             fetched, earlier = _earth_engine(session, config, target.grid)
             estimate = estimate_seconds(session, [*fetched, *earlier])

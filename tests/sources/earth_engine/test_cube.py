@@ -381,7 +381,7 @@ def test_a_cube_from_the_stand_in_equals_one_from_local_files(
     import zarr
 
     from mmnet_maps.jobs.cubes import build_from_config
-    from mmnet_maps.jobs.readers import EarthEngineCubeConfig
+    from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
     from mmnet_maps.prepare.cube.config import CubeConfig
 
     names = tuple(ASSETS)
@@ -421,7 +421,7 @@ def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
 ) -> None:
     from mmnet_maps.errors import InputError
     from mmnet_maps.jobs.cubes import build_from_config
-    from mmnet_maps.jobs.readers import EarthEngineCubeConfig
+    from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
     from mmnet_maps.prepare.cube.store import open_cube
 
     name = "IDAHO_EPSCOR/GRIDMET"

@@ -23,7 +23,7 @@ from mmnet_maps.assets import ASSETS
 from mmnet_maps.cli import main
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.jobs.cubes import build_from_config
-from mmnet_maps.jobs.readers import EarthEngineCubeConfig
+from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables
 

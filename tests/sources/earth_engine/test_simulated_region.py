@@ -17,7 +17,7 @@ from ee_world import to
 from mmnet_maps.dates import year_of
 from mmnet_maps.grid import Grid
 from mmnet_maps.jobs.cubes import build_from_config
-from mmnet_maps.jobs.readers import EarthEngineCubeConfig
+from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.prepare.features import nearest_release
