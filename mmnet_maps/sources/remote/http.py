@@ -96,7 +96,7 @@ class Http:
         headers : mapping, optional
         accept : callable
             What is wrong with an answer of status 2xx, which is then asked for again; None if it is whole.
-        more
+        **more
             Further arguments of `httpx.Client.request`.
 
         Raises
