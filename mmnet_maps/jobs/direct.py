@@ -53,6 +53,10 @@ class _Computed:
     def flags(self) -> dict[str, int]:
         return dict(FLAGS)
 
+    def depth(self, name: str) -> int:
+        del name
+        return 1
+
     def version(self, index: int) -> str:
         del index
         return ""
