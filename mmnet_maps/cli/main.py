@@ -14,6 +14,7 @@ from mmnet_maps.cli import (
     learning,
     predicting,
     products,
+    starting,
     stations,
     studying,
     trust,
@@ -60,6 +61,18 @@ def _options(
     del version
 
 
-_COMMANDS = (demo, stations, learning, studying, cube, earthengine, predicting, products, trust, environment)
+_COMMANDS = (
+    demo,
+    starting,
+    stations,
+    learning,
+    studying,
+    cube,
+    earthengine,
+    predicting,
+    products,
+    trust,
+    environment,
+)
 for module in _COMMANDS:
     module.register(app)
