@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmnet_maps.catalogue import published_catalogue
+from mmnet_maps.catalogue import LAND_COVER_CLASSES, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import window
 from mmnet_maps.prepare.stations.files import model_columns
@@ -60,6 +60,8 @@ def test_the_published_example_folder_gives_a_whole_table(published: tuple) -> N
         "ID", "Network", "Latitude", "Longitude", "Date", "Year", "Domain", "VWC_5",
     ]  # fmt: skip
     assert np.isfinite(frame[list(model_columns(catalogue))].to_numpy()).all()
+    one_hot = frame[[f"LC_{name}" for name in LAND_COVER_CLASSES]].to_numpy()
+    assert list(frame["LC_name"]) == [LAND_COVER_CLASSES[k] for k in one_hot.argmax(axis=1)]
     assert not frame.duplicated(["ID", "Date"]).any()
     assert report.rows + sum(report.left_out.values()) == report.rows_read == 2092
     assert report.rows == len(frame) > 1900
