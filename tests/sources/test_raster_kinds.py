@@ -255,12 +255,12 @@ def test_sums_of_less_than_a_day_are_refused(tmp_path: Path) -> None:
         {"units": "m"},
         units="hours since 1970-01-01",
     )
-    with pytest.raises(InputError, match="pr is in 'm'; expected 'mm d-1'"):
+    with pytest.raises(InputError, match="pr is in 'm', several fields of a day; expected 'mm d-1'"):
         source(tmp_path, variables=["pr"])
     tif(tmp_path / "A_20200101T00.tif", np.full((20, 20), 1, "float32"), TARGET, unit="mm")
     assert source(tmp_path, path="A_20200101T00.tif", variables=["pr"]).variables["pr"].scale == 1
     tif(tmp_path / "A_20200101T12.tif", np.full((20, 20), 1, "float32"), TARGET, unit="mm")
-    with pytest.raises(InputError, match="pr is in 'mm'; expected 'mm d-1'"):
+    with pytest.raises(InputError, match="pr is in 'mm', several fields of a day; expected 'mm d-1'"):
         source(tmp_path, pattern="A_", variables=["pr"])
 
 
@@ -356,6 +356,17 @@ def test_a_global_source_is_cut_away_from_a_region_across_180_degrees(tmp_path: 
 def test_a_calendar_without_leap_days_gets_one_line(tmp_path: Path, calendar: str) -> None:
     nc(tmp_path / "pr_2020.nc", np.ones((2, 1, 1), "float32"), {"units": "mm"}, calendar=calendar)
     with pytest.raises(InputError, match=f"pr_2020.nc: its calendar is {calendar}.*convert_calendar"):
+        source(tmp_path, variables=["pr"])
+
+
+def test_the_calendar_of_appeears_counts_the_same_days(tmp_path: Path) -> None:
+    keys = {"calendar": "julian", "units": "hours since 2015-01-01"}
+    nc(tmp_path / "pr_2020.nc", np.full((1, 1, 1), 3, "float32"), {"units": "mm"}, **keys)
+    days = source(tmp_path, variables=["pr"]).days.astype("datetime64[D]")
+    assert days == np.datetime64("2015-01-01") + 44000 // 24
+    keys["units"] = "hours since 1858-11-17"
+    nc(tmp_path / "pr_2020.nc", np.full((1, 1, 1), 3, "float32"), {"units": "mm"}, **keys)
+    with pytest.raises(InputError, match="its calendar is julian"):
         source(tmp_path, variables=["pr"])
 
 

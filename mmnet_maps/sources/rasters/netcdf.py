@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,11 @@ def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64
 def _dates(path: Path, data: xr.Dataset, name: str) -> NDArray[Any]:
     """Times of an axis, as they are in the file where it has none."""
     calendar = str(data[name].attrs.get("calendar", "standard")).lower()
+    since = re.search(r" since (\d{4})", str(data[name].attrs.get("units", "")))
+    if calendar == "julian" and since is not None and int(since[1]) > 1900:
+        # AppEEARS writes it; both calendars have the same leap years from 1901 to 2099.
+        calendar = "standard"
+        data = data.assign_coords({name: data[name].assign_attrs(calendar=calendar)})
     if " since " in str(data[name].attrs.get("units", "")) and calendar not in _CALENDARS:
         raise InputError(
             f"{path}: its calendar is {calendar}, whose days are not those of the year; expected standard: "

@@ -75,8 +75,9 @@ def _to_unit(
         stated = unit
     found = conversion(stated, variable.unit, variable.cadence == "daily" and whole_days)
     if found is None:
+        several = "" if whole_days else ", several fields of a day"
         raise InputError(
-            f"{path}: {variable.name} is in {stated!r}; expected {variable.unit!r} or a unit that "
+            f"{path}: {variable.name} is in {stated!r}{several}; expected {variable.unit!r} or a unit that "
             f"converts to it: say what the values are in, {where}.file_unit"
         )
     return found
