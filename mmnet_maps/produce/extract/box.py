@@ -14,6 +14,8 @@ from pyproj.exceptions import CRSError
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, days_between
+from mmnet_maps.produce.product.axes import TIME, axis_attributes, mapping_attributes
+from mmnet_maps.produce.product.layers import LAYERS, global_attributes
 
 __all__ = ["as_dataset", "box_tile"]
 
@@ -99,37 +101,34 @@ def as_dataset(maps: Maps, tile: Tile, start: int | None = None, end: int | None
     """
     begin, stop = days_between(maps, start, end)
     grid = maps.levels[0].crop(tile)
-    crs = CRS.from_user_input(grid.crs)
-    a, b, c, d, e, f = grid.transform
-    mapping = {k: v for k, v in crs.to_cf().items() if isinstance(v, str | float | int | list)}
-    mapping |= {"crs_wkt": crs.to_wkt(), "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e))}
-    cf = {entry["axis"]: entry for entry in crs.cs_to_cf() if "axis" in entry}
-    unit = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "standard_name": "time"}
+    # A coordinate has no missing values; xarray would name one.
+    whole: dict[str, Any] = {"_FillValue": None}
     coords = {
-        "time": ("time", maps.days[begin:stop], unit),
-        "y": ("y", grid.y(np.arange(grid.height)), dict(cf.get("Y", {}))),
-        "x": ("x", grid.x(np.arange(grid.width)), dict(cf.get("X", {}))),
-        "spatial_ref": ((), np.int32(0), mapping),
+        "time": ("time", maps.days[begin:stop], dict(TIME)),
+        "y": ("y", grid.y(np.arange(grid.height)), axis_attributes(grid, "y"), whole),
+        "x": ("x", grid.x(np.arange(grid.width)), axis_attributes(grid, "x"), whole),
+        "spatial_ref": ((), np.int32(0), mapping_attributes(grid)),
     }
     variables = {}
     for name, layer in maps.layers.items():
         source, blank = _Days(maps, layer, begin, stop, tile), np.empty((0, 0, 0), layer.dtype)
         parts = from_array(source, (1, _SIDE, _SIDE), asarray=False, meta=blank)  # type: ignore[no-untyped-call]
         variables[name] = (("time", "y", "x"), parts, _attributes(maps, layer))
-    about = {
-        "Conventions": "CF-1.11",
-        "title": "Daily soil moisture, 0-5 cm",
-        "source": str(maps.source.name),
-    }
+    about = {k: v for k, v in global_attributes().items() if k != "coordinates"}
+    about["history"] = f"{about['history']}, from {maps.source.name}"
     return xr.Dataset(variables, coords, about)
 
 
 def _attributes(maps: Maps, layer: Layer) -> dict[str, Any]:
+    known = LAYERS.get(layer.name)
     shared: dict[str, Any] = {"long_name": layer.long_name, "grid_mapping": "spatial_ref"}
+    if known is not None:
+        named = {"standard_name": known.standard_name, "cell_methods": known.cell_methods}
+        shared |= {name: text for name, text in named.items() if text}
     if layer.name == QUALITY:
         masks = np.array(list(maps.flags.values()), dtype=layer.dtype)
         return shared | {
-            "standard_name": "quality_flag", "flag_masks": masks, "flag_meanings": " ".join(maps.flags),
+            "flag_masks": masks, "flag_meanings": " ".join(maps.flags),
         }  # fmt: skip
     shared["units"] = layer.units
     if layer.packing.scale != 1.0:

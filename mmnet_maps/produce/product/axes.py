@@ -12,7 +12,17 @@ from pyproj import CRS
 
 from mmnet_maps.grid import Grid
 
-__all__ = ["COORDINATES", "DEPTH", "day_bounds", "with_dimensions", "write_axes", "write_mapping"]
+__all__ = [
+    "COORDINATES",
+    "DEPTH",
+    "TIME",
+    "axis_attributes",
+    "day_bounds",
+    "mapping_attributes",
+    "with_dimensions",
+    "write_axes",
+    "write_mapping",
+]
 
 #: Arrays of a store that are no layers.
 COORDINATES = ("time", "time_bnds", "depth", "depth_bnds", "y", "x", "spatial_ref")
@@ -20,7 +30,15 @@ COORDINATES = ("time", "time_bnds", "depth", "depth_bnds", "y", "x", "spatial_re
 DEPTH = (0.0, 0.05)
 #: Length of the time axis' chunk: one object for centuries of days.
 _TIME_CHUNK = 1 << 16
-_UNITS = "days since 1970-01-01"
+#: CF attributes of the time axis, but for its bounds.
+TIME = {
+    "standard_name": "time",
+    "long_name": "day (UTC) that the value is the mean of",
+    "axis": "T",
+    "units": "days since 1970-01-01",
+    "calendar": "proleptic_gregorian",
+    "units_metadata": "leap_seconds: none",
+}
 
 
 def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
@@ -34,16 +52,7 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
     days : ndarray of int64, shape (d,)
         Since 1970-01-01.
     """
-    crs = CRS.from_user_input(grid.crs)
-    time = {
-        "standard_name": "time",
-        "long_name": "day (UTC) that the value is the mean of",
-        "axis": "T",
-        "units": _UNITS,
-        "calendar": "proleptic_gregorian",
-        "units_metadata": "leap_seconds: none",
-        "bounds": "time_bnds",
-    }
+    time = {**TIME, "bounds": "time_bnds"}
     _write(group, "time", days, ("time",), time, (_TIME_CHUNK,))
     _write(group, "time_bnds", day_bounds(days), ("time", "bnds"), {}, (_TIME_CHUNK, 2))
     depth = {
@@ -56,22 +65,26 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
     }
     _write(group, "depth", np.array(sum(DEPTH) / 2), (), depth, ())
     _write(group, "depth_bnds", np.array(DEPTH), ("bnds",), {}, (2,))
-    _write(group, "y", grid.y(np.arange(grid.height)), ("y",), _axis(crs, "y"), (grid.height,))
-    _write(group, "x", grid.x(np.arange(grid.width)), ("x",), _axis(crs, "x"), (grid.width,))
+    _write(group, "y", grid.y(np.arange(grid.height)), ("y",), axis_attributes(grid, "y"), (grid.height,))
+    _write(group, "x", grid.x(np.arange(grid.width)), ("x",), axis_attributes(grid, "x"), (grid.width,))
     write_mapping(group, grid)
 
 
 def write_mapping(group: zarr.Group, grid: Grid) -> None:
     """Write the CRS of a grid as CF's grid mapping, ``spatial_ref``."""
+    _write(group, "spatial_ref", np.array(0, dtype=np.int32), (), mapping_attributes(grid), ())
+
+
+def mapping_attributes(grid: Grid) -> dict[str, Any]:
+    """CF's grid mapping of a grid, with GDAL's transform."""
     crs = CRS.from_user_input(grid.crs)
     a, b, c, d, e, f = grid.transform
-    mapping = {
+    return {
         "long_name": "coordinate reference system",
         **{k: v for k, v in crs.to_cf().items() if k != "crs_wkt"},
         "crs_wkt": crs.to_wkt(),
         "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e)),
     }
-    _write(group, "spatial_ref", np.array(0, dtype=np.int32), (), mapping, ())
 
 
 def day_bounds(days: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -79,7 +92,9 @@ def day_bounds(days: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([days, days + 1], axis=1)
 
 
-def _axis(crs: CRS, name: str) -> dict[str, Any]:
+def axis_attributes(grid: Grid, name: str) -> dict[str, Any]:
+    """CF attributes of the coordinate ``y`` or ``x``."""
+    crs = CRS.from_user_input(grid.crs)
     if crs.is_geographic:
         long = "latitude" if name == "y" else "longitude"
         units = "degrees_north" if name == "y" else "degrees_east"

@@ -173,6 +173,9 @@ def test_a_box_is_a_data_set_with_its_crs(make_product: Make, tmp_path: Path) ->
             np.testing.assert_allclose(found["soil_moisture"], expected, atol=1e-6)
             bits = product.read("quality", product.layout.start + 1, product.layout.stop, *window)
             np.testing.assert_array_equal(found["quality"], bits)
+            assert found["quality"].attrs["flag_masks"].dtype == found["quality"].dtype, "as CF asks"
+            assert all("_FillValue" not in found[name].encoding for name in ("x", "y", "time"))
+            assert found["soil_moisture"].attrs["cell_methods"] == "time: mean"
 
 
 def test_tables_are_written_by_their_ending(make_product: Make, tmp_path: Path) -> None:
