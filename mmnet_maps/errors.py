@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "WorkError", "needs_extra", "suggestion"]
+__all__ = ["InputError", "Stopped", "WorkError", "needs_extra", "suggestion"]
 
 
 class InputError(ValueError):
@@ -55,3 +55,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(str(name), [str(text) for text in known], n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+class Stopped(BaseException):
+    """The user, or the system, asked for the end: Ctrl-C or SIGTERM.
+
+    No `Exception`: nothing that tries again, or goes on without a part of the work, may catch it.
+
+    Attributes
+    ----------
+    signal : int
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal

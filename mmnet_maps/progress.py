@@ -7,14 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["say", "steps"]
+__all__ = ["say", "steps", "where"]
 
 _LINE_EVERY_S = 10.0
+#: What is being counted now: description, steps done, steps in all.
+_now: list[tuple[str, int, int]] = []
 
 
 def say(text: str) -> None:
     """Print one plain line on standard error, which `--json` leaves free."""
     print(text, file=sys.stderr, flush=True)
+
+
+def where() -> str:
+    """What is being done and how far it is: ``units: 3 of 16 done``; empty between two jobs."""
+    return f"{_now[-1][0]}: {_now[-1][1]:,} of {_now[-1][2]:,} done" if _now else ""
 
 
 @contextmanager
@@ -33,12 +40,17 @@ def steps(description: str, total: int) -> Iterator[Callable[..., None]]:
     advance : callable
         ``advance(n=1, note="")`` counts ``n`` steps; the note (a loss, a rate) stands behind the count.
     """
-    if sys.stderr.isatty():
-        with _bar(description, total) as advance:
+    with (_bar if sys.stderr.isatty() else _lines)(description, total) as tell:
+        _now.append((description, 0, total))
+
+        def advance(n: int = 1, note: str = "") -> None:
+            _now[-1] = description, _now[-1][1] + n, total
+            tell(n, note)
+
+        try:
             yield advance
-    else:
-        with _lines(description, total) as advance:
-            yield advance
+        finally:
+            _now.pop()
 
 
 @contextmanager

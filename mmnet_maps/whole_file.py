@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["appearing", "exchange", "link_copy", "remove_folder", "write_whole"]
+__all__ = ["appearing", "exchange", "link_copy", "naming", "remove_folder", "write_whole"]
 
 #: Of renameat2 in Linux: paths are relative to the working folder; the two names swap.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -31,10 +31,22 @@ def appearing(path: Path) -> Iterator[Path]:
             old.unlink(missing_ok=True)
     draft = path.with_name(f"{begin}{os.getpid()}.part")
     try:
-        yield draft
-        draft.replace(path)
+        with naming(path):
+            yield draft
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system that names no file, such as that of a full disk, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -57,3 +57,8 @@ def test_it_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
         draft.write_bytes(b"1")
         assert not path.exists() and draft.parent == path.parent
     assert path.read_bytes() == b"1"
+
+
+def test_an_error_that_names_no_file_names_the_one_that_was_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"), appearing(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")

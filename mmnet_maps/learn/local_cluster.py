@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from mmnet_maps.errors import WorkError
 
 __all__ = ["local_cluster"]
 
@@ -34,15 +38,34 @@ def local_cluster(workers: int) -> Iterator[str]:
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
         tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",  # None stands for a fixed port, which another run may have
-            # What goes wrong in a task is told by its caller; a slow goodbye of a worker concerns nobody.
-            silence_logs=logging.ERROR,
-            local_directory=scratch,
-        ) as cluster,
     ):
-        yield cluster.scheduler_address
+        try:
+            with _children_ignore_ctrl_c():
+                cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,
+                    dashboard_address="127.0.0.1:0",  # None stands for a fixed port, which another may have
+                    # What goes wrong in a task is told by its caller; a slow goodbye of a worker concerns
+                    # nobody.
+                    silence_logs=logging.CRITICAL,
+                    local_directory=scratch,
+                )
+        except (RuntimeError, TimeoutError) as error:
+            raise WorkError(f"worker processes could not be started: {error}") from error
+        with cluster:
+            yield cluster.scheduler_address
+
+
+@contextmanager
+def _children_ignore_ctrl_c() -> Iterator[None]:
+    """Processes started in here are not reached by Ctrl-C: it is for their parent, which ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

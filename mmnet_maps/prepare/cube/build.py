@@ -41,6 +41,7 @@ from mmnet_maps.prepare.cube.sources import open_sources
 from mmnet_maps.prepare.cube.verify import lost, shards
 from mmnet_maps.progress import say, steps
 from mmnet_maps.source_reader import SourceReader
+from mmnet_maps.whole_file import naming
 
 __all__ = ["build_cube"]
 
@@ -109,7 +110,7 @@ def build_cube(
         for plan in plans:
             _shape_source(root, plan)
         missing = _missing(root, parts, gone)
-        _run(root, missing, workers)
+        _run(root, place, missing, workers)
         del root.attrs[_CHANGING]
         draft.appear(out)
     return _summary(out, plans, parts, len(missing))
@@ -226,7 +227,7 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
         set_days(group, plan.days)
 
 
-def _run(root: zarr.Group, parts: list[Part], workers: int | None) -> None:
+def _run(root: zarr.Group, place: Path, parts: list[Part], workers: int | None) -> None:
     if not parts:
         return
     names = {part.plan.reader.name for part in parts}
@@ -235,7 +236,8 @@ def _run(root: zarr.Group, parts: list[Part], workers: int | None) -> None:
     with steps("cube", len(parts)) as advance:
 
         def work(part: Part) -> None:
-            build_part(part, arrays[part.plan.reader.name])
+            with naming(place / part.plan.reader.name):
+                build_part(part, arrays[part.plan.reader.name])
             with lock:
                 advance(1, part.plan.reader.name)
 

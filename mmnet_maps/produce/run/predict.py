@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.against_smap import warning_line
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
@@ -26,13 +27,15 @@ from mmnet_maps.produce.run.survey import Planned, Survey
 from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, run_unit
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
-from mmnet_maps.progress import say, steps
+from mmnet_maps.progress import say, steps, where
 
 __all__ = ["Request", "predict_product"]
 
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
+#: How often a unit is tried, and seconds before it is tried again: a disk or a network may come back.
+_ATTEMPTS, _PAUSE_S = 3, 0.2
 _PRECISIONS = ("float32", "bfloat16")
 
 
@@ -347,11 +350,15 @@ def _reports(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Rep
 
 
 def _guarded(job: Job, unit: Any, inputs: dict[str, Any], outside: bool) -> Report:
-    """Run a unit; whatever goes wrong is told with the unit's key, and the others go on."""
-    try:
-        return run_unit(job, unit, inputs, outside)
-    except Exception as error:
-        return Report(unit.key, error=_one_line(error))
+    """Run a unit, a few times if need be; what goes wrong is told with its key, and the others go on."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return run_unit(job, unit, inputs, outside)
+        except Exception as error:
+            if attempt == _ATTEMPTS or isinstance(error, InputError):
+                return Report(unit.key, error=_one_line(error))
+            time.sleep(_PAUSE_S * attempt)
+    raise AssertionError("the last attempt returns")
 
 
 def _one_line(error: BaseException) -> str:
@@ -373,7 +380,13 @@ def _on_dask(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Rep
         flight = 2 * max(1, sum(client.nthreads().values()))
         running = as_completed([submit(task) for task in islice(tasks, flight)])  # type: ignore[no-untyped-call]
         for future in running:
-            error, key = future.exception(), keys.pop(future.key)
+            try:
+                error, key = future.exception(), keys.pop(future.key)
+            except CancelledError as cancelled:
+                error = cancelled
+            if isinstance(error, CancelledError):
+                gone = f"the scheduler {address} is gone; {where()}; run the same command again to go on"
+                raise WorkError(gone) from None
             yield Report(key, error=_one_line(error)) if error is not None else future.result()
             future.release()
             for task in islice(tasks, 1):
