@@ -17,6 +17,7 @@ import pandas as pd
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.config import Config
+from mmnet_maps.dates import from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bootstrap import paired_difference
 from mmnet_maps.learn.evaluate import evaluate_table
@@ -31,6 +32,8 @@ KEYS = ["ID", "Date"]
 #: Sentinel-2 band behind each variable, and the factor from stored integers to reflectance.
 OPTICAL = {"Blue": "B2", "Green": "B3", "Red": "B4", "NIR": "B8A", "SWIR1": "B11", "SWIR2": "B12"}
 REFLECTANCE = 1e-4
+#: First day of window 0 (2019-01-01, since 1970-01-01), and days of a window.
+FIRST_WINDOW, WINDOW_DAYS = 17_897, 10
 #: Above this blue reflectance a window is cloud or snow.
 CLOUD = 0.4
 RADAR = ("VV", "VH")
@@ -138,8 +141,9 @@ def whole_catalogue() -> Catalogue:
 def read_windows(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Satellite values on the last day of every window, and what never changes at a station."""
     frame = _windows(path)
-    last = frame.groupby(["ID", "window"])["Date"].transform("max") == frame["Date"]
-    day = frame[last]
+    since = from_yyyymmdd(frame["Date"].to_numpy()) - FIRST_WINDOW
+    # A window whose last day has no row is left out: its mean holds days after every day that has one.
+    day = frame[since == WINDOW_DAYS * frame["window"] + WINDOW_DAYS - 1]
     optical = day[list(OPTICAL.values())].to_numpy() * REFLECTANCE
     optical[day["B2"].to_numpy() * REFLECTANCE > CLOUD] = np.nan
     values = pd.DataFrame(optical, columns=list(OPTICAL), index=day.index)
