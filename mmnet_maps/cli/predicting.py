@@ -20,6 +20,10 @@ Workers = Annotated[int, typer.Option("--workers", help="Worker processes on thi
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a dask scheduler to use.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32, or bfloat16 where it is faster.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, or what torch sees: cuda, cuda:1, mps, xpu.")]
+CoarseFields = Annotated[
+    str | None,
+    typer.Option("--coarse", help="Weather and SMAP: nearest cell or bilinear; default: as the bundle says."),
+]
 TileSide = Annotated[int | None, typer.Option("--tile", help="Pixels a side of a work unit.")]
 BlockDays = Annotated[int | None, typer.Option("--block-days", help="Days of a work unit.")]
 PerHour = Annotated[float, typer.Option("--price-per-hour", help="Price of one worker for an hour.")]
@@ -43,6 +47,7 @@ def predict(
     scheduler: Scheduler = None,
     precision: Precision = "float32",
     device: Device = "cpu",
+    coarse: CoarseFields = None,
     tile: TileSide = None,
     block_days: BlockDays = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
@@ -56,6 +61,7 @@ def predict(
         scheduler=scheduler,
         precision=precision,
         device=device,
+        coarse=coarse,
         tile=tile,
         block_days=block_days,
     )
@@ -77,6 +83,7 @@ def plan(
     workers: Workers = 1,
     precision: Precision = "float32",
     device: Device = "cpu",
+    coarse: CoarseFields = None,
     tile: TileSide = None,
     block_days: BlockDays = None,
     per_hour: PerHour = 0.0,
@@ -87,8 +94,8 @@ def plan(
     from mmnet_maps.jobs import maps
 
     summary = maps.plan(
-        bundle, cube, start, end, out, workers=workers, precision=precision, device=device, tile=tile,
-        block_days=block_days, price_per_hour=per_hour, price_per_gib=per_gib,
+        bundle, cube, start, end, out, workers=workers, precision=precision, device=device, coarse=coarse,
+        tile=tile, block_days=block_days, price_per_hour=per_hour, price_per_gib=per_gib,
     )  # fmt: skip
     show(summary, as_json, _plan_text(summary))
 

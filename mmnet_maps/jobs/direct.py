@@ -19,6 +19,7 @@ from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.extract.box import as_dataset, box_tile
 from mmnet_maps.produce.extract.maps import Layer
 from mmnet_maps.produce.product.layers import LAYERS, global_attributes, layer_attributes
+from mmnet_maps.produce.run.predict import coarse_choice
 from mmnet_maps.produce.run.work import compute_unit, one_thread
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.tile.reading import check_cube
@@ -87,6 +88,7 @@ def predict_box(
     crs: str = "EPSG:4326",
     precision: str = "float32",
     device: str = "cpu",
+    coarse: str | None = None,
 ) -> xr.Dataset:
     """Maps as an xarray data set; see `mmnet_maps.jobs.maps.predict`."""
     model = bundle if isinstance(bundle, Bundle) else load_bundle(Path(bundle))
@@ -99,7 +101,7 @@ def predict_box(
     tile = Tile(0, 0, grid.height, grid.width) if box is None else box_tile(grid, box, crs)
     check_cube(store, model.catalogue, first, stop, str(store.path))
     with one_thread():
-        engine = Engine(model, precision=precision, device=device)
+        engine = Engine(model, precision=precision, device=device, coarse=coarse_choice(coarse, model))
         values, _ = compute_unit(store, model.catalogue, engine, Unit(tile, first, stop))
     maps = _Computed(store.path, np.arange(first, stop), grid.crop(tile), values)
     found = as_dataset(maps, Tile(0, 0, tile.height, tile.width)).compute()

@@ -24,6 +24,7 @@ class How(TypedDict, total=False):
     scheduler: str | None
     precision: str
     device: str
+    coarse: str | None
     tile: int | None
     block_days: int | None
 
@@ -40,6 +41,7 @@ def predict(
     crs: str = "EPSG:4326",
     precision: str = "float32",
     device: str = "cpu",
+    coarse: str | None = None,
 ) -> xr.Dataset: ...
 
 
@@ -55,6 +57,7 @@ def predict(
     scheduler: str | None = None,
     precision: str = "float32",
     device: str = "cpu",
+    coarse: str | None = None,
     tile: int | None = None,
     block_days: int | None = None,
 ) -> dict[str, Any]: ...
@@ -73,6 +76,7 @@ def predict(
     scheduler: str | None = None,
     precision: str = "float32",
     device: str = "cpu",
+    coarse: str | None = None,
     tile: int | None = None,
     block_days: int | None = None,
 ) -> dict[str, Any] | xr.Dataset:
@@ -101,6 +105,9 @@ def predict(
     precision : {"float32", "bfloat16"}
     device : str
         ``cpu``, or what torch sees: ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
+    coarse : {"nearest", "bilinear"}, optional
+        How weather, surface temperature and SMAP reach a pixel: from the cell that holds it, or interpolated
+        between cells. As the bundle says without it.
     tile, block_days : int, optional
         Pixels a side and days of a work unit; as the product has it, or 1,024 and 16.
 
@@ -136,7 +143,7 @@ def predict(
     'm3 m-3'
     """
     if out is None:
-        return predict_box(bundle, cube, start, end, box, crs, precision, device)
+        return predict_box(bundle, cube, start, end, box, crs, precision, device, coarse)
     if box is not None:
         raise InputError("box: a product holds the whole cube; leave out `out` to get a box as a data set")
     if isinstance(bundle, Bundle) or isinstance(cube, Cube) or end is None:
@@ -146,6 +153,7 @@ def predict(
         "scheduler": scheduler,
         "precision": precision,
         "device": device,
+        "coarse": coarse,
         "tile": tile,
         "block_days": block_days,
     }

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.target import TARGETS, Target, estimated
 from mmnet_maps.prepare.features import Scaler
 
-__all__ = ["FORMAT", "Bundle", "load_bundle", "mean_of", "save_bundle"]
+__all__ = ["FORMAT", "Bundle", "Coarse", "load_bundle", "mean_of", "save_bundle"]
 
+#: How maps take coarse fields from their cells.
+Coarse = Literal["nearest", "bilinear"]
 #: Version of the folder's layout; another one is refused.
 FORMAT = 1
 CARD, WEIGHTS = "bundle.json", "weights.safetensors"
@@ -87,6 +89,11 @@ class Bundle:
     readout: Readout = "mean"
     network_interval: IntervalTable | None = None
     adjustment: Adjustment | None = None
+
+    @property
+    def coarse(self) -> Coarse:
+        """How its maps take weather, surface temperature and SMAP from their cells, unless told otherwise."""
+        return "bilinear" if self.facts.get("coarse") == "bilinear" else "nearest"
 
     @property
     def members(self) -> tuple[Network, ...]:

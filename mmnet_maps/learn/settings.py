@@ -94,6 +94,9 @@ class TrainConfig(Config):
         What is held back for early stopping and intervals; None for the default of the experiment.
     validation_share, block_days : float, int
         Share held back; length of a block.
+    coarse : {"nearest", "bilinear"}, optional
+        How maps take weather, surface temperature and SMAP: from the cell of a pixel, as station tables do,
+        or interpolated between cells. None is bilinear with the modern recipe, nearest with the published.
     coverage : float
         Nominal coverage of the intervals.
     seed : int
@@ -118,6 +121,7 @@ class TrainConfig(Config):
     validation: Validation | None = None
     validation_share: float = Field(0.1, gt=0, lt=1)
     block_days: int = Field(60, ge=1)
+    coarse: Literal["nearest", "bilinear"] | None = None
     coverage: float = Field(NOMINAL, gt=0, lt=1)
     seed: int = 1
     threads: int = Field(1, ge=1)

@@ -160,7 +160,14 @@ def fit(
         best = log[log["best"]].iloc[-1]
         facts_of_epochs = {"epochs": len(log), "best_epoch": int(best["epoch"])}
         learned |= {**facts_of_epochs, "best_validation_loss": float(best["validation_loss"])}
-    card = {"recipe": config.recipe, "training": learned, "provenance": _provenance(), **(facts or {})}
+    coarse = config.coarse or ("bilinear" if config.recipe == "modern" else "nearest")
+    card = {
+        "recipe": config.recipe,
+        "coarse": coarse,
+        "training": learned,
+        "provenance": _provenance(),
+        **(facts or {}),
+    }
     envelope = Envelope.fit(rows.inputs)
     done = replace(bundle, interval=interval, network_interval=alone, envelope=envelope, facts=card)
     return Fitted(done, log)

@@ -23,6 +23,7 @@ from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.stations.files import read_table, write_table
 from mmnet_maps.prepare.stations.table import StationTableConfig, build_station_table
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.judge.cell_edges import cell_edges, edges_table
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.judge.truth import CoarseField, TruthField, compare_with_truth, comparison_table
 from mmnet_maps.produce.product.store import open_product
@@ -93,7 +94,8 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``comparison`` with the truth, ``stations`` (held-out scores of the training and of the maps),
+        ``comparison`` with the truth, ``cell_edges`` (squares in the maps, by source),
+        ``stations`` (held-out scores of the training and of the maps),
         ``seconds`` by step, and the paths.
 
     Raises
@@ -126,12 +128,14 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
         truth = TruthField(out / "data/truth/soil_moisture.zarr", product.grid)
         smap = CoarseField(open_cube(out / "cube.zarr"), "SMAP")
         comparison = compare_with_truth(product, truth, smap)
+        edges = cell_edges(product, open_cube(out / "cube.zarr"), product.finished_days().tolist(), truth)
     with _step("pictures and report", seconds):
         days = product.days[:: max(1, len(product.days) // 3)].tolist()
         pictures = write_comparison_maps(product, truth, smap, days, out / "pictures")
         write_report(out / "product.zarr", out / "report.html", out / "validation", out / "cube.zarr")
     summary = {
         "comparison": comparison,
+        "cell_edges": edges,
         "held_out_stations": trained["stations"],
         "map_stations": stations["stations"],
         "interval_coverage_at_map_stations": stations["interval_coverage"],
@@ -150,6 +154,8 @@ def demo_text(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             comparison_table(summary["comparison"]),
+            "",
+            edges_table(summary["cell_edges"]),
             "",
             "maps (COG + STAC): " + summary["catalog"],
             "report:            " + summary["report"],

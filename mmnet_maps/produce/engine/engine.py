@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.bundle import Bundle, Coarse
 from mmnet_maps.learn.model_input import columns_of_kind, takes_windows
 from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.learn.models.network import Layers
@@ -55,14 +55,20 @@ class Workspace:
     ----------
     inputs : array of float32, shape (features, block)
         Scaled features, a row each, in the order of `Engine.features`.
-    series : array of int64, shape (block,)
-        Which row of the series table each pixel takes.
+    series : array of int64, shape (block,), or (block, 4) with bilinear coarse fields
+        Which row of the series table each pixel takes, or which it lies between.
+    weights : array of float32, shape (block, 4), or None
+        Of the rows that a pixel lies between.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.tensors = engine.pixels.buffers(engine.block)
+        if engine.coarse == "bilinear":
+            self.tensors = self.tensors.between_rows(4)
         self.inputs = engine.xp.of(self.tensors.inputs)
         self.series = engine.xp.of(self.tensors.series)
+        weights = self.tensors.weights
+        self.weights: Array = None if weights is None else engine.xp.of(weights)
 
 
 class Engine:
@@ -80,6 +86,8 @@ class Engine:
         Of blocks and products; what suits the device without it.
     xp : Arrays, optional
         What tiles are computed with; NumPy on a processor and tensors elsewhere without it.
+    coarse : {"nearest", "bilinear"}, optional
+        How coarse fields reach a pixel (`tile.nodes`); as the bundle says without it.
 
     Attributes
     ----------
@@ -112,6 +120,7 @@ class Engine:
         device: str = "cpu",
         sizes: Sizes | None = None,
         xp: Arrays | None = None,
+        coarse: Coarse | None = None,
     ) -> None:
         if bundle.network is None:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need a network ({', '.join(NETWORKS)})")
@@ -125,6 +134,7 @@ class Engine:
         self.device = find_device(device)
         self.xp = xp or (NUMPY if self.device.type == "cpu" else DeviceArrays(self.device))
         self.bundle, self.precision = bundle, precision
+        self.coarse: Coarse = coarse or bundle.coarse
         self.catalogue: Catalogue = bundle.catalogue
         members = [network.eval().layers(self.catalogue) for network in bundle.members]
         each_day = members[0].each_day

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ __all__ = ["MembersPass"]
 class _Buffers(Buffers):
     """With room for the sum over the networks, shape (block,)."""
 
-    total: Tensor
+    total: Tensor = field(kw_only=True)
 
 
 class MembersPass:
@@ -47,7 +47,11 @@ class MembersPass:
         """Buffers for blocks of that many pixels."""
         first = self.passes[0].buffers(block)
         return _Buffers(
-            first.inputs, first.series, first.estimates, first.layers, torch.zeros_like(first.estimates)
+            first.inputs,
+            first.series,
+            first.estimates,
+            first.layers,
+            total=torch.zeros_like(first.estimates),
         )
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.produce.engine.series import Attention, DayEncoder
@@ -28,16 +29,34 @@ class Buffers:
     Attributes
     ----------
     inputs : Tensor, shape (features, block)
-    series : Tensor of int64, shape (block,)
+    series : Tensor of int64, shape (block,) or (block, corners)
+        Row of the series table that each pixel takes, or rows that it takes a weighted sum of.
     estimates : Tensor, shape (block,)
     layers : tuple of Tensor
         Results of the layers, for some of the pixels at a time.
+    weights : Tensor, shape (block, corners), or None
+        Of the rows; None where each pixel takes one.
     """
 
     inputs: Tensor
     series: Tensor
     estimates: Tensor
     layers: tuple[Tensor, ...]
+    weights: Tensor | None = None
+
+    def between_rows(self, corners: int) -> Buffers:
+        """With room for that many rows of the series table a pixel, and their weights."""
+        series = self.series.new_zeros(len(self.series), corners)
+        return replace(self, series=series, weights=self.estimates.new_zeros(series.shape))
+
+    def rows(self, table: Tensor, own: slice, out: Tensor | None = None) -> Tensor:
+        """Rows of the series table for some pixels, shape (n, width)."""
+        series = self.series[own]
+        if self.weights is None:
+            return torch.index_select(table, 0, series, out=out)
+        weights = self.weights[own].to(table.dtype)
+        mixed = embedding_bag(series, table, mode="sum", per_sample_weights=weights)
+        return mixed if out is None else out.copy_(mixed)
 
 
 class PixelPass(Protocol):
@@ -98,14 +117,14 @@ class DensePass:
         for start in range(0, count, self.step):
             own = slice(start, start + self.step)
             values = buffers.inputs[:, own].t()
-            buffers.estimates[own] = self._estimate(values, buffers.series[own], buffers.layers, table)
+            buffers.estimates[own] = self._estimate(values, buffers, own, table)
         return buffers.estimates
 
-    def _estimate(self, values: Tensor, series: Tensor, results: Sequence[Tensor], table: Tensor) -> Tensor:
-        for place, (layer, out) in enumerate(zip(self.layers, results, strict=True)):
+    def _estimate(self, values: Tensor, buffers: Buffers, own: slice, table: Tensor) -> Tensor:
+        for place, (layer, out) in enumerate(zip(self.layers, buffers.layers, strict=True)):
             values = values.to(layer.weight.dtype)
             if place == self.entry:
-                torch.index_select(table, 0, series, out=out)
+                buffers.rows(table, own, out)
                 out.addmm_(values, layer.weight)
             else:
                 torch.addmm(layer.bias, values, layer.weight, out=out)
@@ -167,7 +186,7 @@ class WindowPass:
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
         for start in range(0, count, windows):
             own = slice(start, start + windows)
-            daily = table.index_select(0, buffers.series[own]).view(windows, steps, -1)
+            daily = buffers.rows(table, own).view(windows, steps, -1)
             days = self.encoder.after_first((daily + place[own, None]).view(windows * steps, -1))
             projected = self.attention.project_days(days)
             past[own] = self.attention(days.view(windows, steps, width), projected.view(windows, steps, -1))

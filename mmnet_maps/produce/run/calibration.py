@@ -118,7 +118,7 @@ def measure(survey: Survey, unit: Unit, bundle: Path, precision: str, device: st
         Of the engine.
     """
     resident = resident_mib()
-    engine = Engine(load_bundle(bundle), precision=precision, device=device)
+    engine = Engine(load_bundle(bundle), precision, device, coarse=survey.coarse)
     piece = Unit(_densest(survey, unit), unit.first, unit.stop)
     short = Unit(piece.tile, piece.first, min(piece.first + _FEW_DAYS, piece.stop))
     cube, catalogue = survey.cube, survey.catalogue

@@ -10,11 +10,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.against_smap import warning_line
-from mmnet_maps.learn.bundle import Bundle, load_bundle
+from mmnet_maps.learn.bundle import Bundle, Coarse, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.lock import sole_writer
 from mmnet_maps.prepare.cube.store import open_cube
@@ -29,7 +29,7 @@ from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps, where
 
-__all__ = ["Request", "predict_product"]
+__all__ = ["Request", "coarse_choice", "predict_product"]
 
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
@@ -56,6 +56,9 @@ class Request:
     precision : {"float32", "bfloat16"}
     device : str
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
+    coarse : {"nearest", "bilinear"}, optional
+        How weather, surface temperature and SMAP reach a pixel: from its cell, or interpolated between cells;
+        as the bundle says without it.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
     """
@@ -69,6 +72,7 @@ class Request:
     scheduler: str | None = None
     precision: str = "float32"
     device: str = "cpu"
+    coarse: str | None = None
     tile: int | None = None
     block_days: int | None = None
 
@@ -181,6 +185,8 @@ def _prepare(request: Request) -> _Prepared:
     if precision != request.precision:
         about["precision_asked"] = request.precision
         request = replace(request, precision=precision)
+    coarse = coarse_choice(request.coarse, bundle)
+    about["coarse"] = coarse
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
     differ = bundle.catalogue.other_collections(cube.variables)
@@ -190,8 +196,24 @@ def _prepare(request: Request) -> _Prepared:
     if device != "cpu":
         # Another kind of device rounds otherwise: what one has begun another makes anew.
         common["device"] = device
-    survey = Survey(cube, bundle.catalogue, layout, common)
+    if coarse != "nearest":
+        common["coarse"] = coarse
+    survey = Survey(cube, bundle.catalogue, layout, common, coarse)
     return _Prepared(request, first, stop, about, survey, product, differ)
+
+
+def coarse_choice(asked: str | None, bundle: Bundle) -> Coarse:
+    """How coarse fields reach a pixel: as asked for, or as the bundle says.
+
+    Raises
+    ------
+    InputError
+        What is asked for is not known.
+    """
+    asked = asked or bundle.coarse
+    if asked not in get_args(Coarse):
+        raise InputError(f"--coarse {asked}: expected {' or '.join(get_args(Coarse))}")
+    return "bilinear" if asked == "bilinear" else "nearest"
 
 
 def _device_kind(request: Request) -> str:
@@ -310,6 +332,7 @@ def _run(
         request.out.absolute(),
         request.precision,
         request.device,
+        prepared.survey.coarse,
         run,
     )
     tasks = ((job, p.unit, prepared.survey.inputs(p.unit), p.outside) for p in todo)

@@ -12,6 +12,7 @@ import numpy as np
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Tile
+from mmnet_maps.learn.bundle import Coarse
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.prepare.cube.verify import lost, shards
 from mmnet_maps.produce.product.ledger import Ledger, State
@@ -62,12 +63,15 @@ class Survey:
     layout : Layout
     common : dict
         What all units depend on: bundle digest, precision, ...
+    coarse : {"nearest", "bilinear"}
+        How coarse fields reach a pixel, and so which cells it rests on.
     """
 
     cube: Cube
     catalogue: Catalogue
     layout: Layout
     common: dict[str, Any]
+    coarse: Coarse = "nearest"
     _places: dict[Tile, _Place] = field(default_factory=dict)
 
     def inputs(self, unit: Unit) -> dict[str, Any]:
@@ -132,6 +136,6 @@ class Survey:
         if tile not in self._places:
             mask = inside(self.cube, tile)
             digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:32]
-            windows = tile_windows(self.cube, self.catalogue, tile) if mask.any() else {}
+            windows = tile_windows(self.cube, self.catalogue, tile, self.coarse) if mask.any() else {}
             self._places[tile] = _Place(int(np.count_nonzero(mask)), digest, windows)
         return self._places[tile]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.learn.bundle import Coarse, load_bundle
 from mmnet_maps.lock import check_owner
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
@@ -52,6 +52,7 @@ class Job:
     bundle, cube, product : Path
     precision : {"float32", "bfloat16"}
     device : str
+    coarse : {"nearest", "bilinear"}
     run : str
         Name of the run that holds the product's lock. A worker opens everything anew for each run, and what
         it would write for one that has lost the lock is refused.
@@ -62,6 +63,7 @@ class Job:
     product: Path
     precision: str
     device: str
+    coarse: Coarse
     run: str
 
 
@@ -104,7 +106,7 @@ class Report:
 def open_worker(job: Job) -> WorkerState:
     """Open what the units of a job need; kept until a unit of another job comes."""
     bundle = load_bundle(job.bundle)
-    engine = Engine(bundle, precision=job.precision, device=job.device)
+    engine = Engine(bundle, precision=job.precision, device=job.device, coarse=job.coarse)
     return WorkerState(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
 
 
@@ -167,7 +169,9 @@ def compute_unit(
     }
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0
-    for inputs, result in predict_tiles(engine, tile_inputs(cube, catalogue, unit, sub_tile), days):
+    for inputs, result in predict_tiles(
+        engine, tile_inputs(cube, catalogue, unit, sub_tile, engine.coarse), days
+    ):
         _copy_piece(unit, inputs, result, values)
         computed += int(np.count_nonzero(inputs.inside)) * unit.days
     return values, computed

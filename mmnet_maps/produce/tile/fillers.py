@@ -120,24 +120,51 @@ class _CoarseFiller:
             if variable.max_age is not None:
                 old[filled.age > variable.max_age] |= age_flag(variable)
         self.any_old: NDArray[np.bool_] = np.logical_or.reduce(old != 0, axis=1)
-        index = inputs.index[layers[0].source]
+        source = layers[0].source
+        index, nodes = inputs.index[source], inputs.nodes
         assert index is not None
         sent = {"values": values, "old": old, "cells": index}
+        self.between = engine.coarse == "bilinear" and nodes is not None and source in nodes.cells
+        self.between &= all(variable.measure == "amount" for variable in variables)
+        #: By day, whether a cell has no value.
+        self.any_missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(values), axis=(0, 2))
+        if self.between:
+            assert nodes is not None
+            sent |= {"values": nodes.bring(source, values), "missing": np.isnan(values)}
+            sent |= {f"corner {k}": np.ascontiguousarray(nodes.corners[:, k]) for k in range(4)}
+            sent |= {f"weight {k}": np.ascontiguousarray(nodes.weights[:, k]) for k in range(4)}
         self._sent = {what: f"{what} of {self.names[0]}" for what in sent}
         arrays |= {self._sent[what]: array for what, array in sent.items()}
 
     def block(self, there: Mapping[str, Array], pixels: Array) -> _CoarseBlock:
         """At some pixels."""
-        values, old, cells = (there[name] for name in self._sent.values())
-        return _CoarseBlock(self, values, old, self.xp.asarray(self.xp.take(cells, pixels), self.xp.int64))
+        return _CoarseBlock(self, {what: there[name] for what, name in self._sent.items()}, pixels)
 
 
 class _CoarseBlock:
-    def __init__(self, filler: _CoarseFiller, values: Array, old: Array, cells: Array) -> None:
-        self._filler, self._values, self._old, self._cells = filler, values, old, cells
+    def __init__(self, filler: _CoarseFiller, sent: Mapping[str, Array], pixels: Array) -> None:
+        self._filler, self._values, self._old = filler, sent["values"], sent["old"]
+        take, asarray, int64 = filler.xp.take, filler.xp.asarray, filler.xp.int64
+        self._cells = asarray(take(sent["cells"], pixels), int64)
+        if filler.between:
+            self._missing = sent["missing"]
+            self._corners = [
+                (take(sent[f"corner {k}"], pixels), take(sent[f"weight {k}"], pixels)) for k in range(4)
+            ]
 
     def write(self, days: slice, out: Array, bits: Array) -> None:
         take = self._filler.xp.take
-        take(self._values[:, days], self._cells, out=out)
+        if self._filler.between:
+            self._write_between(days, out)
+        else:
+            take(self._values[:, days], self._cells, out=out)
         if self._filler.any_old[days].any():
             bits |= take(self._old[days], self._cells)
+
+    def _write_between(self, days: slice, out: Array) -> None:
+        """Interpolate between nodes; a pixel without a value in its own cell has none."""
+        xp, values = self._filler.xp, self._values[:, days]
+        parts = [xp.take(values, corner) * weight for corner, weight in self._corners]
+        out[...] = parts[0] + parts[1] + parts[2] + parts[3]
+        if self._filler.any_missing[days].any():
+            out[...] = xp.where(xp.take(self._missing[:, days], self._cells), np.nan, out)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.grid import Tile
 from mmnet_maps.packing import Packing
+from mmnet_maps.produce.tile.nodes import Nodes
 
 __all__ = ["Layer", "TileInputs"]
 
@@ -52,6 +53,8 @@ class TileInputs:
         By variable name, `Catalogue.required` all present.
     index : mapping of str to ndarray of int32, shape (pixels,), or None
         By source: the cell of each pixel, -1 outside the source's grid; None where cells are the pixels.
+    nodes : Nodes, optional
+        What coarse fields are interpolated with; without them a pixel takes the value of its cell.
     """
 
     tile: Tile
@@ -60,3 +63,4 @@ class TileInputs:
     latitude: NDArray[np.float64]
     layers: Mapping[str, Layer]
     index: Mapping[str, NDArray[np.int32] | None]
+    nodes: Nodes | None = None

@@ -19,6 +19,7 @@ from mmnet_maps.variables import Variable
 __all__ = ["Cells", "cells_of", "outliers", "rows_in_reach", "static_values", "together", "years"]
 
 Cells = NDArray[np.int32] | NDArray[np.int64]
+_PLAIN = Packing(dtype="float32")
 
 
 def cells_of(inputs: TileInputs, source: str, pixels: NDArray[np.int64]) -> Cells:
@@ -42,13 +43,20 @@ def _release(layer: Layer, year: NDArray[np.int64]) -> NDArray[np.int64]:
     return nearest_release(year_of(layer.days).tolist(), year)
 
 
-def static_values(inputs: TileInputs, name: str, year: int) -> tuple[NDArray[Any], Packing]:
-    """Stored values of every pixel of a variable that stays within a year, or the position; their packing."""
+def static_values(
+    inputs: TileInputs, name: str, year: int, amount: bool = False
+) -> tuple[NDArray[Any], Packing]:
+    """A variable that stays within a year, or the position: stored values of every pixel, and their packing.
+
+    An amount is interpolated where the tile has nodes for its source.
+    """
     if name in ("Latitude", "Longitude"):
         position = inputs.latitude if name == "Latitude" else inputs.longitude
-        return position.astype(np.float32), Packing(dtype="float32")
+        return position.astype(np.float32), _PLAIN
     layer, index = inputs.layers[name], inputs.index[inputs.layers[name].source]
     stored = layer.stored[int(_release(layer, np.array([year]))[0])]
+    if inputs.nodes is not None and layer.source in inputs.nodes.cells and amount:
+        return inputs.nodes.at_pixels(layer.source, layer.packing.decode(stored), index), _PLAIN
     # A pixel outside the source (-1) takes anything: it is not computed.
     return stored if index is None else stored.take(index), layer.packing
 

@@ -48,6 +48,7 @@ from mmnet_maps.produce.tile.trust import (
     MISSING_REASONS,
     OUTSIDE_TRAINING_DOMAIN,
     QUALITY,
+    SERIES_MISSING,
     SNAPSHOT_MISSING,
     SNOW_OR_FROZEN,
     URBAN,
@@ -171,10 +172,11 @@ class _Tile:
 
     def _year(self, program: _Program, run: slice, year: int) -> _Year:
         usable, cover, reasons = usable_pixels(program.engine, self.inputs, year)
-        static = {}
+        static, catalogue = {}, program.engine.catalogue
         for name in program.static_names:
             if name != "LC":
-                stored, packing = program.xp.sendable(*static_values(self.inputs, name, year))
+                amount = catalogue[name].measure == "amount"
+                stored, packing = program.xp.sendable(*static_values(self.inputs, name, year, amount))
                 static[name] = self._add(f"{name} of {year}", stored), packing
         known = "" if cover is None else self._add(f"cover of {year}", cover)
         why = self._add(f"reasons of {year}", reasons)
@@ -238,7 +240,11 @@ class _Part:
     ) -> None:
         self.program, self.tile, self.there, self.year = program, tile, there, year
         engine, xp, self.days = program.engine, program.xp, program.days[year.days]
-        self.pixels, self.rows, self.table = xp.send(series.pixels), xp.send(series.rows), series.table
+        self.pixels, self.table = xp.send(series.pixels), series.table
+        self.rows, self.places = xp.send(series.rows), xp.send(series.places)
+        self.weights: Array = None if series.weights is None else xp.send(series.weights)
+        #: Whether a pixel may have neighbours to interpolate between but no series of its own.
+        self.hidden = series.weights is not None and bool((series.bits & SERIES_MISSING).any())
         dates = date_features(program.dated_features, self.days)
         outside = program.dated_limits.outside(dates)
         self.bits = xp.send(series.bits | (outside.astype(np.int32) * OUTSIDE_TRAINING_DOMAIN)[:, None])
@@ -266,7 +272,7 @@ class _Block:
     def __init__(self, part: _Part, own: slice) -> None:
         self.part, self.program = part, part.program
         self.engine, self.xp = part.program.engine, part.program.xp
-        self.pixels, self.rows = part.pixels[own], part.rows[own]
+        self.pixels, self.places, rows_of_series = part.pixels[own], part.places[own], part.rows[own]
         self.count = len(self.pixels)
         self.step = min(len(part.days), max(1, self.engine.block // self.count))
         self.fillers = [filler.block(part.there, self.pixels) for filler in part.tile.fillers]
@@ -276,7 +282,9 @@ class _Block:
         self.inputs = rows.reshape(len(rows), self.step, self.count)
         for day in range(self.step):
             of_day = slice(day * self.count, (day + 1) * self.count)
-            workspace.series[of_day] = self.rows + day * part.table.shape[1]
+            workspace.series[of_day] = rows_of_series + day * part.table.shape[1]
+            if workspace.weights is not None:
+                workspace.weights[of_day] = part.weights[own]
         self.static_bits = self._write_static()
         self._make_room(self.step)
 
@@ -331,7 +339,7 @@ class _Block:
         count, first = days.stop - days.start, part.year.days.start
         if count != self.room:
             self._make_room(count)
-        xp.take(part.bits[days], self.rows, out=bits)
+        xp.take(part.bits[days], self.places, out=bits)
         bits |= self.static_bits
         for filler, values in zip(self.fillers, self.filled, strict=True):
             filler.write(slice(first + days.start, first + days.stop), values, bits)
@@ -344,7 +352,7 @@ class _Block:
         engine.scale(self.features, engine.dated, program.workspace.inputs[engine.dated :, : len(flat)])
         table = part.table[days].flatten(0, 1)
         estimate = engine.predict(program.workspace, table, len(flat))[: len(flat)]
-        if xp.some(~xp.isfinite(estimate)):
+        if part.hidden or xp.some(~xp.isfinite(estimate)):
             missing = ~xp.isfinite(self.features)
             for flag, rows in part.tile.reasons:
                 mark(flat, reduce(operator.or_, [missing[row] for row in rows]), flag, xp)

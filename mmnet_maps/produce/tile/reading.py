@@ -19,11 +19,13 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat
+from mmnet_maps.learn.bundle import Coarse
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.prepare.features import nearest_release
 from mmnet_maps.prepare.normals import missing_normal
 from mmnet_maps.produce.tile.inputs import Layer, TileInputs
+from mmnet_maps.produce.tile.nodes import Nodes, margin_of, spacing_of
 from mmnet_maps.produce.units import Unit, iso
 from mmnet_maps.variables import Variable
 
@@ -149,14 +151,31 @@ def required_sources(cube: Cube, catalogue: Catalogue) -> list[tuple[CubeSource,
     return [(cube.sources[source], names) for source, names in found.items()]
 
 
-def tile_windows(cube: Cube, catalogue: Catalogue, tile: Tile) -> dict[str, Window]:
-    """By source, rows and columns that hold every cell that a tile touches."""
+def tile_windows(
+    cube: Cube, catalogue: Catalogue, tile: Tile, coarse: Coarse = "nearest"
+) -> dict[str, Window]:
+    """By source, rows and columns that hold every cell that a tile's values rest on."""
+    margins = _margins(cube, catalogue, coarse)[1]
     return {
-        source.name: _window(cube.grid, tile, source.grid) for source, _ in required_sources(cube, catalogue)
+        source.name: _window(cube.grid, tile, source.grid, margins.get(source.name, 0))
+        for source, _ in required_sources(cube, catalogue)
     }
 
 
-def _window(grid: Grid, tile: Tile, other: Grid) -> Window:
+def _margins(cube: Cube, catalogue: Catalogue, coarse: Coarse) -> tuple[int, dict[str, int]]:
+    """Spacing of nodes, and cells beside those that a tile touches which its nodes rest on, by source."""
+    if coarse == "nearest":
+        return 0, {}
+    grids = {
+        source.name: source.grid
+        for source, names in required_sources(cube, catalogue)
+        if any(catalogue[name].measure == "amount" for name in names)
+    }
+    spacing, sources = spacing_of(cube.grid, grids)
+    return spacing, {name: margin_of(cube.grid, grids[name], spacing) for name in sources}
+
+
+def _window(grid: Grid, tile: Tile, other: Grid, margin: int) -> Window:
     # A map projection is continuous, so the extremes of a tile lie on its edge: four lines of pixels tell
     # them. One cell more on every side covers what lies between two pixels of a line.
     top, left, bottom, right = tile.row, tile.col, tile.row + tile.height - 1, tile.col + tile.width - 1
@@ -164,11 +183,23 @@ def _window(grid: Grid, tile: Tile, other: Grid) -> Window:
     down = [Tile(top, col, tile.height, 1) for col in (left, right)]
     edges = [cell_lookup(grid, line, other) for line in (*across, *down)]
     if any((edge.index < 0).any() for edge in edges):
-        whole = cell_lookup(grid, tile, other)
+        whole = _with_margin(cell_lookup(grid, tile, other), other, margin)
         return whole.rows, whole.cols
-    more = 0 if grid.aligned_offset(other) is not None else 1
+    more = margin + (0 if grid.aligned_offset(other) is not None else 1)
     rows = _grown([edge.rows for edge in edges], more, other.height)
     return rows, _grown([edge.cols for edge in edges], more, other.width)
+
+
+def _with_margin(cells: CellLookup, other: Grid, margin: int) -> CellLookup:
+    """The same cells of each pixel, with more cells around them."""
+    if not margin or not cells.shape[0]:
+        return cells
+    rows = _grown([cells.rows], margin, other.height)
+    cols = _grown([cells.cols], margin, other.width)
+    row, col = np.divmod(cells.index, cells.shape[1])
+    row, col = row + (cells.rows.start - rows.start), col + (cells.cols.start - cols.start)
+    index = np.where(cells.index < 0, -1, row * (cols.stop - cols.start) + col).astype(np.int32)
+    return CellLookup(rows, cols, index)
 
 
 def _grown(parts: list[slice], more: int, end: int) -> slice:
@@ -249,7 +280,9 @@ def _touched(source: CubeSource, rows: slice, cols: slice) -> list[tuple[int, in
     ]
 
 
-def tile_inputs(cube: Cube, catalogue: Catalogue, unit: Unit, size: int = SUB_TILE) -> Iterator[TileInputs]:
+def tile_inputs(
+    cube: Cube, catalogue: Catalogue, unit: Unit, size: int = SUB_TILE, coarse: Coarse = "nearest"
+) -> Iterator[TileInputs]:
     """What each sub-tile of a unit needs, sub-tiles wholly outside the region left out.
 
     Yields
@@ -261,8 +294,12 @@ def tile_inputs(cube: Cube, catalogue: Catalogue, unit: Unit, size: int = SUB_TI
     pieces = [(piece, mask) for piece, mask in masks if mask.any()]
     origin = {name: source for source, names in required_sources(cube, catalogue) for name in names}
     used = {source.name: source for source in origin.values()}
+    spacing, margins = _margins(cube, catalogue, coarse)
     windows = [
-        {name: cell_lookup(cube.grid, piece, source.grid) for name, source in used.items()}
+        {
+            name: _with_margin(cell_lookup(cube.grid, piece, source.grid), source.grid, margins.get(name, 0))
+            for name, source in used.items()
+        }
         for piece, _ in pieces
     ]
     blocks = {
@@ -278,9 +315,17 @@ def tile_inputs(cube: Cube, catalogue: Catalogue, unit: Unit, size: int = SUB_TI
         layers = {name: _layer(block, found[block.source.name]) for name, block in blocks.items()}
         index = {name: _index(cube.grid, piece, source.grid, found[name]) for name, source in used.items()}
         lon, lat = lonlat(cube.grid, piece)
-        yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index)
+        grids = {name: _window_grid(used[name].grid, found[name]) for name in margins}
+        nodes = Nodes.of(cube.grid, piece, spacing, grids) if margins else None
+        yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index, nodes)
         for block in blocks.values():
             block.forget(step)
+
+
+def _window_grid(grid: Grid, cells: CellLookup) -> Grid:
+    """The grid of the cells that are read; one cell where none is (`_nothing`)."""
+    height, width = cells.shape if cells.shape[0] else (1, 1)
+    return grid.crop(Tile(cells.rows.start, cells.cols.start, height, width))
 
 
 def _last_use(source: CubeSource, found: list[CellLookup]) -> dict[tuple[int, int], int]:

@@ -16,6 +16,7 @@ from mmnet_maps.prepare.soil_state import derive_series
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.layers import Cells, cells_of
+from mmnet_maps.produce.tile.nodes import Nodes
 from mmnet_maps.produce.tile.trust import (
     OUTSIDE_TRAINING_DOMAIN,
     SERIES_MISSING,
@@ -41,18 +42,24 @@ class Series:
     Attributes
     ----------
     pixels : ndarray of int64, shape (n,)
-    rows : ndarray of int64, shape (n,)
-        Row of `table` for each.
-    table : Tensor, shape (days, places, width)
+    table : Tensor, shape (days, rows, width)
         `Engine.series_table`.
+    rows : ndarray of int64, shape (n,) or (n, 4)
+        Row of `table` for each pixel, or the four that it lies between.
+    weights : ndarray of float32, shape (n, 4), or None
+        Of the four rows.
     bits : ndarray of int32, shape (days, places)
-        Bits that stem from the series.
+        Bits that stem from the series, of every distinct combination of cells.
+    places : ndarray of int64, shape (n,)
+        Column of `bits` for each pixel.
     """
 
     pixels: NDArray[np.int64]
-    rows: NDArray[np.int64]
     table: Tensor
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float32] | None
     bits: NDArray[np.int32]
+    places: NDArray[np.int64]
 
 
 def series_parts(
@@ -79,8 +86,43 @@ def series_parts(
         return
     places = {source: own[first] for source, own in cells.items()}
     values, filled = _fill(engine.catalogue, inputs, places, days)
-    table = engine.series_table(values, len(days))
-    yield Series(pixels, rows.astype(np.int64), table, _bits(engine, values, filled, len(days)))
+    bits, place = _bits(engine, values, filled, len(days)), rows.astype(np.int64)
+    if engine.coarse == "nearest":
+        yield Series(pixels, engine.series_table(values, len(days)), place, None, bits, place)
+        return
+    nodes = inputs.nodes
+    if nodes is None or not nodes.cells.keys() >= set(sources):
+        # Cells of a few pixels: what lies between them is hardly seen.
+        corners, weights = np.repeat(place[:, None], 4, axis=1), np.zeros((len(place), 4), dtype=np.float32)
+        weights[:, 0] = 1
+    else:
+        corners, weights = nodes.corners[pixels], nodes.weights[pixels]
+        values = _fill_nodes(engine.catalogue, inputs, nodes, days)
+    yield Series(pixels, engine.series_table(values, len(days)), corners, weights, bits, place)
+
+
+def _fill_nodes(catalogue: Catalogue, inputs: TileInputs, nodes: Nodes, days: NDArray[np.int64]) -> Array:
+    """Values at the nodes, every calendar day from the first window's start on, shape (days, nodes, v)."""
+    found: dict[str, Array] = {}
+    for names in _together(catalogue):
+        weather, made_of = {}, _made_of(catalogue, names)
+        layers = {name: inputs.layers[name] for name in made_of}
+        one_source = len({layer.source for layer in layers.values()}) == 1
+        for name, layer in layers.items():
+            variable, calendar = catalogue[name], _calendar(catalogue, names, days)
+            decoded = layer.packing.decode(layer.stored)
+            filled = gap_fill(layer.days, decoded, calendar, variable.fill, variable.max_gap).values
+            weather[name] = filled if one_source else nodes.bring(layer.source, filled)
+        part = derive_series(catalogue.model_copy(update={"series": names}), weather)
+        source = layers[made_of[0]].source
+        found |= {name: nodes.bring(source, part[name]) if one_source else part[name] for name in names}
+    return np.stack([found[name] for name in catalogue.series], axis=2)
+
+
+def _calendar(catalogue: Catalogue, names: tuple[str, ...], days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Days whose weather channels that are computed at once are made of."""
+    reach = catalogue.history_days if names[0] in SOIL_STATE_INPUTS else catalogue.window_days
+    return np.arange(days[0] - reach, days[-1] + 1, dtype=np.int64)
 
 
 def _fill(
@@ -95,8 +137,7 @@ def _fill(
     values : ndarray of float32, shape (days, places, v)
     filled : ndarray of bool, same shape
     """
-    window_days = catalogue.window_days
-    before = days[0] - window_days
+    before = days[0] - catalogue.window_days
     count = len(next(iter(places.values()))) if places else 1
     shape = (int(days[-1] + 1 - before), count, len(catalogue.series))
     values, filled = np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
@@ -104,9 +145,11 @@ def _fill(
         own, back = _distinct([inputs.layers[n].source for n in _made_of(catalogue, names)], places)
         weather, marks = {}, {}
         for name in _made_of(catalogue, names):
-            reach = catalogue.history_days if names[0] in SOIL_STATE_INPUTS else window_days
-            calendar = np.arange(days[0] - reach, days[-1] + 1, dtype=np.int64)
-            layer, variable = inputs.layers[name], catalogue[name]
+            layer, variable, calendar = (
+                inputs.layers[name],
+                catalogue[name],
+                _calendar(catalogue, names, days),
+            )
             cells, again = np.unique(own[layer.source], return_inverse=True)
             decoded = layer.packing.decode(layer.stored[:, cells])
             result = gap_fill(layer.days, decoded, calendar, variable.fill, variable.max_gap)
