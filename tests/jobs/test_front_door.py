@@ -48,6 +48,15 @@ def test_a_product_and_its_files_open_as_the_same_data_set(
     assert maps.quality.dtype == np.uint32
     assert "EPSG" in maps.spatial_ref.attrs["crs_wkt"]
     assert str(maps.time.values[0])[:10] == "2021-06-01"
+    loaded = maps.load()
+    lazy: Any = mm.open_product(product.path)
+    for index in (
+        {"time": 0},
+        {"x": slice(None, None, 7)},
+        {"y": [5, 2], "time": -1},
+        {"x": slice(50, 3, -4)},
+    ):
+        np.testing.assert_array_equal(lazy.isel(index).soil_moisture, loaded.isel(index).soil_moisture)
     mm.export(product.path, tmp_path / "maps", end="2021-06-02")
     files: Any = mm.open_product(tmp_path / "maps")
     np.testing.assert_array_equal(files.soil_moisture, maps.soil_moisture[:2])

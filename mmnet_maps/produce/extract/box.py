@@ -82,6 +82,11 @@ class _Days:
         return np.stack([self.maps.read(self.layer.name, self.begin + step, *window) for step in steps])
 
 
+def _part(source: _Days, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+    """One part as dask asks for it; with a getter of its own, dask fuses no other index into `key`."""
+    return source[key]
+
+
 def as_dataset(maps: Maps, tile: Tile, start: int | None = None, end: int | None = None) -> xr.Dataset:
     """A part of the maps in stored integers with CF attributes, lazily.
 
@@ -112,7 +117,9 @@ def as_dataset(maps: Maps, tile: Tile, start: int | None = None, end: int | None
     variables = {}
     for name, layer in maps.layers.items():
         source, blank = _Days(maps, layer, begin, stop, tile), np.empty((0, 0, 0), layer.dtype)
-        parts = from_array(source, (1, _SIDE, _SIDE), asarray=False, meta=blank)  # type: ignore[no-untyped-call]
+        parts = from_array(  # type: ignore[no-untyped-call]
+            source, (1, _SIDE, _SIDE), asarray=False, meta=blank, getitem=_part
+        )
         variables[name] = (("time", "y", "x"), parts, _attributes(maps, layer))
     about = {k: v for k, v in global_attributes().items() if k != "coordinates"}
     about["history"] = f"{about['history']}, from {maps.source.name}"
