@@ -237,9 +237,9 @@ def _write_all(site: Site, folder: Path) -> dict[str, int]:
     zooms = range(site.zoom[0], site.zoom[1] + 1)
     places = [(z, x, y) for z in zooms for x, y in site.tiles(z)]
     height, width = site.maps.levels[0].shape
-    blocks = [(top, left) for top in range(-(-height // BLOCK)) for left in range(-(-width // BLOCK))]
+    blocks = -(-height // BLOCK) * -(-width // BLOCK)
     beyond = [(site.zoom[1] + 1, x, y) for x, y in site.tiles(site.zoom[1] + 1)]
-    with steps("files written", len(places) * len(layers) * len(about["days"]) + len(blocks)) as advance:
+    with steps("files written", len(places) * len(layers) * len(about["days"]) + blocks) as advance:
         for z, x, y in [*places, *beyond]:
             write(f"pixels/{z}/{x}/{y}.bin", site.pixels(z, x, y))
         for z, x, y in places:
@@ -249,7 +249,7 @@ def _write_all(site: Site, folder: Path) -> dict[str, int]:
                         f"tiles/{layer}/{day['date']}/{z}/{x}/{y}.bin", site.tile(layer, day["date"], z, x, y)
                     )
                 advance(len(layers))
-        for top, left in blocks:
-            write(f"series/{top}/{left}.bin", site.series(top, left))
+        for top, left, body in site.blocks():
+            write(f"series/{top}/{left}.bin", body)
             advance()
     return count

@@ -38,6 +38,8 @@ _RANGE_DAYS, _RANGE_SIDE = 12, 600
 _WIDTH = "width"
 #: Reading a window larger than this for one tile takes seconds: maps of that size need overviews.
 _MOST = 40_000_000
+#: Pixel-days that are read at once for blocks of series: 200 MB.
+_AT_ONCE = 20_000_000
 #: Zooms before the last in which a layer without overviews is drawn.
 _REACH = 3
 _TITLES = {"soil_moisture": "soil moisture", _WIDTH: "width of the interval", QUALITY: "quality"}
@@ -193,11 +195,31 @@ class Site:
         height, width = self.maps.levels[0].shape
         if not (0 <= top * BLOCK < height and 0 <= left * BLOCK < width):
             raise KeyError((top, left))
+        return self._strip(top, left, left + 1)[0]
+
+    def blocks(self) -> Iterator[tuple[int, int, bytes]]:
+        """Every block of series with its position; stored values are read for many blocks at once."""
+        height, width = self.maps.levels[0].shape
+        side = -(-width // BLOCK)
+        many = max(1, _AT_ONCE // (self.maps.days.size * BLOCK**2))
+        for top in range(-(-height // BLOCK)):
+            for left in range(0, side, many):
+                stop = min(side, left + many)
+                yield from zip([top] * many, range(left, stop), self._strip(top, left, stop), strict=False)
+
+    def _strip(self, top: int, left: int, stop: int) -> list[bytes]:
+        """Blocks ``left`` to ``stop`` (exclusive) of a row of blocks."""
+        height, width = self.maps.levels[0].shape
         rows = np.arange(top * BLOCK, min(height, (top + 1) * BLOCK), dtype=np.int64)
-        cols = np.arange(left * BLOCK, min(width, (left + 1) * BLOCK), dtype=np.int64)
+        cols = np.arange(left * BLOCK, min(width, stop * BLOCK), dtype=np.int64)
         row, col = np.repeat(rows, cols.size), np.tile(cols, rows.size)
         found = self.maps.pixels(self.series_layers, 0, self.maps.days.size, row, col)
-        return gzip.compress(b"".join(_little(found[n]) for n in self.series_layers), 6, mtime=0)
+        shaped = [found[name].reshape(-1, rows.size, cols.size) for name in self.series_layers]
+        parts = [slice(at, at + BLOCK) for at in range(0, cols.size, BLOCK)]
+        return [
+            gzip.compress(b"".join(_little(values[:, :, part]) for values in shaped), 6, mtime=0)
+            for part in parts
+        ]
 
     def tiles(self, zoom: int) -> Iterator[tuple[int, int]]:
         """(x, y) of the tiles of a zoom that touch the maps."""
