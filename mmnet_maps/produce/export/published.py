@@ -233,21 +233,23 @@ def _shards(days: int, grid: Grid) -> Iterator[_Shard]:
 
 
 def _coarsen(finer: dict[str, zarr.Array[Any]], arrays: dict[str, zarr.Array[Any]], part: _Shard) -> None:
-    """Write a part of a level from the level before."""
-    window = (
-        part.days,
-        slice(2 * part.rows.start, 2 * part.rows.stop),
-        slice(2 * part.cols.start, 2 * part.cols.stop),
-    )
-    fine: NDArray[Any] = np.asarray(finer[_VALID][window])
-    coarse = coarser_values(fine)
-    for name, array in arrays.items():
-        if name == _VALID:
-            array[part.key] = coarse
-        elif array.dtype.kind == "u":
-            array[part.key] = coarser_bits(np.asarray(finer[name][window]), fine, coarse)
-        else:
-            array[part.key] = coarser_values(np.asarray(finer[name][window]))
+    """Write a part of a level from the level before, read a strip of chunks at a time."""
+    shape = tuple(s.stop - s.start for s in part.key)
+    found = {name: np.empty(shape, array.dtype) for name, array in arrays.items()}
+    columns = slice(2 * part.cols.start, 2 * part.cols.stop)
+    for top in range(0, shape[1], _CHUNK[1]):
+        bottom = min(top + _CHUNK[1], shape[1])
+        window = part.days, slice(2 * (part.rows.start + top), 2 * (part.rows.start + bottom)), columns
+        fine: NDArray[Any] = np.asarray(finer[_VALID][window])
+        coarse = coarser_values(fine)
+        for name, out in found.items():
+            strip = coarse
+            if name != _VALID:
+                other = np.asarray(finer[name][window])
+                strip = coarser_bits(other, fine, coarse) if out.dtype.kind == "u" else coarser_values(other)
+            out[:, top:bottom] = strip
+    for name, values in found.items():
+        arrays[name][part.key] = values
 
 
 class _Turned:
