@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
 
+from mmnet_maps.crs import near, period, same_crs, transform, unit_metres
 from mmnet_maps.errors import InputError
 
 __all__ = [
@@ -27,12 +26,9 @@ __all__ = [
     "day_blocks",
     "lonlat",
     "lonlat_extent",
-    "near",
     "outline",
-    "period",
     "pixels_at",
     "tiles",
-    "transform",
 ]
 
 Float = NDArray[np.float64]
@@ -41,11 +37,8 @@ Float = NDArray[np.float64]
 #: the ground, in metres, that a spacing may span (the error of a line over 1 km is 2 cm x tan(latitude)).
 _NODE_SPACING = 32
 _NODE_REACH_M = 1_000.0
-_METRES_PER_DEGREE = 111_320.0
 #: Nodes whose longitudes differ by more than this, in degrees, are near a pole or on both sides of 180.
 _WIDE = 0.05
-#: Projections in which x is proportional to the longitude.
-_CYLINDRICAL = ("lambert_cylindrical_equal_area", "mercator")
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ class Grid:
         tolerance : float
             How far, in pixels, they may be off each other at either end of this grid.
         """
-        if not _same_crs(self.crs, other.crs):
+        if not same_crs(self.crs, other.crs):
             return None
         found = []
         for size, step, start in ((self.height, 4, 5), (self.width, 0, 2)):
@@ -233,66 +226,6 @@ def day_blocks(start: int, stop: int, length: int, origin: int) -> Iterator[tupl
         day = end
 
 
-@lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    try:
-        return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
-    except Exception as error:
-        raise InputError(f"no way from CRS {source} to {target}: {error}") from None
-
-
-@lru_cache(maxsize=256)
-def _same_crs(one: str, other: str) -> bool:
-    try:
-        return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
-    except CRSError as error:
-        raise InputError(f"no way from CRS {one} to {other}: {error}") from None
-
-
-@lru_cache(maxsize=64)
-def _unit_metres(crs: str) -> float:
-    known = CRS.from_user_input(crs)
-    if known.is_geographic:
-        return _METRES_PER_DEGREE
-    return float(known.axis_info[0].unit_conversion_factor or 1.0)
-
-
-@lru_cache(maxsize=64)
-def period(crs: str) -> float | None:
-    """Distance in x after which the globe begins again; None for a CRS whose x is no longitude.
-
-    Examples
-    --------
-    >>> period("EPSG:4326"), period("EPSG:32612")
-    (360.0, None)
-    """
-    known = CRS.from_user_input(crs)
-    if known.is_geographic:
-        return 360.0
-    if known.to_cf().get("grid_mapping_name") not in _CYLINDRICAL:
-        return None
-    # One degree of longitude is the same distance everywhere.
-    west, east = _transformer("EPSG:4326", crs).transform([-1.0, 1.0], [0.0, 0.0])[0]
-    return float(east - west) * 180
-
-
-def near(x: NDArray[Any], around: float, crs: str) -> Float:
-    """X moved by whole turns of the globe to within half a turn of `around`.
-
-    In a CRS whose x is no longitude it is left as it is.
-    """
-    turn, values = period(crs), np.asarray(x, dtype=np.float64)
-    return values if turn is None else values - np.round((values - around) / turn) * turn
-
-
-def transform(source: str, target: str, x: NDArray[Any], y: NDArray[Any]) -> tuple[Float, Float]:
-    """Coordinates of points in another CRS; infinite where it does not reach."""
-    if _same_crs(source, target):
-        return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    east, north = _transformer(source, target).transform(np.asarray(x), np.asarray(y))
-    return np.asarray(east), np.asarray(north)
-
-
 def lonlat_extent(grid: Grid, points: int = 200) -> tuple[float, float, float, float]:
     """West, south, east and north of a grid in degrees.
 
@@ -330,9 +263,9 @@ def outline(grid: Grid, points: int) -> tuple[Float, Float]:
 def _exact(grid: Grid, crs: str, rows: Float, cols: Float) -> tuple[Float, Float]:
     """Coordinates in `crs` of pixel centres, by the full projection."""
     x, y = grid.x(cols), grid.y(rows)
-    if _same_crs(grid.crs, crs):
+    if same_crs(grid.crs, crs):
         return x, y
-    east, north = _transformer(grid.crs, crs).transform(x, y)
+    east, north = transform(grid.crs, crs, x, y)
     return np.asarray(east), np.asarray(north)
 
 
@@ -345,7 +278,7 @@ def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, tuple[
     spacing = _spacing(grid)
     rows = np.arange(tile.row, tile.row + tile.height, dtype=np.float64)
     cols = np.arange(tile.col, tile.col + tile.width, dtype=np.float64)
-    if spacing < 2 or _same_crs(grid.crs, crs):
+    if spacing < 2 or same_crs(grid.crs, crs):
         x, y = _exact(grid, crs, np.repeat(rows, len(cols)), np.tile(cols, len(rows)))
         return x.reshape(tile.height, tile.width), y.reshape(tile.height, tile.width), (0.0, 0.0)
     node_rows, node_cols = _nodes(tile.row, tile.height, spacing), _nodes(tile.col, tile.width, spacing)
@@ -358,7 +291,7 @@ def _coordinates(grid: Grid, tile: Tile, crs: str) -> tuple[Float, Float, tuple[
 
 def _spacing(grid: Grid) -> int:
     """Pixels from one node to the next."""
-    step = max(abs(grid.transform[0]), abs(grid.transform[4])) * _unit_metres(grid.crs)
+    step = max(abs(grid.transform[0]), abs(grid.transform[4])) * unit_metres(grid.crs)
     return int(min(_NODE_SPACING, _NODE_REACH_M // step)) if step else 1
 
 
@@ -397,7 +330,7 @@ def lonlat(grid: Grid, tile: Tile) -> tuple[Float, Float]:
     x, y, error = _coordinates(grid, tile, "EPSG:4326")
     if any(error):
         _mend(grid, tile, x, y)
-    return near(x, 0.0, "EPSG:4326") if _same_crs(grid.crs, "EPSG:4326") else x, y
+    return near(x, 0.0, "EPSG:4326") if same_crs(grid.crs, "EPSG:4326") else x, y
 
 
 def pixels_at(grid: Grid, lon: Float, lat: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -461,7 +394,7 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
 def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: tuple[float, float]) -> None:
     """Project in full, in place, the pixels that stand so near a cell edge that the mesh may err."""
     # The error of a node is that of the projection itself, well below a thousandth of a millimetre.
-    least = 1e-6 / _unit_metres(other.crs)
+    least = 1e-6 / unit_metres(other.crs)
     near_r = (doubt[1] + least) / abs(other.transform[4])
     near_c = (doubt[0] + least) / abs(other.transform[0])
     unsure = (np.abs(r - np.round(r)) < near_r) | (np.abs(c - np.round(c)) < near_c)

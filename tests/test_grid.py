@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from mmnet_maps.crs import period
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid, Tile, cell_lookup, day_blocks, lonlat, lonlat_extent, period, tiles
+from mmnet_maps.grid import Grid, Tile, cell_lookup, day_blocks, lonlat, lonlat_extent, tiles
 
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +nadgrids=@null +wktext +units=m"
 #: Native grids of the sources, in metres or degrees.

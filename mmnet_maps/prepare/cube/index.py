@@ -11,9 +11,10 @@ from rasterio.features import rasterize
 from shapely import box, segmentize, transform
 from shapely.geometry.base import BaseGeometry
 
+from mmnet_maps.crs import near, period
+from mmnet_maps.crs import transform as project
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid, Tile, near, outline, period
-from mmnet_maps.grid import transform as project
+from mmnet_maps.grid import Grid, Tile, outline
 from mmnet_maps.prepare.cube.config import Target
 
 __all__ = ["covered", "is_coarse", "burn", "native_polygon", "native_region", "native_window", "needed_cells"]

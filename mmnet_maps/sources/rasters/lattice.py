@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from pyproj import CRS
 
+from mmnet_maps.crs import period, transform
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import Grid, Tile, lonlat_extent, outline, period, transform
+from mmnet_maps.grid import Grid, Tile, lonlat_extent, outline
 
 __all__ = ["TOLERANCE", "Part", "common_grid", "on_target"]
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
+from mmnet_maps.crs import near, transform
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, near, outline, transform
+from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, outline
 from mmnet_maps.packing import Packing
 from mmnet_maps.variables import Measure
 
