@@ -1,7 +1,8 @@
 """Work units: a tile and a block of days, aligned to whole shards of the product.
 
 A unit owns its part of the output (no two units touch one stored object) and is a pure function of its
-inputs, so it may run anywhere, in any order, twice or again after a crash, and gives the same bytes.
+inputs, so it may run anywhere, in any order, twice or again after a crash, and gives the same bytes
+on one kind of processor.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class SimulationConfig(Config):
     Attributes
     ----------
     seed : int
-        The same seed gives the same bytes in every file.
+        The same seed gives the same bytes in every file, on one kind of processor.
     climates : tuple of str
         Climates of the training stations, names of `climates.CLIMATES`.
     stations_per_climate, landscapes_per_climate : int

@@ -34,6 +34,9 @@ class Entry:
         The unit lies wholly outside the region: nothing was read or computed.
     days : list of str
         Digest of the stored values of every layer, day by day; empty in entries of older versions.
+    processor : str
+        Kind of processor that made it; empty in entries of older versions. Another kind is no reason to make
+        a unit again: it gives the same values to float rounding.
     """
 
     first: int
@@ -42,6 +45,7 @@ class Entry:
     outputs: dict[str, str | None]
     outside: bool = False
     days: list[str] = field(default_factory=list)
+    processor: str = ""
 
     def is_sound(self) -> bool:
         """Whether it has the form of an entry: what is in the file was written by anybody."""
@@ -51,6 +55,7 @@ class Entry:
             and isinstance(self.inputs, dict)
             and isinstance(self.outputs, dict)
             and isinstance(self.days, list)
+            and isinstance(self.processor, str)
             and len(self.days) in (0, self.stop - self.first)
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
@@ -138,7 +139,20 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
         return summary
     prepared.survey.check_cube(p.unit for p in todo)
     product = _ready_product(prepared)
-    return summary | _run(prepared, product, todo, expected, run)
+    done = _run(prepared, product, todo, expected, run)
+    if todo:
+        _say_processors(prepared, product)
+    return summary | done
+
+
+def _say_processors(prepared: _Prepared, product: Product) -> None:
+    """Say in one line if the units of the request were made on several kinds of processors."""
+    units = prepared.survey.layout.units(prepared.first, prepared.stop)
+    entries = [product.ledger.read(unit.key) for unit in units]
+    kinds = Counter(entry.processor for entry in entries if entry and entry.processor)
+    if len(kinds) > 1:
+        told = "; ".join(f"{count} on {kind}" for kind, count in sorted(kinds.items()))
+        say(f"units were made on several kinds of processors, which agree to float rounding only: {told}")
 
 
 def _looked_at(prepared: _Prepared) -> Iterator[Planned]:

@@ -20,6 +20,7 @@ from mmnet_maps.learn.bundle import Coarse, load_bundle
 from mmnet_maps.lock import check_owner
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.engine.processor import processor_kind
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.objects import day_digests
@@ -214,6 +215,7 @@ def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Rep
             writing = time.perf_counter()
             outputs, days = state.product.write_unit(unit, values, job.run), day_digests(values)
         check_owner(job.product, job.run)
-        state.product.ledger.write(unit.key, Entry(unit.first, unit.stop, inputs, outputs, outside, days))
+        entry = Entry(unit.first, unit.stop, inputs, outputs, outside, days, processor_kind())
+        state.product.ledger.write(unit.key, entry)
     done = time.perf_counter()
     return Report(unit.key, computed, done - began, done - writing, peak_mib())

@@ -16,9 +16,11 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.cube import plan as cube_plan
 from mmnet_maps.prepare.cube.layout import Layout as CubeLayout
 from mmnet_maps.produce.engine.engine import Engine
+from mmnet_maps.produce.engine.processor import processor_kind
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict as predict_module
+from mmnet_maps.produce.run import work
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.produce.tile.trust import NOT_COMPUTED
 
@@ -232,6 +234,28 @@ def test_bfloat16_is_used_where_it_is_faster_and_a_product_goes_on_as_it_was_beg
     assert stale == (0 if used == "float32" else 1)
     with pytest.raises(InputError, match="float16 is not known"):
         predict_product(replace(request, precision="float16"))
+
+
+def test_units_of_another_kind_of_processor_are_kept_and_named(
+    reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, asked, _ = reference
+    request = replace(asked, out=tmp_path / "out", block_days=4)
+    monkeypatch.setattr(work, "processor_kind", lambda: "arm64 Somebody, torch NEON, numpy ASIMD")
+    first = replace(request, end=_day(FIRST + 3))
+    assert predict_product(first)["failed"] == {}
+    assert "kinds of processors" not in capsys.readouterr().err
+    monkeypatch.undo()
+    assert predict_product(request)["units"] == {"new": 1, "done": 1, "stale": 0, "outside": 0}
+    told = capsys.readouterr().err
+    assert "several kinds of processors, which agree to float rounding only: 1 on arm64 Somebody" in told
+    assert f"1 on {processor_kind()}" in told
+    ledger = open_product(request.out).ledger
+    entries = [ledger.read(key) for key in sorted(ledger.keys())]
+    made_on = [entry.processor for entry in entries if entry is not None]
+    assert made_on == ["arm64 Somebody, torch NEON, numpy ASIMD", processor_kind()]
+    predict_product(request)
+    assert "kinds of processors" not in capsys.readouterr().err
 
 
 def test_a_unit_that_fails_is_named_and_the_others_finish(
