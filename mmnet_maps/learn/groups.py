@@ -148,5 +148,5 @@ def _land_cover(frame: pd.DataFrame) -> pd.Series[Any] | None:
     if not set(columns) <= set(frame.columns):
         return None
     hot = frame[columns].to_numpy(np.float64, na_value=np.nan)
-    place = np.where((hot == 1).sum(axis=1) == 1, np.argmax(hot == 1, axis=1), -1)
-    return pd.Series(names[place], index=frame.index)
+    index = np.where((hot == 1).sum(axis=1) == 1, np.argmax(hot == 1, axis=1), -1)
+    return pd.Series(names[index], index=frame.index)

@@ -116,8 +116,8 @@ def _bins(value: NDArray[np.float64], code: NDArray[np.intp]) -> list[NDArray[np
     """As many bins of equally many rows as keep enough rows and stations in each."""
     for count in range(min(_MOST_BINS, len(value) // _LEAST_ROWS), 1, -1):
         edges = np.quantile(value, np.linspace(0, 1, count + 1)[1:-1])
-        place = np.searchsorted(edges, value, side="right")
-        bins = [place == k for k in range(count)]
+        index = np.searchsorted(edges, value, side="right")
+        bins = [index == k for k in range(count)]
         if all(b.sum() >= _LEAST_ROWS // 2 and len(np.unique(code[b])) >= _LEAST_STATIONS for b in bins):
             return bins
     return [np.ones(len(value), dtype=bool)]

@@ -71,10 +71,10 @@ class StationBatches:
     """
 
     def __init__(self, station: NDArray[Any], stations: int, days: int, seed: int) -> None:
-        names, place = np.unique(station.astype(str), return_inverse=True)
+        names, index = np.unique(station.astype(str), return_inverse=True)
         self.stations, self.days = min(stations, len(names)), days
-        self.rows = torch.from_numpy(np.argsort(place, kind="stable"))
-        self.count = torch.from_numpy(np.bincount(place))
+        self.rows = torch.from_numpy(np.argsort(index, kind="stable"))
+        self.count = torch.from_numpy(np.bincount(index))
         self.start = torch.cumsum(self.count, 0) - self.count
         self.random = torch.Generator().manual_seed(seed)
 

@@ -86,9 +86,9 @@ class TrainingRows:
         """
         if days == 1:
             return self
-        names, place = np.unique(self.station.astype(str), return_inverse=True)
+        names, index = np.unique(self.station.astype(str), return_inverse=True)
         offset = np.array([zlib.crc32(name.encode()) % days for name in names], dtype=np.int64)
-        return self.take((self.day + offset[place]) % days == 0)
+        return self.take((self.day + offset[index]) % days == 0)
 
 
 def hold_back(

@@ -67,9 +67,9 @@ class MMNet(Temporal):
         -------
         Tensor, shape (n, 1)
         """
-        place = self.encoder_s(snapshot)
+        own = self.encoder_s(snapshot)
         past = self.encode_days(series.transpose(1, 2))
-        result: Tensor = self.decoder(self.fusion(torch.cat((place, past), dim=1)))
+        result: Tensor = self.decoder(self.fusion(torch.cat((own, past), dim=1)))
         return result
 
     def layers(self, catalogue: Catalogue) -> Layers:
