@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmnet_maps.errors import InputError, needs_extra
+from mmnet_maps.errors import needs_extra
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
-from mmnet_maps.learn.models.baselines import Ridge, XGBoost
 from mmnet_maps.learn.train import threads
 from mmnet_maps.progress import steps
 
@@ -52,11 +51,6 @@ def contributions(
         method is exact.
     base : float
         The estimate that they start from.
-
-    Raises
-    ------
-    InputError
-        The bundle is of a kind without contributions (a random forest).
     """
     of = [model_arrays(bundle.kind, part, bundle.catalogue, bundle.scaler) for part in (explained, compared)]
     parts: list[tuple[Float, Float, float]] = []
@@ -65,7 +59,7 @@ def contributions(
         found, noise = gradient_contributions(network, of[0], of[1], samples, seed)
         parts.append((found, noise, _mean_estimate(network, of[1])))
     if bundle.baseline is not None:
-        exact, base = _of_baseline(bundle.baseline, *map(side_by_side, of))
+        exact, base = bundle.baseline.contributions(*map(side_by_side, of))
         parts.append((exact, np.zeros_like(exact), base))
     values, errors, bases = zip(*parts, strict=True)
     return np.mean(values, axis=0), np.mean(errors, axis=0), float(np.mean(bases))
@@ -74,20 +68,6 @@ def contributions(
 def _mean_estimate(network: nn.Module, arrays: tuple[Array, ...]) -> float:
     with torch.inference_mode():
         return float(network(*map(torch.from_numpy, arrays)).double().mean())
-
-
-def _of_baseline(baseline: object, explained: Array, compared: Array) -> tuple[Float, float]:
-    if isinstance(baseline, Ridge):
-        level = compared.astype(np.float64).mean(axis=0)
-        weighted: Float = (explained.astype(np.float64) - level) * baseline.weight
-        return weighted, float(level @ baseline.weight + baseline.intercept)
-    if isinstance(baseline, XGBoost):
-        with needs_extra("science", "explaining trees"):
-            import xgboost
-
-        found = baseline.booster.predict(xgboost.DMatrix(explained, nthread=1), pred_contribs=True)
-        return found[:, :-1].astype(np.float64), float(found[:, -1].mean())
-    raise InputError(f"there are no contributions of a {type(baseline).__name__}")
 
 
 class _Moisture(nn.Module):

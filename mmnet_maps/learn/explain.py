@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.columns import Column, columns_of, membership, variables_of
+from mmnet_maps.learn.columns import (
+    Column,
+    columns_of,
+    importance_table,
+    lag_table,
+    membership,
+    variables_of,
+)
 from mmnet_maps.learn.contributions import contributions
 from mmnet_maps.learn.model_input import ModelInput, from_table, raw_arrays, side_by_side
 from mmnet_maps.learn.permutation import permutation_importance
@@ -26,7 +33,6 @@ from mmnet_maps.whole_file import write_whole
 __all__ = ["Explanation", "explain", "write_explanation"]
 
 Float = NDArray[np.float64]
-_METHODS = {"ridge": "linear", "xgboost": "tree"}
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,14 @@ def explain(
     )
     facts = {"kind": bundle.kind, "rows": len(chosen), "seed": seed, "bundle": bundle.digest}
     columns = columns_of(bundle.kind, bundle.catalogue)
-    if bundle.kind == "forest":
+    method = "gradient" if bundle.baseline is None or bundle.members else bundle.baseline.explained_by
+    if method == "permutation":
         importance, lags = permutation_importance(
             bundle, frame.iloc[chosen], inputs.rows(chosen), columns, seed
         )
-        return Explanation(importance, lags, None, None, {**facts, "method": "permutation"})
+        return Explanation(importance, lags, None, None, {**facts, "method": method})
     values, noise, base = contributions(bundle, inputs.rows(chosen), inputs.rows(compared), samples, seed)
-    facts |= {"method": _METHODS.get(bundle.kind, "gradient"), "background": len(compared), "base": base}
+    facts |= {"method": method, "background": len(compared), "base": base}
     facts |= {"samples": samples} if bundle.members else {}
     return _explanation(bundle, frame.iloc[chosen], inputs.rows(chosen), columns, (values, noise), facts)
 
@@ -122,25 +129,10 @@ def _explanation(
     values[:, [v.variable == "LC" for v in variables]] = np.nan
     names = [v.variable for v in variables]
     predicted = bundle.predict(inputs).astype(np.float64)
-    importance = pd.DataFrame(
-        {
-            "variable": names,
-            "part": [v.part for v in variables],
-            "importance": np.abs(summed).mean(axis=0),
-            "noise": np.abs(noise).mean(axis=0),
-            "share": np.abs(summed).mean(axis=0) / max(float(np.abs(summed).mean(axis=0).sum()), 1e-300),
-            "direction": [_correlation(values[:, k], summed[:, k]) for k in range(len(names))],
-        }
-    ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    series = [k for k, c in enumerate(columns) if c.part == "series"]
-    lags = pd.DataFrame(
-        {
-            "variable": [columns[k].variable for k in series],
-            "lag": [columns[k].lag for k in series],
-            "importance": np.abs(found[0][:, series]).mean(axis=0),
-            "noise": np.abs(found[1][:, series]).mean(axis=0),
-        }
-    )
+    direction = np.array([_correlation(values[:, k], summed[:, k]) for k in range(len(names))])
+    size, error = np.abs(summed).mean(axis=0), np.abs(noise).mean(axis=0)
+    importance = importance_table(variables, size, error, direction)
+    lags = lag_table(columns, np.abs(found[0]).mean(axis=0), np.abs(found[1]).mean(axis=0))
     away = predicted - facts["base"]
     facts["additivity"] = {
         "mean_abs_error": float(np.abs(summed.sum(axis=1) - away).mean()),

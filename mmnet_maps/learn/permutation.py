@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.bundle import Bundle
-from mmnet_maps.learn.columns import Column, membership, variables_of
+from mmnet_maps.learn.columns import Column, importance_table, lag_table, membership, variables_of
 from mmnet_maps.learn.model_input import ModelInput, side_by_side
 from mmnet_maps.progress import steps
 
@@ -64,36 +64,18 @@ def permutation_importance(
         return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(_REPEATS))
 
     member, variables = membership(columns) > 0, variables_of(columns)
+    each = np.eye(len(columns), dtype=bool)
     days = [k for k, column in enumerate(columns) if column.part == "series"]
-    of_variable = [member[:, k] for k in range(len(variables))]
-    of_day = [np.arange(len(columns)) == k for k in days]
-    costs = []
+    single = np.zeros((len(columns), 2))
+    whole = np.zeros((len(variables), 2))
     with steps("inputs shuffled", len(variables) + len(days)) as advance:
-        for which in (*of_variable, *of_day):
-            costs.append(cost(which))
+        for k in range(len(variables)):
+            whole[k] = cost(member[:, k])
             advance()
-    values = np.array(costs)
-    whole, single = values[: len(variables)], values[len(variables) :]
-    positive = np.maximum(whole[:, 0], 0)
-    importance = pd.DataFrame(
-        {
-            "variable": [v.variable for v in variables],
-            "part": [v.part for v in variables],
-            "importance": whole[:, 0],
-            "noise": whole[:, 1],
-            "share": positive / max(float(positive.sum()), 1e-300),
-            "direction": np.nan,
-        }
-    ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    lags = pd.DataFrame(
-        {
-            "variable": [columns[k].variable for k in days],
-            "lag": [columns[k].lag for k in days],
-            "importance": single[:, 0],
-            "noise": single[:, 1],
-        }
-    )
-    return importance, lags
+        for k in days:
+            single[k] = cost(each[k])
+            advance()
+    return importance_table(variables, *whole.T), lag_table(columns, *single.T)
 
 
 def _rmse(bundle: Bundle, inputs: ModelInput, truth: NDArray[np.float64]) -> float:

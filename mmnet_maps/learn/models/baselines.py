@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,15 @@ class BaselineConfig(Config):
 
 
 class Baseline(Protocol):
-    """A fitted model of scaled columns."""
+    """A fitted model of scaled columns.
+
+    Attributes
+    ----------
+    explained_by : {"linear", "tree", "permutation"}
+        Where the importance of its inputs comes from: `contributions`, or what shuffling them costs.
+    """
+
+    explained_by: ClassVar[str]
 
     def predict(self, columns: Array) -> Array:
         """Shape (n, k) to (n,)."""
@@ -68,9 +76,15 @@ class Baseline(Protocol):
         """Everything that `load_baseline` needs."""
         ...
 
+    def contributions(self, columns: Array, compared: Array) -> tuple[NDArray[np.float64], float]:
+        """What each input adds to an estimate, shape (n, k), and the estimate that they start from."""
+        ...
+
 
 class Ridge:
     """Linear regression with a penalty on the squared coefficients; the intercept is free."""
+
+    explained_by: ClassVar[str] = "linear"
 
     def __init__(self, weight: NDArray[np.float64], intercept: float) -> None:
         self.weight, self.intercept = weight, intercept
@@ -90,6 +104,12 @@ class Ridge:
         """Shape (n, k) to (n,)."""
         return (columns.astype(np.float64) @ self.weight + self.intercept).astype(np.float32)
 
+    def contributions(self, columns: Array, compared: Array) -> tuple[NDArray[np.float64], float]:
+        """In closed form, against the mean of the rows compared with."""
+        level = compared.astype(np.float64).mean(axis=0)
+        weighted: NDArray[np.float64] = (columns.astype(np.float64) - level) * self.weight
+        return weighted, float(level @ self.weight + self.intercept)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Coefficients and intercept."""
         return {"weight": self.weight, "intercept": np.array([self.intercept])}
@@ -103,6 +123,8 @@ class Ridge:
 class _Boosters:
     """What XGBoost grows; stored in its own binary JSON, which holds no code."""
 
+    explained_by: ClassVar[str] = "tree"
+
     def __init__(self, booster: Any) -> None:
         self.booster = booster
 
@@ -110,6 +132,14 @@ class _Boosters:
         """Shape (n, k) to (n,)."""
         found: Array = self.booster.inplace_predict(np.ascontiguousarray(columns))
         return found.astype(np.float32)
+
+    def contributions(self, columns: Array, compared: Array) -> tuple[NDArray[np.float64], float]:
+        """XGBoost's own, exact, against the rows that it was trained on."""
+        with needs_extra("science", "explaining trees"):
+            import xgboost
+
+        found = self.booster.predict(xgboost.DMatrix(columns, nthread=1), pred_contribs=True)
+        return found[:, :-1].astype(np.float64), float(found[:, -1].mean())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The booster as bytes."""
@@ -128,6 +158,9 @@ class _Boosters:
 
 class Forest(_Boosters):
     """Random forest: trees that are grown side by side, each of a draw of the rows."""
+
+    # Its trees are so deep that their exact contributions take many minutes.
+    explained_by = "permutation"
 
     @classmethod
     def fit(cls, columns: Array, target: NDArray[np.float64], config: BaselineConfig, seed: int) -> Self:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmnet_maps.errors import InputError
 
 __all__ = ["EarlierForest"]
 
@@ -24,6 +26,8 @@ class EarlierForest:
         ``value`` (nodes,). ``depth`` (1,): steps after which every row has reached its leaf.
     """
 
+    explained_by: ClassVar[str] = "permutation"
+
     def __init__(self, stored: Mapping[str, NDArray[Any]]) -> None:
         self.stored = dict(stored)
 
@@ -35,6 +39,10 @@ class EarlierForest:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The nodes of all trees."""
         return self.stored
+
+    def contributions(self, columns: Any, compared: Any) -> tuple[NDArray[np.float64], float]:
+        """There are none: it is explained by shuffling."""
+        raise InputError("there are no contributions of a forest of an earlier version")
 
     def predict(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean over the trees, shape (n, k) to (n,)."""
