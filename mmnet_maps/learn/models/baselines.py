@@ -168,19 +168,17 @@ class Forest(_Boosters):
         with needs_extra("science", "models of trees"):
             import xgboost
 
-        forest = xgboost.XGBRFRegressor(
-            n_estimators=config.trees,
-            min_child_weight=config.leaf,
-            colsample_bynode=config.columns,
-            subsample=1 - 1 / math.e,
-            max_depth=config.depth or 0,
-            reg_lambda=0.0,
-            tree_method="hist",
-            n_jobs=config.threads,
-            random_state=seed,
-            verbosity=0,
-        )
-        return cls(forest.fit(columns, target).get_booster())
+        settings = {
+            **_common(config, seed),
+            "num_parallel_tree": config.trees,
+            "eta": 1.0,
+            "min_child_weight": config.leaf,
+            "colsample_bynode": config.columns,
+            "subsample": 1 - 1 / math.e,
+            "max_depth": config.depth or 0,
+            "lambda": 0.0,
+        }
+        return cls(xgboost.train(settings, xgboost.DMatrix(columns, target, nthread=config.threads), 1))
 
 
 class XGBoost(_Boosters):
@@ -200,15 +198,11 @@ class XGBoost(_Boosters):
             import xgboost
 
         settings = {
-            "objective": "reg:squarederror",
-            "tree_method": "hist",
+            **_common(config, seed),
             "eta": config.rate,
             "max_depth": config.boost_depth,
             "subsample": config.share,
             "colsample_bytree": config.share,
-            "nthread": config.threads,
-            "seed": seed,
-            "verbosity": 0,
         }
         train = xgboost.DMatrix(columns, target, nthread=config.threads)
         watched = [(xgboost.DMatrix(*held, nthread=config.threads), "validation")] if held else []
@@ -221,6 +215,16 @@ class XGBoost(_Boosters):
             verbose_eval=False,
         )
         return cls(booster[: booster.best_iteration + 1] if held else booster)
+
+
+def _common(config: BaselineConfig, seed: int) -> dict[str, Any]:
+    return {
+        "objective": "reg:squarederror",
+        "tree_method": "hist",
+        "nthread": config.threads,
+        "seed": seed,
+        "verbosity": 0,
+    }
 
 
 #: The baselines by the name that the command line uses.
