@@ -98,6 +98,9 @@ class DensePass:
         self.layers, self.entry, self.step = tuple(layers), entry, step or STEP
         self.device = self.layers[0].weight.device
         self.table_dtype: torch.dtype = self.layers[entry].weight.dtype
+        kinds = [torch.float32, *(layer.weight.dtype for layer in self.layers)]
+        #: Layers that take another kind of number than the one before gives.
+        self._turns = {k for k in range(len(layers)) if kinds[k] != kinds[k + 1]}
 
     @property
     def multiply_adds(self) -> int:
@@ -121,14 +124,17 @@ class DensePass:
         return buffers.estimates
 
     def _estimate(self, values: Tensor, buffers: Buffers, own: slice, table: Tensor) -> Tensor:
-        for place, (layer, out) in enumerate(zip(self.layers, buffers.layers, strict=True)):
-            values = values.to(layer.weight.dtype)
-            if place == self.entry:
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            out = buffers.layers[index]
+            if index in self._turns:
+                values = values.to(layer.weight.dtype)
+            if index == self.entry:
                 buffers.rows(table, own, out)
                 out.addmm_(values, layer.weight)
             else:
                 torch.addmm(layer.bias, values, layer.weight, out=out)
-            values = out.relu_() if place + 1 < len(self.layers) else out
+            values = out.relu_() if index < last else out
         return values[:, 0]
 
 
