@@ -144,7 +144,9 @@ class Archive(Files):
         return self._folder is not None
 
     def stamp(self, path: Path) -> str:
-        """What changes when a file is replaced."""
+        """What changes when a file is replaced; what was unpacked here is told by its size and time."""
+        if path not in self._listed:
+            return super().stamp(path)
         if self.here(path):
             link = self._listed[path].link
             return f"{link.name} {link.stamp} {link.size}"
