@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmnet_maps.errors import InputError, suggestion
 
-__all__ = ["Config"]
+__all__ = ["Config", "read_yaml"]
+
+#: Bytes of the largest configuration that is read, and most aliases in it.
+_LARGEST, _MOST_ALIASES = 2**20, 20
 
 
 class Config(BaseModel):
@@ -56,13 +59,56 @@ class Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key that is there twice, and more aliases than a configuration can need.
+
+    Aliases of aliases stand for billions of values in a few lines.
+    """
+
+    _aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self._aliases += 1
+            if self._aliases > _MOST_ALIASES:
+                raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value[:80]} is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises
+    ------
+    InputError
+        It is not UTF-8 or not YAML, is larger than a mebibyte, nests too deep, or has a key twice.
+    """
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise InputError(f"{path}: {size:,} bytes, expected a configuration of at most {_LARGEST:,}")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deep") from None
+
+
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(path)
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -95,7 +141,7 @@ def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
         return f"{where}: unknown key {key}{listed}{suggestion(str(first['loc'][-1]), fields)}"
     message = first["msg"].removeprefix("Value error, ")
     # A rule about several keys is given the whole of them, which would hide what it says.
-    shown = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+    shown = "" if isinstance(first["input"], dict) else f", found {_short(first['input'])}"
     return f"{where}: {key}: {message}{shown}"
 
 
@@ -109,3 +155,12 @@ def _fields(cls: type[BaseModel], path: Sequence[int | str]) -> list[str]:
             return []
         cls = field.annotation
     return list(cls.model_fields)
+
+
+def _short(value: Any) -> str:
+    """A value as it is shown in a message, which never repeats a whole file."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:200]}..."

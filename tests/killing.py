@@ -181,11 +181,11 @@ def _whole_cube(folder: Path) -> None:
     """A cube that can be opened has every value of its days."""
     if not (folder / "c.zarr").exists():
         return
-    cube = open_cube(folder / "c.zarr")
+    cube, days = open_cube(folder / "c.zarr"), (_readers(FIRST + 3), _readers(FIRST + 19))
     for name, source in cube.sources.items():
         reader = make_readers(_GRID, _GRID.crs, 30.0)[name]
         offset = source.grid.aligned_offset(reader.grid)
-        assert offset is not None and source.days.size in (5, 6, 44, 60)
+        assert offset is not None and source.days.size in {held[name].days.size for held in days}
         rows, cols = slice(0, source.grid.height), slice(0, source.grid.width)
         for key, values in reader.values.items():
             found = source.read(key, 0, source.steps, rows, cols)

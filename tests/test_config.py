@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmnet_maps.config import Config
+from mmnet_maps.config import Config, read_yaml
 from mmnet_maps.errors import InputError
 
 
@@ -61,3 +61,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_wrong_override_is_shown(text: str) -> None:
     with pytest.raises(InputError, match="--set"):
         Outer.load(None, ["epochs=1", text])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a: \xff", "not valid YAML: 'utf-8' codec"),
+        (b"[" * 5000, "nested too deep"),
+        (b"a: " + b"9" * 5000, "not valid YAML: Exceeds the limit"),
+        (b"a: 1\nb: 2\na: 3", "the key a is there twice"),
+        (b"a: &a [1]\nb: [" + b"*a, " * 21 + b"1]", "more than 20 aliases"),
+        (b"a: 2020-02-30", "not valid YAML: day is out of range"),
+        (b"#" * 2**21, "expected a configuration of at most 1,048,576"),
+    ],
+)
+def test_hostile_yaml_is_one_short_line(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "c.yaml").write_bytes(data)
+    with pytest.raises(InputError, match=words) as refused:
+        read_yaml(tmp_path / "c.yaml")
+    assert len(str(refused.value)) < 600

@@ -162,7 +162,7 @@ def refuse_foreign(path: Path) -> None:
 def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
     """The plan on the grid that the cube already has for this source, which must be the same lattice."""
     root = zarr.open_group(path, mode="r")
-    if root.attrs.asdict().keys() <= {"complete", "changing"}:  # a draft that was hardly begun
+    if root.attrs.get("complete") is False and "region" not in root.attrs:  # a draft that was hardly begun
         return plan
     region = cast("dict[str, Any]", root.attrs.get("region", {}))
     if root.attrs.get("mmnet_maps_cube") != FORMAT or region.get("digest") != target.digest:

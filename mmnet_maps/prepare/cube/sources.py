@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,9 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["CubeSource", "open_sources"]
+
+#: Longest time axis that is read: three centuries of days.
+_MOST_DAYS = 110_000
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,13 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
     attrs = cast("dict[str, Any]", group.attrs.asdict())
     arrays = dict(group.arrays())
     held = {key: array.attrs.asdict() for key, array in sorted(arrays.items()) if "packing" in array.attrs}
+    grid, static = Grid.from_dict(attrs["grid"]), attrs["cadence"] == "static"
+    _check_shapes(name, grid, static, arrays, held)
     days = np.asarray(arrays["time"][:]) if "time" in arrays else np.array([])
-    chunk_t, chunk_y, chunk_x = attrs["chunks"]
+    chunk_t, chunk_y, chunk_x = (int(n) for n in attrs["chunks"])
     return CubeSource(
         name=name,
-        grid=Grid.from_dict(attrs["grid"]),
+        grid=grid,
         cadence=attrs["cadence"],
         days=days.astype(np.int64),
         variables={key: Packing.model_validate(a["packing"]) for key, a in held.items()},
@@ -140,3 +145,17 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
         chunks=(chunk_t, chunk_y, chunk_x),
         arrays=arrays,
     )
+
+
+def _check_shapes(
+    source: str, grid: Grid, static: bool, arrays: Mapping[str, zarr.Array[Any]], variables: Iterable[str]
+) -> None:
+    """`InputError` where an array does not have the shape of its grid and days; before any is read."""
+    days = () if static else arrays["time"].shape
+    if not static and (len(days) != 1 or days[0] > _MOST_DAYS):
+        raise InputError(f"source {source}: time has shape {days}, expected at most {_MOST_DAYS:,} days")
+    for name in variables:
+        expected, chunks = (*days, *grid.shape), arrays[name].chunks
+        if arrays[name].shape != expected or min(chunks) < 1:
+            found = f"shape {arrays[name].shape} in chunks {chunks}"
+            raise InputError(f"source {source}: {name} has {found}, expected {expected}")

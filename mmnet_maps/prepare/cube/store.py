@@ -91,8 +91,15 @@ def open_cube(path: Path | str) -> Cube:
         partial = path.with_name(path.name + ".partial")
         more = f"; its build did not finish: run `cube build --out {path}` again" if partial.exists() else ""
         raise InputError(f"{path}: no cube here{more}")
-    with _fast_decoding():
-        return _open(path)
+    try:
+        with _fast_decoding():
+            return _open(path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: is damaged, or no cube that `cube build` wrote ({type(error).__name__}: {error!s:.200})"
+        ) from error
 
 
 @contextmanager

@@ -278,6 +278,17 @@ def open_product(path: Path) -> Product:
     """
     if not (path / "zarr.json").is_file():
         raise InputError(f"{path}: no product there (expected a folder that `mmnet-maps predict` made)")
+    try:
+        return _open(path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: is damaged, or no product that `predict` made ({type(error).__name__}: {error!s:.200})"
+        ) from error
+
+
+def _open(path: Path) -> Product:
     mode: Any = "r+" if os.access(path, os.W_OK) else "r"
     group = zarr.open_group(path, mode=mode, zarr_format=3, use_consolidated=False)
     about = _about(group.attrs.get(ABOUT))
@@ -290,7 +301,21 @@ def open_product(path: Path) -> Product:
     assert isinstance(time, zarr.Array)
     grid = Grid.from_dict(cut["grid"])
     layout = Layout(grid, start, start + time.shape[0], int(cut["tile"]), int(cut["block_days"]))
-    return Product(path, layout, about, group, _layers(group))
+    layers = _layers(group)
+    for name in layers:
+        _check_shape(path, name, group[name], layout)
+    return Product(path, layout, about, group, layers)
+
+
+def _check_shape(path: Path, name: str, array: Any, layout: Layout) -> None:
+    """`InputError` where a layer is not on the product's grid, or shorter than its days, or not its units."""
+    days, *grid = array.shape
+    shards = layout.block_days, layout.tile, layout.tile
+    if tuple(grid) != layout.grid.shape or days < layout.stop - layout.start or array.shards != shards:
+        raise InputError(
+            f"{path}: {name} has shape {array.shape} in shards {array.shards}, expected "
+            f"{(layout.stop - layout.start, *layout.grid.shape)} in shards {shards}"
+        )
 
 
 def _about(stored: Any) -> dict[str, Any] | None:
