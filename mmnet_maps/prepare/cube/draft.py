@@ -113,6 +113,8 @@ def _finish(cube: Path) -> None:
     if draft.exists():
         remove_folder(scratch)
         draft.replace(scratch)
+    for file in cube.glob("zarr.*.partial"):  # of a build that was killed at the next line
+        file.unlink()
     zarr.open_group(cube, mode="r+").attrs["complete"] = True
     remove_folder(scratch)
 
