@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A busy machine is slow now and then; how long an example takes says nothing about its result.
+settings.register_profile("mmnet-maps", deadline=None)
+settings.load_profile("mmnet-maps")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmnet_maps.grid import Grid, Tile, near, transform
+from mmnet_maps.crs import near, transform
+from mmnet_maps.grid import Grid, Tile
 
 __all__ = ["Nodes", "margin_of", "spacing_of"]
 
