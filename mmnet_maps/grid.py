@@ -19,6 +19,7 @@ from mmnet_maps.crs import near, period, same_crs, transform, unit_metres
 from mmnet_maps.errors import InputError
 
 __all__ = [
+    "LARGEST_SIDE",
     "CellLookup",
     "Grid",
     "Tile",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 Float = NDArray[np.float64]
+
+#: Most rows, and most columns, of a grid: the globe at 10 m.
+LARGEST_SIDE = 4_100_000
 
 #: Spacing, in pixels, of the nodes between which coordinates are interpolated, and the largest distance on
 #: the ground, in metres, that a spacing may span (the error of a line over 1 km is 2 cm x tan(latitude)).
@@ -85,6 +89,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         a, b, _, d, e, _ = self.transform
+        if not np.isfinite(self.transform).all():
+            raise InputError(f"grid transform {self.transform}: expected six finite numbers")
+        if max(self.height, self.width) > LARGEST_SIDE:
+            raise InputError(
+                f"grid of {self.height} x {self.width} pixels: at most {LARGEST_SIDE:,} a side are possible"
+            )
         if b or d:
             raise InputError(f"grid transform {self.transform} is rotated; expected rows along one axis")
         if not a or not e or self.height < 1 or self.width < 1:
@@ -106,9 +116,14 @@ class Grid:
         """
         rx, ry = resolution if isinstance(resolution, tuple) else (resolution, resolution)
         left, bottom, right, top = bounds
-        if not (right > left and top > bottom and rx > 0 and ry > 0):
+        if not (right > left and top > bottom and rx > 0 and ry > 0 and np.isfinite([*bounds, rx, ry]).all()):
             raise InputError(
                 f"bounds {bounds}, resolution {resolution}: expected left < right, bottom < top, size > 0"
+            )
+        if max((right - left) / rx, (top - bottom) / ry) > LARGEST_SIDE:
+            raise InputError(
+                f"bounds {bounds} with a resolution of {resolution}: at most {LARGEST_SIDE:,} pixels a side "
+                "are possible"
             )
         # Rounding first keeps an edge that lies on a multiple from being pushed out by a float residue.
         west, north = np.floor(round(left / rx, 9)) * rx, np.ceil(round(top / ry, 9)) * ry

@@ -268,3 +268,18 @@ def test_the_extent_of_a_grid_across_180_degrees_or_with_a_pole() -> None:
     ease = period("EPSG:6933")
     assert ease is not None and abs(ease / 9008.055210146 - 3856) < 1e-6
     assert period("EPSG:32612") is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "resolution"),
+    [((0.0, 0.0, 1e12, 10.0), 1.0), ((0.0, 0.0, float("inf"), 1.0), 1.0), ((0.0, 0.0, 1.0, 1.0), 1e-300)],
+)
+def test_numbers_without_end_are_refused_before_anything_is_made(
+    bounds: tuple[float, float, float, float], resolution: float
+) -> None:
+    with pytest.raises(InputError, match=r"pixels a side|left < right"):
+        Grid.from_bounds("EPSG:32614", bounds, resolution)
+    with pytest.raises(InputError, match="six finite numbers"):
+        Grid("EPSG:32614", (30.0, 0.0, float("nan"), 0.0, -30.0, 0.0), 2, 2)
+    with pytest.raises(InputError, match="a side are possible"):
+        Grid("EPSG:32614", (30.0, 0.0, 0.0, 0.0, -30.0, 0.0), 2, 10**15)

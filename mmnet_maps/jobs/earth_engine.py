@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from mmnet_maps.config import read_yaml
 from mmnet_maps.dates import to_date
 from mmnet_maps.jobs.cubes import build_from_config
 from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
@@ -96,7 +95,7 @@ def check_earth_engine(
 def earth_engine_settings(config: str | Path | None, settings: Settings = ()) -> EarthEngineConfig:
     """Settings from a file of their own, or from the ``earthengine`` part of a cube's configuration."""
     if config is not None and Path(config).is_file():
-        data: Any = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        data: Any = read_yaml(Path(config))
         if isinstance(data, dict) and isinstance(data.get("earthengine"), dict):
             inner = [f"earthengine.{text}" for text in as_overrides(settings)]
             return EarthEngineCubeConfig.load(Path(config), inner).earthengine

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from mmnet_maps.config import read_yaml
 from mmnet_maps.errors import InputError
 from mmnet_maps.jobs.readers import cube_config, remote_of
 from mmnet_maps.jobs.settings import Settings
@@ -100,7 +101,7 @@ def _fetch_source(archive: Archive, name: str, folder: Path, workers: int) -> di
 
 def _local_config(config: Path, base: Path, out: Path, names: list[str]) -> Path:
     """The configuration with the listings of what was fetched, paths seen from its new place."""
-    data = yaml.safe_load(config.read_text(encoding="utf-8"))
+    data = read_yaml(config)
 
     def moved(path: str) -> str:
         return os.path.relpath(base / path, out)

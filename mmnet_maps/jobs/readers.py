@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pyproj import Transformer
 
+from mmnet_maps.config import read_yaml
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.jobs.settings import Settings, settings_of
@@ -58,10 +58,7 @@ class Opened:
 def cube_config(config: str | Path | CubeConfig, settings: Settings = ()) -> CubeConfig:
     """A cube's configuration, with Earth Engine settings where it has a part ``earthengine``."""
     if not isinstance(config, CubeConfig) and Path(config).is_file():
-        try:
-            data = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        except yaml.YAMLError:
-            data = None  # what is wrong with it is said below
+        data = read_yaml(Path(config))
         if isinstance(data, dict) and "earthengine" in data:
             from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 

@@ -264,8 +264,13 @@ def load_bundle(folder: Path) -> Bundle:
         envelope = Envelope.from_json(card["envelope"]) if card["envelope"] else None
         kind, facts, fingerprint = card["kind"], card["facts"], card["fingerprint"]
         alone, adjusted = card.get("network_interval"), card.get("adjustment")
+        alone = IntervalTable.from_json(alone) if alone else None
+        adjustment = Adjustment.from_json(adjusted) if adjusted else None
     except KeyError as error:
         raise InputError(f"{folder / CARD}: key {error} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / CARD}: a table does not fit: {error}") from None
+    _refuse_other_tables(folder / CARD, catalogue, scaler, envelope)
     if catalogue.fingerprint != fingerprint:
         raise InputError(
             f"{folder / CARD}: the catalogue has the fingerprint {catalogue.fingerprint}, "
@@ -288,9 +293,30 @@ def load_bundle(folder: Path) -> Bundle:
         networks[1:],
         target,
         readout,
-        IntervalTable.from_json(alone) if alone else None,
-        Adjustment.from_json(adjusted) if adjusted else None,
+        alone,
+        adjustment,
     )
+
+
+def _refuse_other_tables(card: Path, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None) -> None:
+    """Refuse a scaler or a range of inputs that no training of this catalogue gives."""
+    for name in Scaler.__dataclass_fields__:
+        values = getattr(scaler, name)
+        if (
+            values.ndim != 1
+            or not np.isfinite(values).all()
+            or (name.endswith("std") and (values <= 0).any())
+        ):
+            above = " above 0" if name.endswith("std") else ""
+            raise InputError(f"{card}: scaler: {name}: expected a list of finite numbers{above}")
+    if envelope is not None:
+        for name in Envelope.__dataclass_fields__:
+            values = getattr(envelope, name)
+            size = len(catalogue.snapshot if name.startswith("snapshot") else catalogue.series)
+            if values.shape != (size,):
+                raise InputError(
+                    f"{card}: envelope: {name} has the shape {values.shape}, expected {size} numbers"
+                )
 
 
 def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Target, Readout]:

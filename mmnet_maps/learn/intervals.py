@@ -107,8 +107,15 @@ class IntervalTable:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """Undo `to_json`."""
+        """Undo `to_json`; `ValueError` says what is no table of an interval."""
         centre, lower, upper = (np.array(data[n], dtype=np.float64) for n in ("centre", "lower", "upper"))
+        if centre.ndim != 1 or not centre.size or not centre.shape == lower.shape == upper.shape:
+            sizes = f"{centre.shape}, {lower.shape} and {upper.shape}"
+            raise ValueError(f"centre, lower and upper have the shapes {sizes}, expected three lists as long")
+        if not all(np.isfinite(part).all() for part in (centre, lower, upper)):
+            raise ValueError("centre, lower and upper must be finite numbers")
+        if (np.diff(centre) <= 0).any() or (lower > upper).any():
+            raise ValueError("centre must increase, and lower be no more than upper")
         return cls(centre, lower, upper, data["nominal"], data["rows"], data["stations"])
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from mmnet_maps.config import read_yaml
 from mmnet_maps.dates import to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.evaluate import check_predictions, read_predictions
@@ -105,9 +105,6 @@ def _model(run: Path) -> str | None:
     path = run / "config.yaml"
     if not path.is_file():
         return None
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise InputError(f"{path}: not valid YAML") from None
+    settings = read_yaml(path)
     model = settings.get("model") if isinstance(settings, Mapping) else None
     return str(model) if model else None

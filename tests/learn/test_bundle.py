@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.learn.model_input import ModelInput, fit_scaler, from_table, model_arrays
 from mmnet_maps.learn.models.baselines import BASELINES, BaselineConfig, fit_baseline
 from mmnet_maps.learn.models.networks import NETWORKS, build_network
+from mmnet_maps.prepare.features import Scaler
 
 TableMaker = Callable[..., pd.DataFrame]
 
@@ -130,3 +132,37 @@ def test_other_things_are_not_overwritten(inputs: ModelInput, catalogue: Catalog
     with pytest.raises(InputError, match="exists and is no bundle"):
         save_bundle(_bundle("ridge", inputs, catalogue), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("interval", "lower"), [-0.1], "shapes"),
+        (("interval", "centre"), [0.4, 0.1], "centre must increase"),
+        (("interval", "upper"), ["much", 0.2], "does not fit"),
+        (("interval", "upper"), None, "does not fit"),
+        (("scaler", "snapshot_std"), 0.0, "expected a list of finite numbers above 0"),
+        (("envelope", "series_low"), [0.0], "envelope: series_low has the shape"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused_at_loading(
+    tmp_path: Path, catalogue: Catalogue, path: tuple[str, str], value: object, said: str
+) -> None:
+    """The digest is right: whoever wrote the bundle wrote these tables."""
+    p, v = len(catalogue.snapshot), len(catalogue.series)
+    scaler = Scaler(np.zeros(p), np.ones(p), np.zeros(v), np.ones(v))
+    table = IntervalTable(np.array([0.1, 0.4]), np.array([-0.1, -0.1]), np.array([0.1, 0.1]), 0.9, 500, 25)
+    bound = np.zeros(p, np.float32), np.ones(p, np.float32), np.zeros(v, np.float32), np.ones(v, np.float32)
+    network = build_network("mmnet", catalogue).eval()
+    bundle = Bundle("mmnet", catalogue, scaler, network, interval=table, envelope=Envelope(*bound))
+    save_bundle(bundle, tmp_path / "b")
+    card = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    card.pop("digest")
+    size = len(card[path[0]][path[1]])
+    card[path[0]][path[1]] = [value] * size if isinstance(value, float) else value
+    text = json.dumps(card, sort_keys=True)
+    weights = (tmp_path / "b" / "weights.safetensors").read_bytes()
+    digest = hashlib.sha256(text.encode() + hashlib.sha256(weights).digest()).hexdigest()
+    (tmp_path / "b" / "bundle.json").write_text(json.dumps({**card, "digest": digest}))
+    with pytest.raises(InputError, match=said):
+        load_bundle(tmp_path / "b")
