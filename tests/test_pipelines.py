@@ -92,7 +92,7 @@ def test_regional_maps_from_rasters_cover_the_box_alone(
     config = tmp_path / "regional.yaml"
     config.write_text(text)
     run("regional_daily_maps", "--config", config, "--out", tmp_path / "out", "--set", "workers=1")
-    found = sorted((tmp_path / "out/maps").glob("*.tif"))
+    found = sorted((tmp_path / "out/maps").glob("soil_moisture_*.tif"))
     assert len(found) == 10
     with rasterio.open(found[0]) as part, rasterio.open(demo / "maps" / found[0].name) as all_of_it:
         assert part.shape == (whole[0] - 50, whole[1] - 50)

@@ -140,7 +140,7 @@ def test_a_device_makes_the_same_maps(zion: Path, device: str) -> None:
 
 def test_the_days_become_cogs_over_zion(zion: Path, tmp_path: Path) -> None:
     export_product(open_product(zion / "product.zarr"), tmp_path / "maps", workers=1)
-    files = sorted((tmp_path / "maps").glob("*.tif"))
+    files = sorted((tmp_path / "maps").glob("soil_moisture_*.tif"))
     assert len(files) == 8
     with rasterio.open(files[0]) as cog:
         left, bottom, right, top = cog.bounds

@@ -105,6 +105,7 @@ def test_a_fourth_network_is_trained_stored_mapped_and_explained(recipe: str, tm
     inputs = made_up_inputs(CATALOGUE, 200, seed=5)
     raw, _ = raw_arrays("fourth", inputs, CATALOGUE)
     columns = dict(zip(Fourth.columns(CATALOGUE), raw.T, strict=True))
+    engine = Engine(bundle, coarse="nearest")
     rows = np.minimum(np.arange(engine.block), 199)
     workspace = engine.workspace()
     engine.scale(np.stack([columns[name] for name in engine.features])[:, rows], 0, workspace.inputs)

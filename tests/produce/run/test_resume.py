@@ -214,7 +214,7 @@ def test_a_run_that_is_refused_changes_nothing(whole: Any, tmp_path: Path) -> No
 def test_a_worker_of_a_run_that_lost_the_product_writes_nothing(whole: Any, tmp_path: Path) -> None:
     world, cube, product = whole
     with sole_writer(product) as run:
-        job = work.Job(world.bundle, cube, product, "float32", "cpu", run)
+        job = work.Job(world.bundle, cube, product, "float32", "cpu", "nearest", run)
     unit, before = next(iter(open_product(product).layout.units())), _bytes(product)
     with sole_writer(product), pytest.raises(WorkError, match="the run that asked for this unit has ended"):
         work.run_unit(job, unit, {}, False)
