@@ -83,13 +83,21 @@ def fillers_of(
     found: list[Filler] = []
     for variables in together(inputs, engine.catalogue, names):
         cells = inputs.layers[variables[0].name].stored.shape[1]
-        if cells * _COARSE <= len(inputs.inside):
+        # What is interpolated does not depend on how many pixels a tile has.
+        if _between(engine, inputs, variables) or cells * _COARSE <= len(inputs.inside):
             found.append(_CoarseFiller(engine, inputs, variables, days, arrays))
         elif engine.xp.on_device:
             found.append(SceneFiller(engine.xp, inputs, variables, days, arrays))
         else:
             found.append(LineFiller(inputs, variables, days))
     return found
+
+
+def _between(engine: Engine, inputs: TileInputs, variables: Sequence[Variable]) -> bool:
+    """Whether these variables of one source are interpolated between its cells."""
+    nodes, source = inputs.nodes, inputs.layers[variables[0].name].source
+    there = engine.coarse == "bilinear" and nodes is not None and source in nodes.cells
+    return there and all(variable.measure == "amount" for variable in variables)
 
 
 class _CoarseFiller:
@@ -124,8 +132,7 @@ class _CoarseFiller:
         index, nodes = inputs.index[source], inputs.nodes
         assert index is not None
         sent = {"values": values, "old": old, "cells": index}
-        self.between = engine.coarse == "bilinear" and nodes is not None and source in nodes.cells
-        self.between &= all(variable.measure == "amount" for variable in variables)
+        self.between = _between(engine, inputs, variables)
         #: By day, whether a cell has no value.
         self.any_missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(values), axis=(0, 2))
         if self.between:

@@ -1,9 +1,10 @@
 """Coarse fields without the squares of their cells: interpolated between cells, and then between nodes.
 
-Nodes are points of the target grid, a few pixels apart and anchored to the grid. A coarse field is taken to
-the nodes bilinearly between the centres of its cells, and from the nodes to the pixels bilinearly again. What
-is not linear, the temporal encoder, stands between the two: it runs once a node and day, and pixels take
-weighted sums of its rows. So the cost does not grow with the number of grids.
+Nodes are points of the target grid, a few pixels apart. They are anchored to the lattice that the grid is a
+part of, so that a grid cut out of another has the same nodes. A coarse field is taken to the nodes bilinearly
+between the centres of its cells, and from the nodes to the pixels bilinearly again. What is not linear, the
+temporal encoder, stands between the two: it runs once a node and day, and pixels take weighted sums of its
+rows. So the cost does not grow with the number of grids.
 
 Cells without a value are left out and the weights of the others made to add up to 1. A node without any takes
 the mean of the nodes beside it. Whether a pixel has a value is decided by its own cell, elsewhere.
@@ -26,12 +27,19 @@ __all__ = ["Nodes", "margin_of", "spacing_of"]
 _SPACINGS = (32, 16, 8, 4)
 
 
+def _steps(grid: Grid, other: Grid) -> NDArray[np.float64]:
+    """Cells of another grid, along its rows and columns, that one pixel down and one across lead, (2, 2)."""
+    rows, cols = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    whole = Tile(0, 0, other.height, other.width)
+    row, col = _position(grid, rows + grid.height // 2, cols + grid.width // 2, other, whole)
+    steps: NDArray[np.float64] = np.abs([row[1:] - row[0], col[1:] - col[0]])
+    return steps if np.isfinite(steps).all() and steps.any() else np.eye(2)
+
+
 def cell_width(grid: Grid, other: Grid) -> float:
     """Width of a cell of another grid, the smaller of its sides, in pixels of a grid, at its middle."""
-    rows, cols = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
-    row, col = _position(grid, rows + grid.height // 2, cols + grid.width // 2, other)
-    step = np.hypot(row[1:] - row[0], col[1:] - col[0]).max()
-    return float(1 / step) if step > 0 and np.isfinite(step) else 1.0
+    down, across = np.hypot(*_steps(grid, other))
+    return float(1 / max(down, across))
 
 
 def spacing_of(grid: Grid, others: Mapping[str, Grid]) -> tuple[int, tuple[str, ...]]:
@@ -58,16 +66,24 @@ def spacing_of(grid: Grid, others: Mapping[str, Grid]) -> tuple[int, tuple[str, 
 
 
 def margin_of(grid: Grid, other: Grid, spacing: int) -> int:
-    """Cells beyond those that a tile touches that its nodes may rest on."""
-    return int(np.ceil(2 * spacing / cell_width(grid, other))) + 1
+    """Cells beyond those that a tile touches that its nodes may rest on.
+
+    Nodes lie up to two spacings outside of a tile, down and across at once. In a sinusoidal grid far from its
+    meridian a step to the north leads across as far as up.
+    """
+    return int(np.ceil(2 * spacing * _steps(grid, other).sum(axis=1).max())) + 2
 
 
 def _position(
-    grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64], other: Grid
+    grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64], other: Grid, window: Tile
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fractional row and column in another grid of pixel centres, which may lie outside of both."""
+    """Fractional row and column in another grid of pixel centres, which may lie outside of both.
+
+    They are those of the whole grid, so that a rounding error does not depend on the window; of the turns of
+    the globe the one nearest to the window is taken.
+    """
     x, y = transform(grid.crs, other.crs, grid.x(cols), grid.y(rows))
-    left, _, right, _ = other.bounds
+    left, _, right, _ = other.crop(window).bounds
     return other.position(near(x, (left + right) / 2, other.crs), y)
 
 
@@ -92,7 +108,7 @@ class Nodes:
     cells: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]
 
     @classmethod
-    def of(cls, grid: Grid, tile: Tile, spacing: int, windows: Mapping[str, Grid]) -> Nodes:
+    def of(cls, grid: Grid, tile: Tile, spacing: int, windows: Mapping[str, tuple[Grid, Tile]]) -> Nodes:
         """Nodes of a tile.
 
         Parameters
@@ -101,17 +117,21 @@ class Nodes:
         tile : Tile
         spacing : int
             In pixels.
-        windows : mapping of str to Grid
-            By source, the cells that are read for the tile.
+        windows : mapping of str to (Grid, Tile)
+            By source, its grid and the cells of it that are read for the tile.
         """
-        rows, (above, down) = _line(tile.row, tile.height, spacing)
-        cols, (left, across) = _line(tile.col, tile.width, spacing)
+        a, _, c, _, e, f = grid.transform
+        rows, (above, down) = _line(tile.row, tile.height, spacing, f / e)
+        cols, (left, across) = _line(tile.col, tile.width, spacing, c / a)
         inner = len(cols) - 2
         first = (above[:, None] * inner + left[None, :]).ravel()
         corners = np.stack((first, first + 1, first + inner, first + inner + 1), axis=1)
         weights = _products(down[:, None], across[None, :])
         row, col = (a.ravel() for a in np.meshgrid(rows, cols, indexing="ij"))
-        cells = {name: _cells_around(*_position(grid, row, col, own), own) for name, own in windows.items()}
+        cells = {
+            name: _cells_around(*_position(grid, row, col, own, window), window)
+            for name, (own, window) in windows.items()
+        }
         return cls((len(rows), len(cols)), corners, np.stack(weights, axis=-1).reshape(-1, 4), cells)
 
     @property
@@ -158,13 +178,16 @@ class Nodes:
 
 
 def _line(
-    first: int, count: int, spacing: int
+    first: int, count: int, spacing: int, origin: float
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Pixel positions of nodes along one side, and for each pixel the node before it and how far behind."""
-    pixels = np.arange(first, first + count)
+    # The grid's first pixel on the lattice. A grid may lie half a pixel off it, where a rounding error must
+    # not decide.
+    begin = int(np.floor(origin + 0.5 + 1e-6))
+    pixels = np.arange(first, first + count) + begin
     node, behind = np.divmod(pixels, spacing)
     start = int(node[0])
-    nodes = np.arange(start - 1, int(node[-1]) + 3, dtype=np.float64) * spacing
+    nodes = np.arange(start - 1, int(node[-1]) + 3, dtype=np.float64) * spacing - begin
     return nodes, (node - start, (behind / spacing).astype(np.float32))
 
 
@@ -175,13 +198,14 @@ def _products(down: NDArray[np.float32], across: NDArray[np.float32]) -> list[ND
 
 
 def _cells_around(
-    row: NDArray[np.float64], col: NDArray[np.float64], window: Grid
+    row: NDArray[np.float64], col: NDArray[np.float64], window: Tile
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The four cells whose centres are around points, and their weights; 0 outside of the window."""
     height, width = window.height, window.width
     row, col = (np.where(np.isfinite(a), a, -9.0) - 0.5 for a in (row, col))
     top, left = np.floor(row).astype(np.int64), np.floor(col).astype(np.int64)
     weights = _products((row - top).astype(np.float32), (col - left).astype(np.float32))
+    top, left = top - window.row, left - window.col
     cells = []
     for number, (r, c) in enumerate(((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1))):
         there = (r >= 0) & (r < height) & (c >= 0) & (c < width)

@@ -315,17 +315,17 @@ def tile_inputs(
         layers = {name: _layer(block, found[block.source.name]) for name, block in blocks.items()}
         index = {name: _index(cube.grid, piece, source.grid, found[name]) for name, source in used.items()}
         lon, lat = lonlat(cube.grid, piece)
-        grids = {name: _window_grid(used[name].grid, found[name]) for name in margins}
-        nodes = Nodes.of(cube.grid, piece, spacing, grids) if margins else None
+        around = {name: (used[name].grid, _window_tile(found[name])) for name in margins}
+        nodes = Nodes.of(cube.grid, piece, spacing, around) if margins else None
         yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index, nodes)
         for block in blocks.values():
             block.forget(step)
 
 
-def _window_grid(grid: Grid, cells: CellLookup) -> Grid:
-    """The grid of the cells that are read; one cell where none is (`_nothing`)."""
+def _window_tile(cells: CellLookup) -> Tile:
+    """The cells that are read; one cell where none is (`_nothing`)."""
     height, width = cells.shape if cells.shape[0] else (1, 1)
-    return grid.crop(Tile(cells.rows.start, cells.cols.start, height, width))
+    return Tile(cells.rows.start, cells.cols.start, height, width)
 
 
 def _last_use(source: CubeSource, found: list[CellLookup]) -> dict[tuple[int, int], int]:
