@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["appearing", "exchange", "link_copy", "naming", "remove_folder", "write_whole"]
+__all__ = ["appearing", "appearing_folder", "exchange", "link_copy", "naming", "remove_folder", "write_whole"]
 
 #: Of renameat2 in Linux: paths are relative to the working folder; the two names swap.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -36,6 +36,23 @@ def appearing(path: Path) -> Iterator[Path]:
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def appearing_folder(path: Path) -> Iterator[Path]:
+    """A draft folder beside `path` that takes its name when the block ends well; for the holder of its lock.
+
+    What a writer that was killed left behind is cleared.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.scratch")
+    remove_folder(draft)
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -157,11 +157,6 @@ class LocalError:
         """The same at some of the pixels."""
         return LocalError(self.shift[pixels], self.slope[pixels], self.centre[pixels], self.width[pixels])
 
-    @property
-    def untouched(self) -> bool:
-        """Whether no pixel is changed at all."""
-        return bool((self.width == 1).all())
-
     def adjust(self, estimate: NDArray[np.float32]) -> NDArray[np.float32]:
         """Adjusted estimates, shape (..., n); none below zero."""
         moved = estimate + self.shift + self.slope * (estimate - self.centre)

@@ -47,7 +47,7 @@ def test_the_effect_falls_with_distance_and_is_exactly_nothing_beyond_the_reach(
     shifts = [abs(float(at(adjustment, d).shift[0])) for d in (0, 200, 500, 900)]
     assert shifts == sorted(shifts, reverse=True) and shifts[-1] > 0
     far = at(adjustment, 1_001.0)
-    assert far.untouched and far.shift[0] == 0 and far.slope[0] == 0
+    assert far.width[0] == 1 and far.shift[0] == 0 and far.slope[0] == 0
     told = np.array([0.25], dtype=np.float32)
     assert far.adjust(told).tobytes() == told.tobytes()
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from zarr.codecs import BloscCodec
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, tiles
+from mmnet_maps.lock import sole_writer
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.climate.season import LEAST_YEARS, NO_CLASS, Season
 from mmnet_maps.produce.product.axes import write_axes
@@ -26,6 +24,7 @@ from mmnet_maps.produce.product.layers import global_attributes
 from mmnet_maps.produce.product.store import Product, consolidate
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
+from mmnet_maps.whole_file import appearing_folder
 
 __all__ = ["CLIMATE_LAYERS", "write_climate"]
 
@@ -109,7 +108,7 @@ def write_climate(
     if not days.size:
         raise InputError(f"{product.path}: no finished day {_span(first, last)}to compare with its season")
     years = sorted({_date(int(day)).year for day in held})
-    with _appearing(out) as draft:
+    with sole_writer(out), appearing_folder(out) as draft:
         group = _create(draft, product, days)
         squares = list(tiles(product.grid, _SIDE))
         with steps("squares of the climate", len(squares)) as advance:
@@ -144,16 +143,20 @@ def _square(
         for month_day in block:
             season = Season.of(np.stack([_season_of(*spans[year], year, month_day) for year in years]))
             for index in of_year[month_day]:
-                yield index, _day(product, square, season, int(days[index]))
+                day = int(days[index])
+                first, values = spans[_date(day).year]
+                yield index, _day(product, square, season, day, values[day - first])
 
 
-def _day(product: Product, square: Tile, season: Season, day: int) -> dict[str, NDArray[Any]]:
-    value, lower, upper = (
+def _day(
+    product: Product, square: Tile, season: Season, day: int, value: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    lower, upper = (
         product.packing[name]
         .decode(product.read(name, day, day + 1, square.rows, square.cols)[0])
         .astype(np.float32)
         .ravel()
-        for name in ("soil_moisture", "lower", "upper")
+        for name in ("lower", "upper")
     )
     rank = season.percentile(value)
     found: dict[str, NDArray[Any]] = {
@@ -245,14 +248,3 @@ def _create(path: Path, product: Product, days: NDArray[np.int64]) -> zarr.Group
             attributes=attributes,
         )
     return group
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from mmnet_maps.produce.product.layers import LAYERS, Layer, global_attributes, 
 from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
-from mmnet_maps.whole_file import remove_folder
+from mmnet_maps.whole_file import appearing_folder
 
 __all__ = ["create_product"]
 
@@ -48,7 +46,7 @@ def create_product(path: Path, layout: Layout, about: Mapping[str, Any]) -> Prod
     """
     if path.exists():
         raise InputError(f"{path}: already exists, expected a new product")
-    with _appearing(path) as draft:
+    with appearing_folder(path) as draft:
         group = zarr.create_group(store=draft, zarr_format=3, attributes=_attributes(layout, about))
         # A group of its own keeps Zarr readers from taking the ledger for a broken array.
         group.create_group("ledger", attributes={"comment": "a JSON file a finished work unit"})
@@ -95,17 +93,3 @@ def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: floa
             "zarr_conventions": declarations("proj", "spatial"),
         },
     )
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A draft folder beside `path` that takes its name when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.scratch")
-    remove_folder(draft)
-    try:
-        yield draft
-        draft.replace(path)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
