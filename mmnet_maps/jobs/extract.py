@@ -15,7 +15,7 @@ from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
 from mmnet_maps.produce.extract.places import read_points, read_polygons
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import extract_polygons
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.whole import appearing
 
 __all__ = ["extract"]
 

@@ -20,7 +20,7 @@ from mmnet_maps.progress import steps
 from mmnet_maps.sources.remote.archive import Archive
 from mmnet_maps.sources.remote.download import download, sha256
 from mmnet_maps.sources.remote.listing import Listed
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["fetch"]
 

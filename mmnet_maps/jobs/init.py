@@ -19,8 +19,8 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.jobs.regions import region_of, utm_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import SOURCES, preset
+from mmnet_maps.store.whole import write_whole
 from mmnet_maps.variables import last_year_of, normal_of
-from mmnet_maps.whole_file import write_whole
 
 __all__ = ["init"]
 

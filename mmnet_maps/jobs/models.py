@@ -17,7 +17,7 @@ from mmnet_maps.learn.model_input import from_table, land_cover_index
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.stations.files import read_table
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.whole import appearing
 
 __all__ = ["import_bundle", "load_bundle", "networks_of_bundle", "predict_table", "train"]
 

@@ -21,7 +21,7 @@ from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.show.importance import write_importance_figures
 from mmnet_maps.show.run_folder import read_runs
 from mmnet_maps.show.study import write_figures
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["evaluate", "explain", "figures"]
 

@@ -21,7 +21,7 @@ from mmnet_maps.sources.stations.in_situ import StationRecords, read_in_situ, re
 from mmnet_maps.sources.stations.ismn import read_ismn
 from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder, unread_files
 from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.whole import appearing
 
 __all__ = ["build_table", "fetch_records", "in_situ_from_ismn", "table_from_uscrn", "write_station_table"]
 

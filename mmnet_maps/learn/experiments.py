@@ -33,8 +33,8 @@ from mmnet_maps.learn.splits import DEFAULT_VALIDATION, EXPERIMENTS, Experiment,
 from mmnet_maps.learn.train import Fitted, TrainConfig, fit
 from mmnet_maps.prepare.stations.files import model_columns
 from mmnet_maps.progress import say
+from mmnet_maps.store.whole import write_whole
 from mmnet_maps.variables import last_year_of
-from mmnet_maps.whole_file import write_whole
 
 __all__ = ["ExperimentConfig", "run_experiment"]
 

@@ -28,7 +28,7 @@ from mmnet_maps.learn.columns import (
 from mmnet_maps.learn.contributions import contributions
 from mmnet_maps.learn.model_input import ModelInput, from_table, raw_arrays, side_by_side
 from mmnet_maps.learn.permutation import permutation_importance
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["Explanation", "explain", "write_explanation"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.whole import appearing
 
 __all__ = [
     "SCORE_LABELS",

@@ -11,7 +11,7 @@ from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
 from mmnet_maps.show.run_report import run_body
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["write_report"]
 

@@ -20,7 +20,7 @@ from mmnet_maps.show.run_folder import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["write_figures"]
 

@@ -39,7 +39,7 @@ from mmnet_maps.simulated import (
 )
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["DemoConfig", "demo_text", "run_demo"]
 

@@ -21,7 +21,6 @@ from dask.delayed import delayed
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import tiles
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
@@ -41,7 +40,9 @@ from mmnet_maps.prepare.cube.sources import open_sources
 from mmnet_maps.prepare.cube.verify import lost, shards
 from mmnet_maps.progress import say, steps
 from mmnet_maps.source_reader import SourceReader
-from mmnet_maps.whole_file import naming
+from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.whole import naming
 
 __all__ = ["build_cube"]
 
@@ -104,7 +105,7 @@ def build_cube(
         if held and not begun and not gone and not _changes(plans, parts, out):
             return _summary(out, plans, parts, 0)
         place = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
-        root = zarr.open_group(place, mode="r+")
+        root = open_group(place, "r+")
         _forget_others(root, out, plans)
         _prepare(root, target, plans)
         for plan in plans:
@@ -126,7 +127,7 @@ def _forget_others(root: zarr.Group, out: Path, plans: list[Plan]) -> None:
 
 
 def _changes(plans: list[Plan], parts: list[Part], path: Path) -> bool:
-    root = zarr.open_group(path, mode="r")
+    root = open_group(path)
     return not all(up_to_date(plan, root) for plan in plans) or bool(_missing(root, parts))
 
 
@@ -147,7 +148,7 @@ def _place_of(part: Part) -> _Place:
 
 def _lost(path: Path, parts: list[Part]) -> set[_Place]:
     """Shards of a finished cube whose files are gone."""
-    sources = open_sources(zarr.open_group(path, mode="r"))
+    sources = open_sources(open_group(path))
     names = sorted({part.plan.reader.name for part in parts} & sources.keys())
     found: dict[_Place, list[Path]] = {}
     for name in names:

@@ -16,10 +16,9 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-import zarr
-
 from mmnet_maps.errors import InputError
-from mmnet_maps.whole_file import exchange, link_copy, remove_folder
+from mmnet_maps.store.arrays import create_group, open_group
+from mmnet_maps.store.whole import exchange, link_copy, remove_folder
 
 __all__ = ["appear", "begin", "begin_update", "draft_of", "leave_out", "resume", "settle"]
 
@@ -57,7 +56,7 @@ def settle(cube: Path) -> None:
 def begin(cube: Path) -> Path:
     """An empty draft."""
     scratch = _scratch(cube)
-    zarr.create_group(scratch, zarr_format=3, attributes={"complete": False})
+    create_group(scratch, {"complete": False})
     return scratch.replace(draft_of(cube))
 
 
@@ -65,7 +64,7 @@ def begin_update(cube: Path) -> Path:
     """A draft that holds what the cube holds."""
     scratch = _scratch(cube)
     link_copy(cube, scratch)
-    zarr.open_group(scratch, mode="r+").attrs["complete"] = False
+    open_group(scratch, "r+").attrs["complete"] = False
     return scratch.replace(draft_of(cube))
 
 
@@ -74,7 +73,7 @@ def resume(cube: Path) -> Path:
     draft = draft_of(cube)
     for file in draft.rglob("*.partial"):
         file.unlink()
-    zarr.open_group(draft, mode="r+").attrs["complete"] = False
+    open_group(draft, "r+").attrs["complete"] = False
     return draft
 
 
@@ -91,7 +90,7 @@ def leave_out(cube: Path, source: str) -> None:
 
 def appear(cube: Path) -> None:
     """The draft is whole and becomes the cube; what was there before goes afterwards."""
-    root = zarr.open_group(draft_of(cube), mode="r+")
+    root = open_group(draft_of(cube), "r+")
     root.attrs["complete"] = _NEW
     _take_name(cube)
 
@@ -115,7 +114,7 @@ def _finish(cube: Path) -> None:
         draft.replace(scratch)
     for file in cube.glob("zarr.*.partial"):  # of a build that was killed at the next line
         file.unlink()
-    zarr.open_group(cube, mode="r+").attrs["complete"] = True
+    open_group(cube, "r+").attrs["complete"] = True
     remove_folder(scratch)
 
 

@@ -20,6 +20,7 @@ from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout, has_days
 from mmnet_maps.source_reader import SourceReader
+from mmnet_maps.store.arrays import open_group
 
 __all__ = ["Part", "Plan", "as_stored", "plan_source", "refuse_foreign", "refuse_twice", "up_to_date"]
 
@@ -161,7 +162,7 @@ def refuse_foreign(path: Path) -> None:
 
 def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
     """The plan on the grid that the cube already has for this source, which must be the same lattice."""
-    root = zarr.open_group(path, mode="r")
+    root = open_group(path)
     if root.attrs.get("complete") is False and "region" not in root.attrs:  # a draft that was hardly begun
         return plan
     region = cast("dict[str, Any]", root.attrs.get("region", {}))

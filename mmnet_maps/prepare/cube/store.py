@@ -5,17 +5,13 @@ Everything here may be called from several threads at once, and a `Cube` can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 import zarr
-import zarrs  # noqa: F401  (makes the pipeline known to zarr)
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
@@ -23,11 +19,10 @@ from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.prepare.cube.build import build_cube
 from mmnet_maps.prepare.cube.layout import FORMAT
 from mmnet_maps.prepare.cube.sources import CubeSource, open_sources
+from mmnet_maps.store.arrays import fast_decoding, open_group
 from mmnet_maps.variables import Variable
 
 __all__ = ["Cube", "CubeSource", "build_cube", "open_cube"]
-
-_SETTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -56,8 +51,10 @@ class Cube:
     def _inside(self) -> zarr.Array[Any] | None:
         if not (self.path / "region" / "inside").is_dir():
             return None
-        with _fast_decoding():
-            return zarr.open_array(self.path / "region" / "inside", mode="r")
+        with fast_decoding():
+            found = open_group(self.path / "region")["inside"]
+            assert isinstance(found, zarr.Array)
+            return found
 
     @property
     def variables(self) -> dict[str, Variable]:
@@ -92,7 +89,7 @@ def open_cube(path: Path | str) -> Cube:
         more = f"; its build did not finish: run `cube build --out {path}` again" if partial.exists() else ""
         raise InputError(f"{path}: no cube here{more}")
     try:
-        with _fast_decoding():
+        with fast_decoding():
             return _open(path)
     except (InputError, MemoryError):
         raise
@@ -102,20 +99,8 @@ def open_cube(path: Path | str) -> Cube:
         ) from error
 
 
-@contextmanager
-def _fast_decoding() -> Iterator[None]:
-    """Arrays opened in here are decoded by the Rust pipeline, several times faster than by Zarr's own.
-
-    Zarr knows the pipeline as a global setting, which is read when an array is opened and put back here.
-    Cubes are written without it: it orders the chunks of a shard as its threads finish, and bytes would
-    differ.
-    """
-    with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-        yield
-
-
 def _open(path: Path) -> Cube:
-    root = zarr.open_group(path, mode="r")
+    root = open_group(path)
     if "mmnet_maps_cube" not in root.attrs:
         raise InputError(f"{path}: a Zarr group, but not a cube; expected what `cube build` writes")
     if root.attrs["mmnet_maps_cube"] != FORMAT:

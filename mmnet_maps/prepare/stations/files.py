@@ -16,7 +16,7 @@ from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, 
 from mmnet_maps.dates import day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import land_cover_class, write_features
-from mmnet_maps.whole_file import appearing, write_whole
+from mmnet_maps.store.whole import appearing, write_whole
 
 __all__ = ["model_columns", "read_table", "write_table"]
 

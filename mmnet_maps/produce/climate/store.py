@@ -15,7 +15,6 @@ from zarr.codecs import BloscCodec
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile, tiles
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.climate.season import LEAST_YEARS, NO_CLASS, Season
 from mmnet_maps.produce.product.axes import write_axes
@@ -24,7 +23,9 @@ from mmnet_maps.produce.product.layers import global_attributes
 from mmnet_maps.produce.product.store import Product, consolidate
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
-from mmnet_maps.whole_file import appearing_folder
+from mmnet_maps.store.arrays import create_group
+from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.whole import appearing_folder
 
 __all__ = ["CLIMATE_LAYERS", "write_climate"]
 
@@ -221,7 +222,7 @@ def _span(first: int | None, last: int | None) -> str:
 def _create(path: Path, product: Product, days: NDArray[np.int64]) -> zarr.Group:
     title = "Soil moisture against its season: percentiles, anomalies, drought classes"
     about = {**global_attributes(), "title": title, **grid_attributes(product.grid)}
-    group = zarr.create_group(store=path, zarr_format=3, attributes=about)
+    group = create_group(path, about)
     write_axes(group, product.grid, days)
     side = min(_SIDE, *product.grid.shape)
     for name, layer in CLIMATE_LAYERS.items():

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.produce.export.cog import VALUES, day_files, day_stem, north_up, write_cogs
 from mmnet_maps.produce.export.collection import STORE, Publisher, stated, write_collection
 from mmnet_maps.produce.export.folder import check_owner, exported_days, item_path, read_item
@@ -25,8 +24,9 @@ from mmnet_maps.produce.export.styles import quality_style, value_style
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
+from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.whole import remove_folder, write_whole
 from mmnet_maps.version import __version__
-from mmnet_maps.whole_file import remove_folder, write_whole
 
 __all__ = ["Exported", "day_digest", "export_product"]
 

@@ -29,7 +29,8 @@ from mmnet_maps.produce.product.conventions import declarations, grid_attributes
 from mmnet_maps.produce.product.layers import QUALITY, Layer, global_attributes, layer_attributes
 from mmnet_maps.produce.product.store import ABOUT, Product, consolidate
 from mmnet_maps.progress import steps
-from mmnet_maps.whole_file import exchange, remove_folder, write_whole
+from mmnet_maps.store.arrays import create_group
+from mmnet_maps.store.whole import exchange, remove_folder, write_whole
 
 __all__ = ["write_published"]
 
@@ -130,7 +131,7 @@ def _write(
     grids, finer = level_grids(base), dict[str, "zarr.Array[Any]"]()
     kept = ("bundle", "catalogue", "precision", "interval")
     about = {name: product.about[name] for name in kept if name in product.about}
-    root = zarr.create_group(
+    root = create_group(
         draft,
         zarr_format=3 if shards else 2,
         attributes={

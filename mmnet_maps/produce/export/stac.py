@@ -23,8 +23,8 @@ from mmnet_maps.produce.export.folder import COLLECTION, item_path
 from mmnet_maps.produce.export.footprint import footprint
 from mmnet_maps.produce.product.layers import QUALITY, Layer
 from mmnet_maps.produce.tile.flags import FLAG_TABLE
+from mmnet_maps.store.whole import write_whole
 from mmnet_maps.version import __version__
-from mmnet_maps.whole_file import write_whole
 
 __all__ = ["EXTENSIONS", "asset_fields", "code_of", "metres", "write_item", "write_json"]
 

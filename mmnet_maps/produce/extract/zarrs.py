@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-import zarrs  # noqa: F401  (makes the pipeline known to zarr)
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
+from mmnet_maps.store.arrays import fast_decoding, open_group
 
 __all__ = ["ZarrMaps"]
 
-_SETTING = threading.Lock()
 #: Days that one read spans, at least: a block of 256 x 256 pixels is then 8 MiB of int16.
 _DAYS = 64
 
@@ -41,12 +38,12 @@ class ZarrMaps:
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        root = zarr.open_group(source, mode="r")
+        root = open_group(source)
         groups = [root]
         if "soil_moisture" not in root:
             numbered = sorted((int(name) for name, _ in root.groups() if name.isdigit()))
             groups = [group for n in numbered if isinstance(group := root[str(n)], zarr.Group)]
-        with _fast_decoding():
+        with fast_decoding():
             self._arrays = [dict(group.arrays()) for group in groups]
         base = self._arrays[0] if groups else {}
         if "soil_moisture" not in base or "time" not in base:
@@ -112,13 +109,6 @@ def _spans(begin: int, end: int, block: int) -> Iterator[tuple[int, int]]:
         stop = min(end, (begin // length + 1) * length)
         yield begin, stop
         begin = stop
-
-
-@contextmanager
-def _fast_decoding() -> Iterator[None]:
-    """Arrays opened in here are decoded by the Rust pipeline."""
-    with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-        yield
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -20,7 +20,7 @@ from mmnet_maps.produce.judge.against import compare_with_others
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["PAIRS", "LeftOut", "pair_stations", "validate_stations"]
 

@@ -18,7 +18,8 @@ from mmnet_maps.produce.product.layers import LAYERS, Layer, global_attributes, 
 from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
-from mmnet_maps.whole_file import appearing_folder
+from mmnet_maps.store.arrays import create_group
+from mmnet_maps.store.whole import appearing_folder
 
 __all__ = ["create_product"]
 
@@ -47,7 +48,7 @@ def create_product(path: Path, layout: Layout, about: Mapping[str, Any]) -> Prod
     if path.exists():
         raise InputError(f"{path}: already exists, expected a new product")
     with appearing_folder(path) as draft:
-        group = zarr.create_group(store=draft, zarr_format=3, attributes=_attributes(layout, about))
+        group = create_group(draft, _attributes(layout, about))
         # A group of its own keeps Zarr readers from taking the ledger for a broken array.
         group.create_group("ledger", attributes={"comment": "a JSON file a finished work unit"})
         days = np.arange(layout.start, layout.stop, dtype=np.int64)

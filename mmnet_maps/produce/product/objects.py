@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore, StorePath
 
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.whole import appearing
 
 __all__ = ["day_digests", "digest", "digest_of_file", "encoded", "lengthen", "put"]
 

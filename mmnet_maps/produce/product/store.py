@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.lock import check_owner
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
 from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, nominal_coverage
@@ -29,7 +28,9 @@ from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, digest_of_file, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout, Unit, iso
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.lock import check_owner
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["ABOUT", "FORMAT", "Product", "check_current", "consolidate", "open_product"]
 
@@ -290,7 +291,7 @@ def open_product(path: Path) -> Product:
 
 def _open(path: Path) -> Product:
     mode: Any = "r+" if os.access(path, os.W_OK) else "r"
-    group = zarr.open_group(path, mode=mode, zarr_format=3, use_consolidated=False)
+    group = open_group(path, mode, zarr_format=3, use_consolidated=False)
     about = _about(group.attrs.get(ABOUT))
     if about is None:
         raise InputError(f"{path}: a Zarr group, but not a product of mmnet-maps")

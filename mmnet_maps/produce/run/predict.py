@@ -17,7 +17,6 @@ from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.against_smap import warning_line
 from mmnet_maps.learn.bundle import Bundle, Coarse, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.engine import Engine
@@ -29,6 +28,7 @@ from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, ru
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps, where
+from mmnet_maps.store.lock import sole_writer
 
 __all__ = ["Request", "coarse_choice", "predict_product"]
 

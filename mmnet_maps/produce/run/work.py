@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.bundle import Coarse, load_bundle
-from mmnet_maps.lock import check_owner
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.processor import processor_kind
@@ -29,6 +28,7 @@ from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tiles
 from mmnet_maps.produce.tile.reading import SUB_TILE, tile_inputs
 from mmnet_maps.produce.units import Unit
+from mmnet_maps.store.lock import check_owner
 
 __all__ = [
     "Job",

@@ -29,7 +29,7 @@ from mmnet_maps.sources.stations.raw_layout import (
     sorted_rows,
     write_csv,
 )
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = [
     "DISC_RADIUS_M",

@@ -14,7 +14,6 @@ from typing import BinaryIO, cast
 from urllib.parse import urljoin
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.progress import say
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
 from mmnet_maps.sources.rasters.files import Found
@@ -24,7 +23,8 @@ from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.listing import Listed, Scope, list_files, read_listing
 from mmnet_maps.sources.remote.ranges import Link, RangeFile, Ranges
 from mmnet_maps.sources.remote.signing import signer_of
-from mmnet_maps.whole_file import appearing
+from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.whole import appearing
 
 __all__ = ["Archive", "Remote"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmnet_maps.errors import WorkError
 from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.ranges import Link, file_stamp, wrong_range
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["download", "sha256"]
 

@@ -13,7 +13,7 @@ import httpx
 
 from mmnet_maps.errors import WorkError
 from mmnet_maps.sources.remote.http import Http, Signer
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["Link", "RangeFile", "Ranges", "file_stamp", "wrong_range"]
 

@@ -21,7 +21,7 @@ from mmnet_maps.sources.remote.download import download
 from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.ranges import Link
 from mmnet_maps.sources.stations.uscrn import domain_of, read_uscrn
-from mmnet_maps.whole_file import write_whole
+from mmnet_maps.store.whole import write_whole
 
 __all__ = ["Records", "StationArchives", "fetch_scan", "fetch_uscrn"]
 

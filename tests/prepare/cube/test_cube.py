@@ -19,12 +19,12 @@ from shapely import Polygon
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, cell_lookup
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import build as cube_build
 from mmnet_maps.prepare.cube import layout as cube_layout
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.store import Cube, build_cube, open_cube
+from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.variables import Cadence, Variable
 
 CATALOGUE = published_catalogue()

@@ -11,9 +11,9 @@ import pytest
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.produce.export.collection import Publisher
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.store.lock import sole_writer
 
 Make = Callable[..., Any]
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.lock import sole_writer
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import work
 from mmnet_maps.produce.run.predict import Request, predict_product
+from mmnet_maps.store.lock import sole_writer
 from tests.produce.conftest import make_bundle
 
 FIRST = 18322

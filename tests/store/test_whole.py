@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmnet_maps.whole_file import appearing, exchange, write_whole
+from mmnet_maps.store.whole import appearing, exchange, write_whole
 
 
 def test_a_text_is_written_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.lock import check_owner, sole_writer
+from mmnet_maps.store.lock import check_owner, sole_writer
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_run_that_lost_the_lock_may_not_write(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "product"
-    code = "import os, sys, pathlib\nfrom mmnet_maps.lock import sole_writer\n"
+    code = "import os, sys, pathlib\nfrom mmnet_maps.store.lock import sole_writer\n"
     code += "with sole_writer(pathlib.Path(sys.argv[1])) as run:\n    print(run, flush=True)\n    os._exit(9)"
     killed = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
