@@ -40,4 +40,4 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out docs/_build
+	rm -rf $(VENV) out docs/_build docs/generated

@@ -1,7 +1,9 @@
 import importlib.metadata
+import sys
+from pathlib import Path
 
-from mmnet_maps.produce.product.layers import LAYERS
-from mmnet_maps.produce.tile.flags import FLAG_TABLE
+sys.path.insert(0, str(Path(__file__).parent))
+import reference_pages
 
 project = "mmnet-maps"
 author = "the mmnet-maps authors"
@@ -10,35 +12,9 @@ release = importlib.metadata.version("mmnet-maps")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
-
-
-def _table(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-# The tables of docs/product.md are those that the product is made by.
-myst_substitutions = {
-    "flags": _table(
-        ["bit", "name", "meaning", "the value is"],
-        [[f.bit, f"`{f.name}`", f.meaning, "missing" if f.missing else "there"] for f in FLAG_TABLE.values()],
-    ),
-    "layers": _table(
-        ["layer", "what", "unit", "stored as", "scale", "missing", "in coarser levels"],
-        [
-            [
-                f"`{v.name}`",
-                v.long_name,
-                v.units,
-                v.packing.dtype,
-                v.packing.scale,
-                v.packing.missing,
-                v.overview,
-            ]
-            for v in LAYERS.values()
-        ],
-    ),
-}
+# What is said in code is taken from there: the pages of docs/generated and the tables of docs/product.md.
+reference_pages.write(Path(__file__).parent / "generated")
+myst_substitutions = reference_pages.TABLES
 nb_execution_mode = "off"  # the tests execute the notebooks
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
 autodoc_typehints = "description"

@@ -28,7 +28,11 @@ class Band(Config):
     Attributes
     ----------
     name : str
-    factor, offset : float
+        Name of the band.
+    factor : float
+        What a value is multiplied by.
+    offset : float
+        What is added after that.
     classes : dict of int to int
         For codes: the catalogue's code of each of the band's; a code that is not listed is missing.
     """
@@ -66,7 +70,17 @@ class Mask(Config):
 
 
 class Requirement(Config):
-    """A property that an image must have: equal to a value, or a list that contains one."""
+    """A property that an image must have: equal to a value, or a list that contains one.
+
+    Attributes
+    ----------
+    property : str
+        Name of the property.
+    equals : str or float, optional
+        The value that it must have.
+    contains : str, optional
+        What it must contain, if it is a list.
+    """
 
     property: str
     equals: str | float | None = None

@@ -51,12 +51,15 @@ class ExperimentConfig(TrainConfig):
     Attributes
     ----------
     model : str
-        One of `networks.NETWORKS` or `baselines.BASELINES`.
+        mmnet, transformer, mlp, ridge, forest or xgboost.
     experiment : {"on-site", "off-site", "cross-region", "all"}
+        How the rows are divided into training and test; ``all`` also trains the model for maps.
     target : int, optional
         On-site: the only year to test on.
-    train_years, folds : int
-        On-site: years before the target year; off-site and all: number of folds.
+    train_years : int
+        On-site: years before the target year that are trained on.
+    folds : int
+        Off-site and all: number of folds.
     workers : int
         Folds trained at once, each in a process of its own.
     """

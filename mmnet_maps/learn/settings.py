@@ -29,17 +29,23 @@ class ModernConfig(Config):
         Error, in standard deviations of the target, from which on the loss grows linearly.
     centred : float
         Share of the loss on errors from which the mean error of their station in the batch is taken away.
-    stations, days : int
-        A batch is so many stations with so many days of each.
+    stations : int
+        Stations of a batch.
+    days : int
+        Days of each station of a batch.
     learning_rate : float, optional
         Highest rate of the cycle. None: 0.006, for known stations (on-site) 0.012.
-    weight_decay, clip : float
-        Of AdamW; largest norm of a gradient.
+    weight_decay : float
+        Of AdamW.
+    clip : float
+        Largest norm of a gradient.
     average : float
         Decay, by step, of the moving average of the weights, which is what is kept.
-    dropout, place_noise : float, optional
-        p of the noise layers; standard deviation of the noise on latitude, longitude and climate normals, in
-        standard deviations of each. None: 0.2 and 0.1, for known stations (on-site) 0.02 and 0.
+    dropout : float, optional
+        p of the noise layers. None: 0.2, for known stations (on-site) 0.02.
+    place_noise : float, optional
+        Standard deviation of the noise on latitude, longitude and climate normals, in standard deviations of
+        each. None: 0.1, for known stations (on-site) 0.
     readout : {"last", "mean"}
         What of the encoded series goes on. The last step trains in a third of the time.
     """
@@ -82,24 +88,33 @@ class TrainConfig(Config):
         Networks that are trained from different seeds and averaged.
     blend : bool
         Average the networks with XGBoost trees on the same inputs.
-    epochs, patience : int
-        Most epochs; epochs without a better validation loss after which it stops.
+    epochs : int
+        Most epochs.
+    patience : int
+        Epochs without a better validation loss after which the training stops.
     every : int
         Train on one day in so many of each station; 1 takes them all, as published.
     batch : int
         Rows a step; the last short batch is dropped.
-    learning_rate, weight_penalty, dropout : float
-        Of Adam; c of the loss; p of the noise layers.
+    learning_rate : float
+        Of Adam.
+    weight_penalty : float
+        c of the published loss, before the squares of the weights.
+    dropout : float
+        p of the noise layers.
     validation : {"random_rows", "stations", "blocks"}, optional
         What is held back for early stopping and intervals; None for the default of the experiment.
-    validation_share, block_days : float, int
-        Share held back; length of a block.
+    validation_share : float
+        Share that is held back.
+    block_days : int
+        Length of a block of days that is held back, for ``blocks``.
     coarse : {"nearest", "bilinear"}, optional
         How maps take weather, surface temperature and SMAP: from the cell of a pixel, as station tables do,
         or interpolated between cells. None is bilinear with the modern recipe, nearest with the published.
     coverage : float
         Nominal coverage of the intervals.
     seed : int
+        The same seed gives the same weights, on one kind of processor.
     threads : int
         Threads of a training; another number may give other rounding. Two gain a third on an idle machine and
         lose far more on a busy one, where every small step waits for the slower of them.

@@ -23,9 +23,11 @@ class SimulationConfig(Config):
     seed : int
         The same seed gives the same bytes in every file, on one kind of processor.
     climates : tuple of str
-        Climates of the training stations, names of `climates.CLIMATES`.
-    stations_per_climate, landscapes_per_climate : int
-        Training stations of a climate, dealt out over its landscapes.
+        Climates of the training stations, of the six that there are.
+    stations_per_climate : int
+        Training stations of a climate.
+    landscapes_per_climate : int
+        Landscapes of a climate, over which its stations are spread.
     station_pixels : int
         Side of a station landscape, in pixels.
     station_first_day, station_last_day : date

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import Field
 
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError, WorkError
@@ -52,9 +53,9 @@ class DemoTraining(ExperimentConfig):
     modern: ModernConfig = ModernConfig(
         epochs=12, stations=32, days=4, dropout=0.02, place_noise=0.3, learning_rate=5e-3, target="identity"
     )
-    every: int = 6
-    folds: int = 2
-    workers: int = 2
+    every: int = Field(6, ge=1)
+    folds: int = Field(2, ge=2)
+    workers: int = Field(2, ge=1)
 
 
 class DemoConfig(Config):
@@ -75,7 +76,7 @@ class DemoConfig(Config):
     simulation: SimulationConfig = SimulationConfig()
     table: StationTableConfig = StationTableConfig()
     training: DemoTraining = DemoTraining()
-    workers: int = 2
+    workers: int = Field(2, ge=1)
 
 
 def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:

@@ -35,11 +35,24 @@ class BaselineConfig(Config):
     ----------
     alpha : float
         Ridge: penalty on the squared coefficients of the scaled columns.
-    trees, leaf, columns, depth : int, int, float, int or None
-        Forest: number of trees, least rows in a leaf, share of columns tried at a split, largest depth.
-    rounds, rate, boost_depth, share, patience : int, float, int, float, int
-        XGBoost: most rounds, learning rate, depth of a tree, share of rows and columns drawn for a tree, and
-        rounds without a better validation error after which it stops.
+    trees : int
+        Forest: number of trees.
+    leaf : int
+        Forest: least rows in a leaf.
+    columns : float
+        Forest: share of the columns tried at a split.
+    depth : int, optional
+        Forest: largest depth of a tree.
+    rounds : int
+        XGBoost: most rounds.
+    rate : float
+        XGBoost: learning rate.
+    boost_depth : int
+        XGBoost: depth of a tree.
+    share : float
+        XGBoost: share of rows and columns drawn for a tree.
+    patience : int
+        XGBoost: rounds without a better validation error after which it stops.
     threads : int
         Threads of the forest and of XGBoost.
     """

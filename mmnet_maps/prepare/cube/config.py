@@ -82,6 +82,7 @@ class GridConfig(Config):
     Attributes
     ----------
     crs : str, optional
+        CRS of the maps, such as ``EPSG:32614``.
     resolution : float or tuple of float, optional
         In units of the CRS; two numbers are x and y.
     like : str, optional
@@ -135,10 +136,13 @@ class CubeConfig(Config):
     grid : GridConfig
     maps : (date, date), optional
         First and last day that are to be mapped: what `cube check` holds the sources against.
-    start, end : date, optional
-        First and last day to hold; by default all that the sources have. Leave room before the first
-        predicted day for gap filling and the window of 10 days. Static and yearly sources are held whole.
+    start : date, optional
+        First day to hold; by default that of the sources. Leave room before the first predicted day for gap
+        filling and the window of 10 days. Static and yearly sources are held whole.
+    end : date, optional
+        Last day to hold; by default that of the sources.
     sources : dict of str to SourceConfig
+        The sources by name; a name is free, and becomes that of a group of the cube.
     normals : NormalsConfig, optional
         Climate normals to add, for a model that was trained with them.
     http : HttpConfig
