@@ -103,6 +103,7 @@ FLAG_TABLE: dict[str, Flag] = {
         Flag("no_interval", 14, "the bundle has no interval for the value", False, "#a9a9c9"),
         Flag("not_computed", 15, "outside the region, or not computed yet", True, "#b9b9b9"),
         Flag("adjusted", 16, "the estimate was brought to the level of a probe nearby", False, "#5b8c5a"),
+        Flag("provisional", 17, "observations that can change the value are still to come", False, "#8fb8de"),
     )
 }
 

@@ -28,6 +28,7 @@ __all__ = [
     "NO_INTERVAL",
     "QUALITY",
     "OUTSIDE_TRAINING_DOMAIN",
+    "PROVISIONAL",
     "SERIES_MISSING",
     "SMAP_MISSING",
     "SNAPSHOT_MISSING",
@@ -67,6 +68,7 @@ CLIPPED = FLAGS["clipped"]
 NO_INTERVAL = FLAGS["no_interval"]
 NOT_COMPUTED = FLAGS["not_computed"]
 ADJUSTED = FLAGS["adjusted"]
+PROVISIONAL = FLAGS["provisional"]
 #: Any of these explains a missing value.
 MISSING_REASONS = sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing)
 
