@@ -42,7 +42,7 @@ from mmnet_maps.produce.tile.rules import (
     usable_pixels,
     valid_range,
 )
-from mmnet_maps.produce.tile.series import Series, series_parts
+from mmnet_maps.produce.tile.series import Encoder, Series, series_parts
 from mmnet_maps.produce.tile.trust import (
     MISSING,
     MISSING_REASONS,
@@ -203,7 +203,7 @@ class _Program:
         self.daily_limits = Limits.of(self.daily_features, *about, self.xp)
         self.class_outside = self.xp.send(land_cover_outside(*about))
         self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine), self.xp)
-        self.workspace = engine.workspace()
+        self.workspace, self.encoder = engine.workspace(), Encoder(engine)
 
     def compute(self, tile: _Tile) -> Callable[[], Mapping[str, NDArray[Any]]]:
         """Map a tile; the function gives the maps, once they are there."""
@@ -216,7 +216,7 @@ class _Program:
         for year in tile.years:
             maps["quality"][year.days] = there[year.reasons]
             of_year = {name: values[year.days] for name, values in maps.items()}
-            for series in series_parts(self.engine, tile.inputs, year.pixels, self.days[year.days]):
+            for series in series_parts(self.encoder, tile.inputs, year.pixels, self.days[year.days]):
                 _Part(self, tile, there, year, series).predict(of_year)
         return xp.download(maps)
 

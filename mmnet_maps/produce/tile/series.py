@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,12 +28,14 @@ from mmnet_maps.produce.tile.trust import (
     mark,
 )
 
-__all__ = ["Series", "series_parts"]
+__all__ = ["Encoder", "Series", "series_parts"]
 
 Array = NDArray[np.float32]
 
 #: Bytes that the table of one part may take.
 _TABLE = 64 * 2**20
+#: Bytes of encoded series that are kept from tile to tile.
+_KEPT = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,39 @@ class Series:
     places: NDArray[np.int64]
 
 
+class Encoder:
+    """Encodes the series of tiles; tiles beside each other share many, which are encoded once.
+
+    A series is known by its values. Its bits do not depend on what it is encoded together with, so the rows
+    that are kept equal new ones.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._kept: dict[bytes, Tensor] = {}
+        self._held = 0
+
+    def table(self, values: Array, count: int) -> Tensor:
+        """`Engine.series_table` of the same values."""
+        if self._held > _KEPT:
+            self._kept, self._held = {}, 0
+        keys = [series.tobytes() for series in values.transpose(1, 0, 2)]
+        new = {key: place for place, key in enumerate(keys) if key not in self._kept}
+        if new:
+            table = self.engine.series_table(values[:, list(new.values())], count)
+            self._held += table.nbytes
+            self._kept |= zip(new, table.unbind(1), strict=True)
+            if len(new) == len(keys):
+                return table
+        return torch.stack([self._kept[key] for key in keys], dim=1)
+
+
 def series_parts(
-    engine: Engine, inputs: TileInputs, pixels: NDArray[np.int64], days: NDArray[np.int64]
+    encoder: Encoder, inputs: TileInputs, pixels: NDArray[np.int64], days: NDArray[np.int64]
 ) -> Iterator[Series]:
     """Encode the series of some pixels, in parts whose tables fit in memory.
 
@@ -72,6 +106,7 @@ def series_parts(
     """
     if not pixels.size:
         return
+    engine = encoder.engine
     sources = list(dict.fromkeys(inputs.layers[name].source for name in engine.catalogue.series_inputs))
     cells = {source: cells_of(inputs, source, pixels) for source in sources}
     key = np.zeros(len(pixels), dtype=np.int64)
@@ -82,13 +117,13 @@ def series_parts(
     if len(first) > 1 and len(first) * len(days) * engine.series_width * 4 > _TABLE:
         half = len(pixels) // 2
         for part in (pixels[:half], pixels[half:]):
-            yield from series_parts(engine, inputs, part, days)
+            yield from series_parts(encoder, inputs, part, days)
         return
     places = {source: own[first] for source, own in cells.items()}
     values, filled = _fill(engine.catalogue, inputs, places, days)
     bits, place = _bits(engine, values, filled, len(days)), rows.astype(np.int64)
     if engine.coarse == "nearest":
-        yield Series(pixels, engine.series_table(values, len(days)), place, None, bits, place)
+        yield Series(pixels, encoder.table(values, len(days)), place, None, bits, place)
         return
     nodes = inputs.nodes
     if nodes is None or not nodes.cells.keys() >= set(sources):
@@ -98,7 +133,7 @@ def series_parts(
     else:
         corners, weights = nodes.corners[pixels], nodes.weights[pixels]
         values = _fill_nodes(engine.catalogue, inputs, nodes, days)
-    yield Series(pixels, engine.series_table(values, len(days)), corners, weights, bits, place)
+    yield Series(pixels, encoder.table(values, len(days)), corners, weights, bits, place)
 
 
 def _fill_nodes(catalogue: Catalogue, inputs: TileInputs, nodes: Nodes, days: NDArray[np.int64]) -> Array:

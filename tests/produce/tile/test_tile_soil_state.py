@@ -22,8 +22,8 @@ from mmnet_maps.prepare.gap_fill import gap_fill
 from mmnet_maps.prepare.soil_state import derive_series
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.inputs import TileInputs
-from mmnet_maps.produce.tile.program import predict_tile
-from mmnet_maps.produce.tile.series import series_parts
+from mmnet_maps.produce.tile.program import predict_tile, predict_tiles
+from mmnet_maps.produce.tile.series import Encoder, series_parts
 
 #: A tile made for these days holds a hundred days more before them: enough for the last twelve.
 MADE = np.arange(18_600, 18_822, dtype=np.int64)
@@ -138,11 +138,27 @@ def test_channels_on_the_coarse_cells_are_the_bits_of_the_station_path() -> None
 
     inputs = _tile()
     pixels = np.arange(PIXELS)
-    (part,) = series_parts(Recorder(_bundle()), inputs, pixels, DAYS)
+    (part,) = series_parts(Encoder(Recorder(_bundle())), inputs, pixels, DAYS)
     for pixel in (0, 333, 959):
         expected = station_path(inputs, pixel, DAYS).series
         found = window(seen[0][:, part.rows[pixel]], CATALOGUE.window_days, CATALOGUE.lags, len(DAYS))
         np.testing.assert_array_equal(found.transpose(0, 2, 1), expected)
+
+
+def test_series_that_tiles_share_are_encoded_once_and_give_the_same_bits() -> None:
+    encoded: list[int] = []
+
+    class Recorder(Engine):
+        def series_table(self, values: NDArray[np.float32], count: int) -> torch.Tensor:
+            encoded.append(values.shape[1])
+            return super().series_table(values, count)
+
+    left, right = _tile(), _tile()
+    alone = predict_tile(Engine(_bundle()), right, DAYS, keep_prediction=True)
+    (_, first), (_, second) = predict_tiles(Recorder(_bundle()), iter([left, right]), DAYS, True)
+    assert len(encoded) == 1
+    for result in (first, second):
+        np.testing.assert_array_equal(result.prediction, alone.prediction)
 
 
 @pytest.mark.parametrize("cut", [1, 5])
