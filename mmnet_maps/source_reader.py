@@ -179,6 +179,9 @@ class HttpConfig(Config):
         whole; it may be removed at any time.
     sign_url, login_url : str
         Where Planetary Computer signatures and Earthdata tokens come from.
+    mirrors : dict of str to str
+        Other addresses to ask: one that begins with a key is asked where its value says; the longest key goes
+        first. What is kept of a file goes by its own address.
     """
 
     connections: int = Field(default=8, ge=1, le=64)
@@ -190,6 +193,7 @@ class HttpConfig(Config):
     cache: str = ".mmnet-maps"
     sign_url: str = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
     login_url: str = "https://urs.earthdata.nasa.gov"
+    mirrors: dict[str, str] = Field(default_factory=dict)
 
 
 class SourceConfig(Config):

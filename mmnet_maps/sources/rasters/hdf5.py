@@ -65,13 +65,14 @@ def _open(path: Path, files: Files) -> h5py.File:
 
 
 def _band(path: Path, file: h5py.File, variable: str, wanted: Wanted) -> Band:
+    # By name first: to look through a file behind HTTP costs requests for each of its datasets.
+    known = _SURFACE if wanted is None and variable == "SMAP" else [] if wanted is None else [str(wanted)]
+    keys = [key for key in known if getattr(file.get(key), "ndim", 0) == 2]
     fields: list[str] = []
-    file.visititems(lambda key, item: fields.append(key) if getattr(item, "ndim", 0) == 2 else None)
+    if not keys:
+        file.visititems(lambda key, item: fields.append(key) if getattr(item, "ndim", 0) == 2 else None)
     if wanted is None:
-        keys = [key for key in _SURFACE if key in fields] if variable == "SMAP" else []
         keys = keys or [key for key in fields if key.rsplit("/", 1)[-1] == variable] or fields
-    else:
-        keys = [key for key in fields if key == wanted]
     if len(keys) != 1:
         asked = variable if wanted is None else wanted
         raise InputError(

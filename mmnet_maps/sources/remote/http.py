@@ -19,6 +19,10 @@ __all__ = ["Http", "Passing", "Signer"]
 
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _REFUSED = {401, 403}
+#: Redirects to a link that opens for a while, as Earthdata gives one to its store.
+_FOR_NOW = {302, 303, 307}
+#: What a store says of such a link when it has ended.
+_ENDED = {400, 401, 403, 404, 410}
 
 
 class Passing(Exception):
@@ -55,6 +59,8 @@ class Http:
     def __init__(self, config: HttpConfig) -> None:
         self.config = config
         self._limiter = Limiter(config.connections, config.requests_per_second)
+        #: Where an address has led to, by method and address: asked at once as long as that opens.
+        self._moved: dict[tuple[str, str], str] = {}
         # Proxies as the environment says, but not ~/.netrc: which credentials go where is the signer's.
         self._client = httpx.Client(
             timeout=config.timeout_s,
@@ -106,12 +112,13 @@ class Http:
         WorkError
             No answer after every attempt.
         """
-        signer = signer or Signer()
+        signer, url = signer or Signer(), self._mirrored(url)
 
         def once() -> httpx.Response:
             if self.closed:
                 raise WorkError(f"{what}: the job has ended")
-            signed = signer.sign(self, url)
+            moved = self._moved.get((method, url))
+            signed = (moved, {}) if moved else signer.sign(self, url)
             try:
                 with self._limiter.slot():
                     answer = self._client.request(
@@ -119,7 +126,13 @@ class Http:
                     )
             except httpx.TransportError as error:
                 raise Passing(f"{type(error).__name__}: {error}") from error
-            return self._judged(what, url, answer, signer, signed, accept)
+            if moved and answer.status_code in _ENDED:
+                self._moved.pop((method, url), None)
+                raise Passing(f"status {answer.status_code} of a link that has ended", 0.0)
+            found = self._judged(what, url, answer, signer, signed, accept)
+            if _led_away(answer) and answer.history[0].status_code in _FOR_NOW and method in ("GET", "HEAD"):
+                self._moved[(method, url)] = str(answer.url)
+            return found
 
         policy = Retrying(
             retry=retry_if_exception_type(Passing),
@@ -135,6 +148,11 @@ class Http:
                 "what is done is kept: run the same command again"
             ) from error
 
+    def _mirrored(self, url: str) -> str:
+        """The address of a mirror, where the configuration names one."""
+        known = max((k for k in self.config.mirrors if url.startswith(k)), key=len, default=None)
+        return url if known is None else self.config.mirrors[known] + url.removeprefix(known)
+
     def _judged(
         self,
         what: str,
@@ -144,7 +162,7 @@ class Http:
         signed: tuple[str, dict[str, str]],
         accept: Callable[[httpx.Response], str | None],
     ) -> httpx.Response:
-        status = answer.status_code
+        status = 401 if _sign_in_page(answer) else answer.status_code
         if status in _PASSING:
             wait = _seconds(answer.headers.get("Retry-After"))
             if wait is not None:
@@ -172,6 +190,20 @@ class Http:
             return min(asked, config.longest_wait_s)
         backoff = wait_random_exponential(multiplier=config.first_wait_s, max=config.longest_wait_s)
         return float(backoff(state))
+
+
+def _led_away(answer: httpx.Response) -> bool:
+    """Whether redirects have led to another host."""
+    return bool(answer.history) and answer.url.netloc != answer.history[0].url.netloc
+
+
+def _sign_in_page(answer: httpx.Response) -> bool:
+    """Whether a redirect has led to a page that asks a person for a password.
+
+    Credentials are not sent on to another host (`httpx` takes them away), so an archive that does not take
+    them leads to its sign-in, whose page has status 200.
+    """
+    return _led_away(answer) and answer.headers.get("Content-Type", "").startswith("text/html")
 
 
 class _NoAuth(httpx.Auth):

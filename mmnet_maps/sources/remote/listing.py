@@ -158,21 +158,42 @@ def _items(name: str, config: SourceConfig, http: Http, scope: Scope) -> Iterato
             ).text
 
     assert config.api is not None
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     dated = config.cadence != "static" and (scope.first or scope.last)
     days = f"{scope.first or '..'}/{scope.last or '..'}" if dated else None
     try:
         client = Client.open(config.api, stac_io=Through())
-        search = client.search(
-            collections=list(config.collections),
-            bbox=scope.box,
-            datetime=days,
-            query=config.query or None,
-            limit=_PAGE,
-            max_items=None,
-        )
-        yield from search.items_as_dicts()
+        for box in boxes(scope.box):
+            search = client.search(
+                collections=list(config.collections),
+                bbox=box,
+                datetime=days,
+                query=config.query or None,
+                limit=_PAGE,
+                max_items=None,
+            )
+            found |= {(str(i.get("collection")), str(i["id"])): i for i in search.items_as_dicts()}
+        yield from found.values()
     except APIError as error:
         raise WorkError(f"sources.{name}: {config.api}: {' '.join(str(error).split())}") from error
+
+
+def boxes(box: tuple[float, float, float, float]) -> list[tuple[float, float, float, float]]:
+    """A box in longitudes of -180 to 180; one across 180 degrees, which few APIs take, as its two halves.
+
+    Examples
+    --------
+    >>> boxes((179.5, -17.0, -179.5, -16.0))
+    [(179.5, -17.0, 180.0, -16.0), (-180.0, -17.0, -179.5, -16.0)]
+    """
+    west, south, east, north = box
+    if east - west >= 360:
+        return [(-180.0, south, 180.0, north)]
+    if not (-180 <= west <= 180 and -180 <= east <= 180):
+        west, east = ((v + 180) % 360 - 180 for v in (west, east))
+    if west <= east:
+        return [(west, south, east, north)]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 def _is_json(answer: Any) -> str | None:

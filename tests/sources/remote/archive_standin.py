@@ -27,6 +27,9 @@ class ArchiveStandIn:
         Requests that a signature or token opens before it ends.
     faults : callable
         ``(path, number of the request)`` -> None, a status, ``reset``, ``short`` or ``wrong``.
+    store : ArchiveStandIn, optional
+        Where files are: who is let in is sent on to a signed link there, others to a page that asks who they
+        are, as NASA Earthdata does it.
     """
 
     root: Path
@@ -42,6 +45,9 @@ class ArchiveStandIn:
     issued: int = 0
     left: int = 0
     users: dict[str, str] = field(default_factory=dict)
+    store: ArchiveStandIn | None = None
+    links: dict[str, int] = field(default_factory=dict)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     def __enter__(self) -> ArchiveStandIn:
         standin = self
@@ -92,6 +98,11 @@ class ArchiveStandIn:
     def opens(self, handler: BaseHTTPRequestHandler, query: dict[str, list[str]]) -> bool:
         if self.guard == "none":
             return True
+        if self.guard == "link":  # a store takes either a signature or a bearer token, never both
+            with self.lock:
+                key = query.get("sig", [""])[0]
+                self.links[key] = self.links.get(key, 0) - 1
+                return self.links[key] >= 0 and "Authorization" not in handler.headers
         key = query.get("sig", [""])[0]
         if self.guard == "token":
             key = (handler.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -122,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             number = state.count(parts.path)
             state.seen.append((self.command, self.path, self.headers.get("Range") or ""))
+            state.headers.append(dict(self.headers.items()))
         fault = state.faults(parts.path, number)
         if isinstance(fault, int):
             return self._send(fault, b"no", {"Retry-After": "0.01"} if fault == 429 else {})
@@ -131,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(parts.query)
         if parts.path.startswith("/files/"):
             return self._file(parts.path, query, fault)
+        if parts.path == "/sign_in":
+            return self._send(200, b"<html>who are you?</html>", {"Content-Type": "text/html"})
         if parts.path.startswith("/sign/"):
             ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2700))
             return self._json({"token": f"sig={state.issue()}", "msft:expiry": ends})
@@ -163,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         first, last = body.get("datetime", "../..").split("/")
         west, south, east, north = body["bbox"]
+        if not -180 <= west <= east <= 180:
+            return self._send(400, b"bbox: expected west <= east in -180 to 180")
         found = [
             item
             for item in state.items
@@ -189,8 +205,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str, query: dict[str, list[str]], fault: Any) -> None:
         state, place = self.state, self.state.root / path.removeprefix("/files/")
-        if not state.opens(self, query):
-            return self._send(403 if state.guard == "signature" else 401, b"ended")
+        opens = state.opens(self, query)
+        if state.store is not None:
+            other = state.store
+            if not opens:
+                return self._send(302, b"", {"Location": f"{other.url}/sign_in"})
+            with other.lock:
+                key = f"s{len(other.links)}"
+                other.links[key] = other.lives
+            return self._send(302, b"", {"Location": f"{other.url}{path}?sig={key}"})
+        if not opens:
+            return self._send(401 if state.guard == "token" else 403, b"ended")
         if not place.is_file():
             return self._send(404, b"none")
         content = place.read_bytes()

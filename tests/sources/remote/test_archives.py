@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -238,6 +239,31 @@ def test_tokens_are_renewed_with_name_and_password(
     assert archive.issued > 2
     # The password goes to the sign-in alone.
     assert archive.count("find_or_create_token") == archive.issued
+
+
+def test_links_to_another_store_get_no_token_and_are_kept_while_they_open(
+    archive: ArchiveStandIn, here: dict[str, bytes], originals: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("EARTHDATA_TOKEN", archive.issue())
+    archive.guard, archive.left = "token", 10**9
+    with ArchiveStandIn(originals, guard="link", lives=3) as store:
+        archive.store = store
+        assert contents(build(tmp_path / "a", settings(archive, "earthdata"))) == here
+        asked = [p for _, p, _ in archive.seen if p.startswith("/files")]
+        opened = [p for _, p, _ in store.seen]
+        # The store never sees the token; a link is asked again only when it has ended.
+        assert not any("Authorization" in h for h in store.headers)
+        assert len(opened) > 1.5 * len(asked) and max(Counter(opened).values()) == 4
+        monkeypatch.setenv("EARTHDATA_TOKEN", "of last year")
+        with pytest.raises(InputError, match=r"refused with status 401.*put a new one into EARTHDATA_TOKEN"):
+            build(tmp_path / "b", settings(archive, "earthdata"))
+
+
+def test_a_mirror_is_asked_instead(archive: ArchiveStandIn, here: dict[str, bytes], tmp_path: Path) -> None:
+    data = settings(archive)
+    data["http"]["mirrors"] = {"https://archive.example/": f"{archive.url}/files/"}
+    data["sources"]["gridmet"]["url"] = "https://archive.example/gridmet/{variable}_{year}.nc"
+    assert contents(build(tmp_path, data)) == here
 
 
 def test_a_token_that_has_ended_is_one_clear_line(
