@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["say", "steps", "where"]
+__all__ = ["counted", "say", "steps", "where"]
 
 _LINE_EVERY_S = 10.0
 #: What is being counted now: description, steps done, steps in all.
@@ -17,6 +17,17 @@ _now: list[tuple[str, int, int]] = []
 def say(text: str) -> None:
     """Print one plain line on standard error, which `--json` leaves free."""
     print(text, file=sys.stderr, flush=True)
+
+
+def counted(number: int, what: str) -> str:
+    """A number with its noun, in the plural where that is right.
+
+    Examples
+    --------
+    >>> counted(1, "day"), counted(2_380, "day")
+    ('1 day', '2,380 days')
+    """
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def where() -> str:

@@ -10,6 +10,7 @@ import typer
 from mmnet_maps.cli.cube_lines import cube_lines
 from mmnet_maps.cli.output import Json, show
 from mmnet_maps.errors import WorkError
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -71,7 +72,9 @@ def verify(
 
     found = verify_cube(path)
     damaged = found["damaged"]
-    show(found, as_json, "\n".join([*damaged, f"{found['shards']} shards, {len(damaged)} damaged files"]))
+    show(
+        found, as_json, "\n".join([*damaged, f"{counted(found['shards'], 'shard')}, {len(damaged)} damaged"])
+    )
     if damaged:
         raise WorkError(
             f"{path}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove them and "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmnet_maps.progress import counted
+
 __all__ = ["cube_lines"]
 
 
@@ -16,10 +18,15 @@ def cube_lines(summary: dict[str, Any]) -> str:
         hours = summary["eecu_hours"]
         done += f"; EECU-hours: {hours['estimated']} estimated, {hours['counted']} counted"
     notes = [f"note: {note}" for note in summary.get("notes", ())]
-    return "\n".join([*lines, *notes, f"{summary['path']}: {done}"])
+    path = summary["path"]
+    return "\n".join([*lines, *notes, f"{path}: {done}", f"next: mmnet-maps cube show {path}"])
 
 
 def _source_line(name: str, source: dict[str, Any]) -> str:
     rows, cols = source["cells"]
-    days = f"{source['days']} days, {source['from']} to {source['to']}" if source["days"] else "static"
+    days = (
+        f"{counted(source['days'], 'day')}, {source['from']} to {source['to']}"
+        if source["days"]
+        else "static"
+    )
     return f"{name}: {rows} x {cols} cells, {days}: {', '.join(source['variables'])}"

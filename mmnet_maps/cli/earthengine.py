@@ -9,6 +9,7 @@ import typer
 
 from mmnet_maps.cli.cube_lines import cube_lines
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -38,7 +39,13 @@ def stations(
     summary = fetch_station_exports(
         network, start, end, out, radius=radius, via=via, config=config, settings=settings or ()
     )
-    show(summary, as_json)
+    files = [f"{name}: {counted(rows, 'row')}" for name, rows in summary["files"].items()]
+    hours = summary["eecu_hours"]
+    used = f"EECU-hours used: {hours['counted'] if isinstance(hours, dict) else hours}"
+    next_line = (
+        f"next: mmnet-maps stations build --raw {out} --in-situ CSV --network {network} --out table.parquet"
+    )
+    show(summary, as_json, "\n".join([*files, f"{out}: {counted(len(files), 'file')}; {used}", next_line]))
 
 
 @earthengine.command("cube")

@@ -14,12 +14,12 @@ __all__ = ["Json", "show"]
 Json = Annotated[bool, typer.Option("--json", help="Print a machine-readable summary on standard output.")]
 
 
-def show(summary: dict[str, Any], as_json: bool, text: str | None = None) -> None:
-    """Print `summary` as JSON, or `text` (by default a line a key) for a reader.
+def show(summary: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print `summary` as JSON, or `text` for a reader.
 
     A value that is not a number (NaN, infinity) becomes null: JSON has no NaN.
     """
     if as_json:
         typer.echo(json.dumps(plain(summary), indent=2, allow_nan=False))
     else:
-        typer.echo(text if text is not None else "\n".join(f"{k}: {v}" for k, v in summary.items()))
+        typer.echo(text)

@@ -107,7 +107,24 @@ def bench(
     """Measure the engine and the whole path beside the published forward pass and a naive path."""
     from mmnet_maps.bench.end_to_end import bench_report
 
-    show(bench_report(rounds), as_json)
+    figures = bench_report(rounds)
+    show(figures, as_json, _bench_text(figures))
+
+
+def _bench_text(figures: dict[str, Any]) -> str:
+    """What was measured in sentences, then every figure under its name."""
+    said = [
+        "engine: {engine_pixels_per_s:,.0f} pixel-days/s, {engine_ratio:.0f} times the published pass, "
+        "{roofline_fraction:.0%} of what a large matrix product reaches here",
+        "cube to product: {end_to_end_pixel_days_per_s:,.0f} pixel-days/s, {end_to_end_ratio:.0f} times "
+        "the naive path, {end_to_end_fraction:.0%} of the engine alone",
+    ]
+    rows = (
+        f"{name}: {value:,.6g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in figures.items()
+        if value is not None
+    )
+    return "\n".join([*(text.format(**figures) for text in said), *rows])
 
 
 def _units_text(summary: dict[str, Any]) -> str:
@@ -127,17 +144,20 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"{forecast['bytes_written'] / 2**20:,.0f} MiB",
             f"peak memory of a worker: {forecast['peak_memory_mib']:,.0f} MiB",
             f"time on {forecast['workers']} worker(s) of this machine: {forecast['seconds']:,.0f} s",
-            f"cost: {forecast['cost']:,.2f}",
         ]
+        lines += [f"cost: {forecast['cost']:,.2f}"] if forecast["cost"] else []
     return "\n".join(lines)
 
 
 def _done_text(summary: dict[str, Any]) -> str:
-    counts = summary["units"]
+    counts, product = summary["units"], summary["product"]
     done = (
         f"computed {summary['pixel_days_done']:,} pixel-days in {summary['seconds']:.1f} s, "
         f"peak memory {summary['peak_memory_mib']:,.0f} MiB"
     )
     if counts["new"] + counts["stale"] == 0:
         done = "nothing was left to do: every work unit is up to date"
-    return "\n".join([f"product: {summary['product']}", _units_text(summary), done])
+    lines = [f"product: {product}", _units_text(summary), done]
+    if not summary["failed"]:
+        lines.append(f"next: mmnet-maps export --product {product} --out maps")
+    return "\n".join(lines)

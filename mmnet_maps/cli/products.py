@@ -9,6 +9,7 @@ import typer
 
 from mmnet_maps.cli.output import Json, show
 from mmnet_maps.errors import WorkError
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -44,8 +45,8 @@ def export(
         license=terms,
     )
     text = (
-        f"{summary['written']} days written, {summary['kept']} kept; "
-        f"{out / 'catalog.json'} holds {summary['items']}"
+        f"{counted(summary['written'], 'day')} written, {summary['kept']:,} kept; "
+        f"{out / 'catalog.json'} holds {summary['items']:,}\nnext: mmnet-maps view {out}"
     )
     show(summary, as_json, text)
 
@@ -127,9 +128,9 @@ def extract(
 
     done = run(source, out, points=points, polygons=polygons, box=box, start=start, end=end, workers=workers)
     text = (
-        f"{done['days']} days of {done['rows']} x {done['cols']} pixels"
+        f"{counted(done['days'], 'day')} of {done['rows']} x {done['cols']} pixels"
         if done["of"] == "box"
-        else f"{done['rows']:,} rows: {done['series']} {done['of']}, {done['days']} days"
+        else f"{counted(done['rows'], 'row')}: {done['series']} {done['of']}, {counted(done['days'], 'day')}"
     )
     show(done, as_json, f"{text}; {out}")
 
@@ -179,7 +180,11 @@ def verify(
     found = products.verify(path)
     damaged = found["damaged"]
     lines = [f"{key}: {said}" for key, said in damaged.items()]
-    show(found, as_json, "\n".join([*lines, f"{found['units']} finished units, {len(damaged)} damaged"]))
+    show(
+        found,
+        as_json,
+        "\n".join([*lines, f"{counted(found['units'], 'finished unit')}, {len(damaged)} damaged"]),
+    )
     if damaged:
         raise WorkError(
             f"{path}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -61,7 +62,10 @@ def init(
         from mmnet_maps.simulated.door import simulate_for
 
         simulate_for(out, made)
-    doors = ", ".join(f"{name} {where}" for name, where in summary["doors"].items())
+    by_door: dict[str, list[str]] = {}
+    for name, where in summary["doors"].items():
+        by_door.setdefault(where, []).append(name)
+    doors = "\n".join(f"{where}: {', '.join(names)}" for where, names in by_door.items())
     text = (
         f"{summary['out']}: maps of {start} to {end}, inputs from {summary['start']} on, "
         f"{summary['grid']['crs']} at {summary['grid']['resolution']:g} m\n{doors}\n"
@@ -81,7 +85,8 @@ def fetch(
 
     found = download(config, out, settings=settings or ())
     text = (
-        f"{found['files']} files, {found['downloaded']} downloaded, {found['bytes'] / 2**20:,.1f} MiB\n"
+        f"{counted(found['files'], 'file')}, {found['downloaded']:,} downloaded, "
+        f"{found['bytes'] / 2**20:,.1f} MiB\n"
         f"next: mmnet-maps cube build --config {found['config']} --out cube.zarr"
     )
     show(found, as_json, text)

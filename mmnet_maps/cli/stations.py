@@ -9,6 +9,7 @@ import typer
 
 from mmnet_maps.cli.output import Json, show
 from mmnet_maps.cli.table_lines import ismn_lines, table_lines
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -174,8 +175,9 @@ def fetch(
 
     found = fetch_records(network, years, region, out, config=config, settings=override or ())
     text = (
-        f"{found['stations']} stations, {found['rows']} rows, {found['implausible']} implausible values; "
-        f"{found['files']} files, {found['fetched']} fetched\n{found['in_situ']}\n{found['network']}"
+        f"{counted(found['stations'], 'station')}, {counted(found['rows'], 'row')}, "
+        f"{counted(found['implausible'], 'implausible value')}; {counted(found['files'], 'file')}, "
+        f"{found['fetched']:,} fetched\n{found['in_situ']}\n{found['network']}"
     )
     show(found, as_json, text)
 
@@ -191,7 +193,11 @@ def predict(
     from mmnet_maps.jobs.models import predict_table
 
     summary = predict_table(bundle, table, out)
-    show(summary, as_json)
+    without = summary["rows_without_prediction"]
+    text = f"{counted(summary['rows'], 'row')} predicted" + (
+        f", {without:,} without all inputs" if without else ""
+    )
+    show(summary, as_json, f"{text}; {out}\nnext: mmnet-maps evaluate {out}")
 
 
 def _chosen(**options: str | None) -> list[str]:

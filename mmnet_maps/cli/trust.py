@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
@@ -29,7 +30,7 @@ def adjust(
 
     found = adjust_bundle(bundle, in_situ, network, out, cube=cube, table=table, reach=reach)
     lines = [
-        f"{p['id']}: {p['days']} days, RMSE {p['rmse_before']:.3f}; with the other probes alone "
+        f"{p['id']}: {counted(p['days'], 'day')}, RMSE {p['rmse_before']:.3f}; with the other probes alone "
         f"{p['rmse_from_others']:.3f}, with its own {p['rmse_after']:.3f}"
         for p in found["probes"]
     ]
@@ -51,7 +52,10 @@ def climate(
 
     found = write_climate(product, out, start=start, end=end)
     years = found["years"]
-    text = f"{out}: {found['days']} days against {len(years)} years, {years[0]} to {years[-1]}"
+    text = (
+        f"{out}: {counted(found['days'], 'day')} against {counted(len(years), 'year')}, "
+        f"{years[0]} to {years[-1]}"
+    )
     if not found["enough_years"]:
         text += "; too few years for drought classes, which need five"
     show(found, as_json, text)

@@ -17,6 +17,7 @@ from mmnet_maps.jobs.readers import cube_config, opened
 from mmnet_maps.jobs.settings import Settings
 from mmnet_maps.prepare.cube.config import CubeConfig, Target
 from mmnet_maps.prepare.cube.plan import plan_source
+from mmnet_maps.progress import counted
 from mmnet_maps.source_reader import SourceReader
 from mmnet_maps.variables import Variable
 
@@ -88,8 +89,10 @@ def check_text(found: dict[str, Any]) -> str:
     """A line a source, for a reader, with the problems below."""
     lines = [f"{found['config']}: maps of {found['maps'][0]} to {found['maps'][1]}"]
     for name, entry in found["sources"].items():
-        span = "all time" if not entry["days"] else f"{entry['days']} days, {entry['from']} to {entry['to']}"
-        late = "" if entry["behind_today"] is None else f", {entry['behind_today']} days behind today"
+        days = counted(entry["days"], "day")
+        span = "all time" if not entry["days"] else f"{days}, {entry['from']} to {entry['to']}"
+        behind = entry["behind_today"]
+        late = "" if behind is None else f", {counted(behind, 'day')} behind today"
         size = (
             f", about {entry['bytes_to_fetch'] / 2**20:,.1f} MiB to fetch" if entry["bytes_to_fetch"] else ""
         )

@@ -87,7 +87,7 @@ def test_the_command_names_the_file_and_fails(tmp_path: Path) -> None:
     out = tmp_path / "c.zarr"
     build_cube(Target(GRID), [Scenes()], out)
     fine = CliRunner().invoke(app, ["cube", "verify", str(out)])
-    assert fine.exit_code == 0 and "2 shards, 0 damaged files" in fine.stdout
+    assert fine.exit_code == 0 and "2 shards, 0 damaged" in fine.stdout
     (out / "hls/Red/c/1/0/0").unlink()
     broken = CliRunner().invoke(app, ["cube", "verify", str(out)])
     assert isinstance(broken.exception, WorkError)
