@@ -3,7 +3,9 @@
 A part is one shard of every variable of one source. It has one owner, writes its data, then its digests, then
 its place in the ledger (the array ``made_from`` of the source): what it was made from. A part whose entry is
 there and unchanged is not made again, so a build that died resumes, a later day touches the last shard alone,
-and a replaced file its own. All of it happens in a draft (`mmnet_maps.prepare.cube.draft`).
+and a replaced file its own. Of a part that is made again, only days whose inputs have changed are read from
+them; the others come from the finished cube (`mmnet_maps.prepare.cube.earlier`). All of it happens in a draft
+(`mmnet_maps.prepare.cube.draft`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ from mmnet_maps.grid import tiles
 from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
-from mmnet_maps.prepare.cube.layout import FORMAT, add_mask, add_variable, create_source, set_days
+from mmnet_maps.prepare.cube.earlier import Earlier, earlier_of
+from mmnet_maps.prepare.cube.layout import (
+    FORMAT,
+    add_day_ledger,
+    add_mask,
+    add_variable,
+    create_source,
+    set_days,
+)
 from mmnet_maps.prepare.cube.part import build_part
 from mmnet_maps.prepare.cube.plan import (
     Days,
@@ -111,7 +121,7 @@ def build_cube(
         for plan in plans:
             _shape_source(root, plan)
         missing = _missing(root, parts, gone)
-        _run(root, place, missing, workers)
+        _run(root, place, missing, workers, earlier_of(out) if held else {})
         del root.attrs[_CHANGING]
         draft.appear(out)
     return _summary(out, plans, parts, len(missing))
@@ -226,9 +236,13 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
         group["digest"].attrs["variables"] = of
     if not plan.static:
         set_days(group, plan.days)
+        if "day_made_from" not in group:
+            add_day_ledger(group)
 
 
-def _run(root: zarr.Group, place: Path, parts: list[Part], workers: int | None) -> None:
+def _run(
+    root: zarr.Group, place: Path, parts: list[Part], workers: int | None, earlier: dict[str, Earlier]
+) -> None:
     if not parts:
         return
     names = {part.plan.reader.name for part in parts}
@@ -238,7 +252,7 @@ def _run(root: zarr.Group, place: Path, parts: list[Part], workers: int | None) 
 
         def work(part: Part) -> None:
             with naming(place / part.plan.reader.name):
-                build_part(part, arrays[part.plan.reader.name])
+                build_part(part, arrays[part.plan.reader.name], earlier.get(part.plan.reader.name))
             with lock:
                 advance(1, part.plan.reader.name)
 

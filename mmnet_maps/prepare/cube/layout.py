@@ -7,6 +7,7 @@ A cube is a Zarr v3 group with a sub-group a source, each on a window of its own
     hls/time (time)             int64 days since 1970-01-01
     hls/digest (time, chunk_y, chunk_x)  uint64 digest of the stored bytes of each day and spatial chunk
     hls/made_from (shard_t, shard_y, shard_x)  uint64 ledger of the build: digest of the inputs, 0 not built
+    hls/day_made_from (time, shard_y, shard_x)  uint64 the same of each day, so that others are taken over
     hls/inside (y, x)           uint8: 2 cells of the region, 1 margin, 0 outside the polygon and not held
     hls/x, hls/y, hls/spatial_ref
 
@@ -37,6 +38,7 @@ __all__ = [
     "FORMAT",
     "ZSTD",
     "Layout",
+    "add_day_ledger",
     "add_variable",
     "choose_layout",
     "create_source",
@@ -143,6 +145,22 @@ def _write_place(group: zarr.Group, grid: Grid) -> None:
     }
     attributes |= {"spatial_ref": crs.to_wkt(), "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
     group.create_array("spatial_ref", data=np.array(0, dtype=np.int64), attributes=attributes)
+
+
+def add_day_ledger(group: zarr.Group) -> None:
+    """Create the array ``day_made_from`` of a source that has days."""
+    attrs = cast("dict[str, Any]", group.attrs.asdict())
+    days = int(cast("zarr.Array[Any]", group["digest"]).shape[0])
+    group.create_array(
+        "day_made_from",
+        shape=(days, *cast("zarr.Array[Any]", group["made_from"]).shape[1:]),
+        chunks=(attrs["shards"][0], 1, 1),  # one owner a chunk: a part
+        dtype="uint64",
+        fill_value=0,
+        compressors=ZSTD,
+        dimension_names=("time", "shard_y", "shard_x"),
+        attributes={"long_name": "digest of what each day of a shard was made from; 0 if not built"},
+    )
 
 
 def add_mask(group: zarr.Group, grid: Grid) -> zarr.Array[Any]:

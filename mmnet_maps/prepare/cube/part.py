@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 
 from mmnet_maps.grid import Tile
 from mmnet_maps.prepare.cube import index as place
+from mmnet_maps.prepare.cube.earlier import Earlier
 from mmnet_maps.prepare.cube.layout import fill_of
 from mmnet_maps.prepare.cube.plan import Part
 from mmnet_maps.prepare.cube.verify import chunk_digests
@@ -17,28 +20,74 @@ from mmnet_maps.prepare.cube.verify import chunk_digests
 __all__ = ["build_part"]
 
 
-def build_part(part: Part, arrays: dict[str, zarr.Array[Any]]) -> None:
-    """Read, write, digest, and enter one part in the ledger, in this order."""
+def build_part(part: Part, arrays: dict[str, zarr.Array[Any]], earlier: Earlier | None = None) -> None:
+    """Read, write, digest, and enter one part in the ledger, in this order.
+
+    Parameters
+    ----------
+    part : Part
+    arrays : dict of str to zarr.Array
+        Of the source in the draft.
+    earlier : Earlier, optional
+        The source in the cube that is brought up to date: days that were made from the same are taken over.
+    """
     plan, tile = part.plan, part.tile
     needed = place.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
     offset = part.begin - plan.first
     time = slice(offset, offset + part.end - part.begin)
-    blocks = _read_part(part, needed)
+    _, high, wide = plan.layout.chunks
+    rows = slice(tile.row // high, -(-(tile.row + tile.height) // high))
+    cols = slice(tile.col // wide, -(-(tile.col + tile.width) // wide))
+    days = np.array([], dtype=np.uint64) if plan.static else plan.days_made_from(part.begin, part.end)
+    known = np.full(part.end - part.begin, -1)
+    if earlier is not None and not plan.static:
+        known = earlier.steps(part, days)
+    wanted = _needed_chunks(part, needed)
+
+    def digests(blocks: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
+        return chunk_digests(blocks, plan.reader.variables, plan.layout.chunks, wanted)
+
+    blocks = _gather(part, needed, earlier, known)
+    found, taken = digests(blocks), known >= 0
+    if earlier is not None and taken.any():
+        recorded = earlier.digests(known[taken], rows, cols)
+        if not np.array_equal(found[taken], recorded):  # lost or changed on disk
+            blocks = _read_part(part, needed)
+            found = digests(blocks)
     # From here to the last line the shard is neither what it was nor what it is to be.
     arrays["made_from"][part.index] = np.uint64(0)
     for name, block in blocks.items():
+        # The part owns the shard whole: what was there, which may be damaged, is not read.
+        at = part.index[1:] if plan.static else part.index
+        sync((arrays[name].store_path / arrays[name].metadata.encode_chunk_key(at)).delete())
         if plan.static:
             arrays[name][tile.rows, tile.cols] = block[0]
         else:
             arrays[name][time, tile.rows, tile.cols] = block
-    _, high, wide = plan.layout.chunks
-    rows = slice(tile.row // high, -(-(tile.row + tile.height) // high))
-    cols = slice(tile.col // wide, -(-(tile.col + tile.width) // wide))
-    wanted = _needed_chunks(part, needed)
-    arrays["digest"][time, rows, cols] = chunk_digests(
-        blocks, plan.reader.variables, plan.layout.chunks, wanted
-    )
+    arrays["digest"][time, rows, cols] = found
+    if not plan.static:
+        arrays["day_made_from"][time, part.index[1], part.index[2]] = days
     arrays["made_from"][part.index] = np.uint64(part.made_from)
+
+
+def _gather(
+    part: Part, needed: NDArray[np.bool_] | None, earlier: Earlier | None, known: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """Stored values of a shard: known days from the earlier cube, the others from the source, in runs."""
+    taken = known >= 0
+    held = earlier.read(part, known[taken]) if earlier is not None and taken.any() else None
+    if held is None:
+        return _read_part(part, needed)
+    shape = (part.end - part.begin, part.tile.height, part.tile.width)
+    blocks = {n: np.empty(shape, dtype=p.dtype) for n, p in part.plan.reader.variables.items()}
+    for name, values in held.items():
+        blocks[name][taken] = values
+    edges = np.flatnonzero(np.diff(np.r_[True, taken, True]))
+    for begin, end in edges.reshape(-1, 2):
+        fresh = replace(part, begin=part.begin + int(begin), end=part.begin + int(end))
+        for name, values in _read_part(fresh, needed).items():
+            blocks[name][begin:end] = values
+    return blocks
 
 
 def _read_part(part: Part, needed: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:

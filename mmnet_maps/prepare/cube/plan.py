@@ -74,6 +74,10 @@ class Plan:
                     tile = Tile(row, col, min(high, self.grid.height - row), min(wide, self.grid.width - col))
                     yield Part(self, begin, end, tile, (step, row // high, col // wide), what)
 
+    def days_made_from(self, begin: int, end: int) -> NDArray[np.uint64]:
+        """What each of these steps is made from, as `Part.made_from` says it of all together."""
+        return np.array([self._made_from(k, k + 1) for k in range(begin, end)], dtype=np.uint64)
+
     def _made_from(self, begin: int, end: int) -> int:
         facts = {
             "format": FORMAT,

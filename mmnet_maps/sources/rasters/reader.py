@@ -150,7 +150,7 @@ class RasterSource:
         """Files of values and of flags of these days."""
         pieces = self._pieces_of(days)
         keys = {piece.key for piece in pieces}
-        return [*pieces, *(piece for key, piece in sorted(self.flags.items()) if key in keys)]
+        return [*pieces, *(self.flags[key] for key in sorted(keys & self.flags.keys()))]
 
     @cached_property
     def _spans(self) -> NDArray[np.int64]:

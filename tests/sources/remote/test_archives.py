@@ -152,7 +152,8 @@ def build(folder: Path, data: dict[str, Any], name: str = "cube") -> Path:
 
 def contents(cube: Path) -> dict[str, bytes]:
     """Every file of a cube but the ledgers of what it was made from."""
-    files = (p for p in sorted(cube.rglob("*")) if p.is_file() and "made_from" not in p.parts)
+    ledgers = {"made_from", "day_made_from"}
+    files = (p for p in sorted(cube.rglob("*")) if p.is_file() and not ledgers & set(p.parts))
     return {str(p.relative_to(cube)): p.read_bytes() for p in files}
 
 
@@ -295,7 +296,7 @@ def test_an_archive_that_stays_away_is_one_line_and_what_is_there_goes_on(
     assert not list((tmp_path / ".mmnet-maps/values").iterdir())
 
 
-def test_a_replaced_item_redoes_its_days_alone(originals: Path, tmp_path: Path) -> None:
+def test_a_replaced_or_late_item_redoes_its_days_alone(originals: Path, tmp_path: Path) -> None:
     root = tmp_path / "archive"
     for path in originals.rglob("*"):
         if path.is_file():
@@ -313,11 +314,26 @@ def test_a_replaced_item_redoes_its_days_alone(originals: Path, tmp_path: Path) 
         server.seen.clear()
         build(tmp_path / "w", data)
         touched = {p.split("?")[0] for _, p, r in server.seen if p.startswith("/files/hls") and r}
-        # The days of a shard stand together: eight scenes.
-        assert any("2020161" in p for p in touched)
+        assert touched == {f"/files/hls/{item['id']}.{band}.tif" for band in ("B05", "Fmask")}
         assert not np.array_equal(ledger, np.asarray(zarr.open_array(cube / "hls/made_from", mode="r")[:]))
         found = np.asarray(zarr.open_array(cube / "hls/NIR", mode="r")[1])
         assert set(np.unique(found)) == {-9999, 777}
+        # A scene that comes late, between days that are there: they move, and are not asked for.
+        late = item["id"].replace("2020161", "2020157")
+        paths = {band: cog(root / f"hls/{late}.{band}.tif", values, -9999) for band in ("B05",)}
+        paths["Fmask"] = cog(root / f"hls/{late}.Fmask.tif", np.zeros_like(values, np.uint8), 255)
+        server.add(late, item["collection"], "2020-06-05", LONLAT, **paths)
+        server.seen.clear()
+        build(tmp_path / "w", data)
+        touched = {p.split("?")[0] for _, p, r in server.seen if p.startswith("/files") and r}
+        assert touched == {f"/files/hls/{late}.{band}.tif" for band in ("B05", "Fmask")}
+        assert contents(cube) == contents(build(tmp_path / "anew", data))
+        # What is damaged in the cube is read from the archive.
+        (shard,) = (cube / "hls/NIR").rglob("c/0/0/0")
+        shard.write_bytes(shard.read_bytes()[:-9] + b"something")
+        item["properties"]["updated"] = "2020-07-02T00:00:00Z"
+        build(tmp_path / "w", data)
+        assert contents(cube) == contents(tmp_path / "anew/cube.zarr")
 
 
 def test_a_server_without_ranges_gives_whole_files(
