@@ -150,19 +150,24 @@ class Product:
         """
         begin, shard = self.index(unit.first), self.layout.shard(unit)
         where = slice(begin, begin + unit.days), unit.tile.rows, unit.tile.cols
-        found = {name: encoded(self._array(name), shard, where, values[name]) for name in LAYERS}
-        return self._put(unit, found, run)
+        # One layer after the other: a worker then holds one of them encoded, not all.
+        objects = ((name, encoded(self._array(name), shard, where, values[name])) for name in LAYERS)
+        return self._put(unit, objects, run)
 
     def erase_unit(self, unit: Unit, run: str | None = None) -> dict[str, str | None]:
         """Leave nothing stored for a unit (it lies outside the region)."""
-        return self._put(unit, dict.fromkeys(self.layers), run)
+        return self._put(unit, ((name, None) for name in self.layers), run)
 
-    def _put(self, unit: Unit, found: dict[str, bytes | None], run: str | None) -> dict[str, str | None]:
-        for name, data in found.items():
+    def _put(
+        self, unit: Unit, objects: Iterable[tuple[str, bytes | None]], run: str | None
+    ) -> dict[str, str | None]:
+        digests = {}
+        for name, data in objects:
             if run is not None:
                 check_owner(self.path, run)
             put(self._object(unit, name), data)
-        return {name: digest(data) for name, data in found.items()}
+            digests[name] = digest(data)
+        return digests
 
     def digests(self, unit: Unit) -> dict[str, str | None]:
         """SHA-256 of every stored object of a unit as it lies on disk; None where there is none."""

@@ -95,9 +95,10 @@ def _start_mib(found: Calibration, workers: int) -> float:
 
 
 def _more_mib(survey: Survey, unit: Unit, found: Calibration) -> float:
-    """Memory of a unit beyond that of a calibration: the rest of its output, and chunks kept."""
-    values = unit.days * unit.tile.height * unit.tile.width - found.pixel_days
-    output = max(0, values) * sum(_bytes(layer.packing.dtype) for layer in LAYERS.values())
+    """Memory of a unit beyond that of a calibration: the rest of its output, a layer's shard, chunks kept."""
+    values = unit.days * unit.tile.height * unit.tile.width
+    sizes = [_bytes(layer.packing.dtype) for layer in LAYERS.values()]
+    output = max(0, values - found.pixel_days) * sum(sizes) + values * max(sizes)
     rows = min(1.0, SUB_TILE / unit.tile.height)
     seen = survey.bytes_seen(unit)
     kept = sum(
