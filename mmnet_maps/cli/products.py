@@ -150,6 +150,10 @@ def view(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="What `validate` wrote: its stations on the map.")
     ] = None,
+    cube: Annotated[
+        Path | None,
+        typer.Option("--cube", help="Cube of the maps: terrain below, SMAP, age of inputs, rain in series."),
+    ] = None,
     base_map: Annotated[
         str | None, typer.Option("--base-map", help="Online tiles below, https://.../{z}/{x}/{y}.png.")
     ] = None,
@@ -159,7 +163,7 @@ def view(
     from mmnet_maps.jobs import products
 
     done = products.view(
-        source, host=host, port=port, static=static, validation=validation, base_map=base_map
+        source, host=host, port=port, static=static, validation=validation, cube=cube, base_map=base_map
     )
     if static is not None:
         size = done["bytes"] / 2**20

@@ -11,6 +11,7 @@ import xarray as xr
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Tile
+from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.export.collection import Publisher
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.box import as_dataset
@@ -188,6 +189,7 @@ def view(
     port: int = 8000,
     static: str | Path | None = None,
     validation: str | Path | None = None,
+    cube: str | Path | None = None,
     base_map: str | None = None,
 ) -> dict[str, Any]:
     """Serve a map page until interrupted, or write it as files.
@@ -204,6 +206,9 @@ def view(
         Folder to write the page to, for any web host; then nothing is served.
     validation : str or Path, optional
         What `validate` wrote: its stations stand on the map with their measurements.
+    cube : str or Path, optional
+        The cube that the maps were made from: its terrain stands below them, SMAP and the age of inputs are
+        layers, and precipitation stands below a series.
     base_map : str, optional
         Address of online tiles below the maps, with {z}, {x} and {y}.
 
@@ -220,7 +225,12 @@ def view(
     from mmnet_maps.show.server import serve, write_site
     from mmnet_maps.show.site import Site
 
-    site = Site(open_maps(Path(source)), None if validation is None else Path(validation), base_map)
+    site = Site(
+        open_maps(Path(source)),
+        None if validation is None else Path(validation),
+        base_map,
+        None if cube is None else open_cube(cube),
+    )
     if static is None:
         serve(site, host, port)
         return {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from mmnet_maps.errors import InputError, needs_extra
@@ -28,6 +31,10 @@ __all__ = ["application", "listen", "make_server", "serve", "write_site"]
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 #: Reads at once, connections at once, connections that wait, and seconds that an idle one is kept.
 _THREADS, _CONNECTIONS, _WAITING, _IDLE_S = 8, 1024, 2048, 5
+#: Seconds in which a request must be here whole, and how often other days are looked for.
+_REQUEST_S, _RENEW_S = 10.0, 5.0
+#: How often a part is read again because its day was replaced meanwhile.
+_TIMES = 5
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -92,22 +99,26 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
 
         return endpoint
 
-    kept = lru_cache(maxsize=1024)(lambda _version, *at: site.tile(*at))
-    kept_pixels = lru_cache(maxsize=512)(site.pixels)
-    kept_series = lru_cache(maxsize=64)(lambda _version, *at: site.series(*at))
+    held = _Held(site)
 
     def tile(request: Request) -> bytes:
         part = request.path_params
-        version = site.maps.version(site.index(part["date"]))
-        return kept(version, part["layer"], part["date"], part["z"], part["x"], part["y"])
+        return held.tile(part["layer"], part["date"], part["z"], part["x"], part["y"])
 
     def pixels(request: Request) -> bytes:
         part = request.path_params
-        return kept_pixels(part["z"], part["x"], part["y"])
+        return held.pixels(part["z"], part["x"], part["y"])
+
+    def hillshade(request: Request) -> bytes:
+        part = request.path_params
+        return held.hillshade(part["z"], part["x"], part["y"])
 
     def series(request: Request) -> bytes:
         part = request.path_params
-        return kept_series(site.version, part["top"], part["left"])
+        return held.series(part["top"], part["left"])
+
+    def about(_: Request) -> bytes:
+        return json.dumps(held.renewed().about(live=True)).encode()
 
     def page(request: Request) -> Response:
         name = request.path_params.get("path") or "index.html"
@@ -123,16 +134,65 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
     octets, text = "application/octet-stream", "application/json"
     return Starlette(
         routes=[
-            Route("/about.json", made(lambda _: json.dumps(site.about(live=True)).encode(), text)),
+            Route("/about.json", made(about, text)),
             Route("/stations.json", made(lambda _: json.dumps(site.stations).encode(), text)),
             Route("/tiles/{layer}/{date}/{z:int}/{x:int}/{y:int}.bin", made(tile, octets)),
             Route("/pixels/{z:int}/{x:int}/{y:int}.bin", made(pixels, octets)),
+            Route("/hillshade/{z:int}/{x:int}/{y:int}.bin", made(hillshade, octets)),
             Route("/series/{top:int}/{left:int}.bin", made(series, octets)),
             Route("/{path:path}", page),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
         lifespan=few_threads,
     )
+
+
+class _Held:
+    """The site that is shown, with what was asked for lately, and a new one where there are other days."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._looked, self._lock = site, time.monotonic(), Lock()
+        self._tiles = lru_cache(maxsize=1024)(lambda site, _version, *at: site.tile(*at))
+        self._series = lru_cache(maxsize=64)(lambda site, _version, *at: site.series(*at))
+        self.pixels = lru_cache(maxsize=512)(site.pixels)
+        self.hillshade = lru_cache(maxsize=512)(site.hillshade)
+
+    def renewed(self) -> Site:
+        """The site of the days that are there now."""
+        with self._lock:
+            if time.monotonic() - self._looked > _RENEW_S:
+                self._site = self._site.renewed()
+                self._looked = time.monotonic()
+            return self._site
+
+    def tile(self, layer: str, date: str, *at: int) -> bytes:
+        """A tile of one state of its day: it is read again if the day was replaced meanwhile."""
+        site = self._site
+        index = site.index(date)
+        return _settled(
+            lambda: site.maps.version(index), lambda version: self._tiles(site, version, layer, date, *at)
+        )
+
+    def series(self, top: int, left: int) -> bytes:
+        """A block of series of one state of all days."""
+        site = self._site
+        return _settled(lambda: site.version, lambda version: self._series(site, version, top, left))
+
+
+def _settled(version: Callable[[], str], read: Callable[[str], bytes]) -> bytes:
+    """What is read while the version stays the same; or the error of a last attempt."""
+    for left in reversed(range(_TIMES)):
+        before = version()
+        try:
+            body = read(before)
+        except InputError:
+            # A file that is being replaced may be gone for a moment.
+            if not left or version() == before:
+                raise
+            continue
+        if version() == before or not left:
+            return body
+    raise AssertionError("unreachable")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -155,10 +215,38 @@ def make_server(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> uvicorn.Serve
     app = application(site, hosts)
     with needs_extra("viewer", "the map page"):
         import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Timely(H11Protocol):
+        """Closes a connection whose request does not become whole; uvicorn itself waits for ever."""
+
+        late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.late:
+                self.late.cancel()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None and not self.cycle.response_complete:
+                if self.late:
+                    self.late.cancel()
+                self.late = None
+            elif self.late is None:
+                self._wait()
+
+        def _wait(self) -> None:
+            self.late = self.loop.call_later(_REQUEST_S, self.transport.close)
 
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Timely,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -238,10 +326,11 @@ def _write_all(site: Site, folder: Path) -> dict[str, int]:
     places = [(z, x, y) for z in zooms for x, y in site.tiles(z)]
     height, width = site.maps.levels[0].shape
     blocks = -(-height // BLOCK) * -(-width // BLOCK)
-    beyond = [(site.zoom[1] + 1, x, y) for x, y in site.tiles(site.zoom[1] + 1)]
     with steps("files written", len(places) * len(layers) * len(about["days"]) + blocks) as advance:
-        for z, x, y in [*places, *beyond]:
+        for z, x, y in places:
             write(f"pixels/{z}/{x}/{y}.bin", site.pixels(z, x, y))
+            if about["hillshade"]:
+                write(f"hillshade/{z}/{x}/{y}.bin", site.hillshade(z, x, y))
         for z, x, y in places:
             for day in about["days"]:
                 for layer in (name for name, first in layers.items() if z >= first):

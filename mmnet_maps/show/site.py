@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
 
+from mmnet_maps.crs import unit_metres
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, pixels_at
-from mmnet_maps.produce.extract.maps import QUALITY, Maps, Reasons
+from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat_extent, pixels_at
+from mmnet_maps.prepare.cube.store import Cube
+from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, Reasons, open_maps
 from mmnet_maps.produce.tile.flags import FINE_COLOUR, colour_of
 from mmnet_maps.produce.units import iso
+from mmnet_maps.show.cube_layers import SMAP, CubeLayers
+from mmnet_maps.show.positions import fitted
 from mmnet_maps.version import __version__
 
 __all__ = ["BLOCK", "SIDE", "Site", "page_files", "policy"]
 
 #: Pixels a side of a tile, and of a block of series.
 SIDE, BLOCK = 256, 32
-_EQUATOR_M, _DEGREE_M = 40_075_016.685578488, 111_319.49
+_EQUATOR_M = 40_075_016.685578488
 #: Days and pixels that colour ranges are taken from.
 _RANGE_DAYS, _RANGE_SIDE = 12, 600
 _WIDTH = "width"
@@ -43,7 +46,9 @@ _AT_ONCE = 20_000_000
 #: Zooms before the last in which a layer without overviews is drawn.
 _REACH = 3
 _TITLES = {"soil_moisture": "soil moisture", _WIDTH: "width of the interval", QUALITY: "quality"}
-_PALETTES = {"soil_moisture": "dry to wet", _WIDTH: "yellow to red"}
+_PALETTES = {"soil_moisture": "dry to wet", SMAP: "dry to wet"}
+#: Colour ranges of the age of inputs, in days.
+_AGE_RANGE = [0.0, 30.0]
 
 
 def page_files() -> Iterator[tuple[str, bytes]]:
@@ -77,14 +82,24 @@ class Site:
         Folder that `validate` wrote; its stations stand on the map.
     base_map : str, optional
         Address of the tiles of an online map below, with {z}, {x} and {y}.
+    cube : Cube, optional
+        That the maps were made from: its terrain stands below them, SMAP and the age of inputs are layers,
+        and rain stands below a series.
 
     Raises
     ------
     InputError
-        The maps are too large to be drawn without overviews, or `validation` holds no stations.
+        The maps are too large to be drawn without overviews, `validation` holds no stations, or the cube lies
+        elsewhere.
     """
 
-    def __init__(self, maps: Maps, validation: Path | None = None, base_map: str | None = None) -> None:
+    def __init__(
+        self,
+        maps: Maps,
+        validation: Path | None = None,
+        base_map: str | None = None,
+        cube: Cube | None = None,
+    ) -> None:
         if base_map is not None and not (
             base_map.startswith(("https://", "http://")) and all(f"{{{n}}}" in base_map for n in "zxy")
         ):
@@ -97,9 +112,10 @@ class Site:
                 "run `mmnet-maps export` and look at its folder"
             )
         self.maps, self.base_map = maps, base_map
-        to_degrees = Transformer.from_crs(CRS.from_user_input(grid.crs), "EPSG:4326", always_xy=True)
-        self.bounds = tuple(round(v, 7) for v in to_degrees.transform_bounds(*grid.bounds, densify_pts=41))
+        self._validation, self._cube = validation, cube
+        self.bounds = tuple(round(v, 7) for v in lonlat_extent(grid))
         self.stations = [] if validation is None else _stations(grid, validation)
+        self.beside = None if cube is None else CubeLayers(cube, grid)
         self._pixel_m = [_pixel_m(level) for level in maps.levels]
         wide = _EQUATOR_M * np.cos(np.radians((self.bounds[1] + self.bounds[3]) / 2)) / SIDE
         # Pixels of the last zoom are at most a few hundredths larger than those of the maps.
@@ -108,6 +124,17 @@ class Site:
         self.zoom = max(0, min(first, last)), max(0, last)
         self._lookup = lru_cache(maxsize=96)(self._find)
         self._ranges = lru_cache(maxsize=1)(self._measured)
+
+    def renewed(self) -> Site:
+        """Itself, or a new site where the maps hold other days by now."""
+        try:
+            maps = open_maps(self.maps.source)
+        except InputError:
+            # An export that is being replaced; what is held is told by its days.
+            return self
+        if np.array_equal(maps.days, self.maps.days) and list(maps.layers) == list(self.maps.layers):
+            return self
+        return Site(maps, self._validation, self.base_map, self._cube)
 
     @property
     def version(self) -> str:
@@ -122,13 +149,18 @@ class Site:
         drawn = [name for name in maps.layers if name not in ("lower", "upper")]
         if {"lower", "upper"} <= maps.layers.keys():
             drawn.insert(1, _WIDTH)
+        named = [(name, name in drawn) for name in [*drawn, *_undrawn(maps)]]
+        if self.beside:
+            named += [(name, name in self.beside.drawn) for name in self.beside.layers]
+            # Side by side with the maps, SMAP has their colours.
+            ranges = ranges | {SMAP: ranges["soil_moisture"]}
         return {
             "days": [
                 {"date": iso(int(day)).replace("-", ""), "version": _short(maps.version(k))}
                 for k, day in enumerate(maps.days)
             ],
             "version": self.version,
-            "layers": [self._layer(name, ranges, name in drawn) for name in [*drawn, *_undrawn(maps)]],
+            "layers": [self._layer(name, ranges, shown) for name, shown in named],
             "flags": [
                 {
                     "mask": mask,
@@ -142,6 +174,8 @@ class Site:
             "bounds": self.bounds,
             "zoom": self.zoom,
             "shape": maps.levels[0].shape,
+            "pixelAt": self._fitted,
+            "hillshade": self.beside is not None and self.beside.hillshade is not None,
             "block": BLOCK,
             "series": self.series_layers,
             "stations": len(self.stations),
@@ -153,7 +187,12 @@ class Site:
     @property
     def series_layers(self) -> list[str]:
         """Layers of a block of series, in order."""
-        return [n for n in ("soil_moisture", "lower", "upper", QUALITY) if n in self.maps.layers]
+        own = [n for n in ("soil_moisture", "lower", "upper", QUALITY) if n in self.maps.layers]
+        return [*own, *(self.beside.series if self.beside else [])]
+
+    @cached_property
+    def _fitted(self) -> dict[str, Any]:
+        return fitted(self.maps.levels[0], self.bounds)
 
     def index(self, date: str) -> int:
         """Place of a day YYYYMMDD; `KeyError` for one that there is not."""
@@ -163,6 +202,11 @@ class Site:
     def tile(self, name: str, date: str, z: int, x: int, y: int) -> bytes:
         """Stored values of a tile, row by row from the north-west; `KeyError` where there is none."""
         index = self.index(date)
+        if self.beside and name in self.beside.drawn:
+            self._check(z, x, y)
+            if z < self._first_zoom(name):
+                raise KeyError(name)
+            return _packed(self.beside.tile(name, int(self.maps.days[index]), _mercator(z, x, y)))
         parts = ("upper", "lower") if name == _WIDTH else (name,)
         if not set(parts) <= self.maps.layers.keys() or z < self._first_zoom(name):
             raise KeyError(name)
@@ -190,6 +234,14 @@ class Site:
         number = (down + lookup.rows.start) * grid.width + across + lookup.cols.start
         return _packed(np.where(lookup.index >= 0, number, -1).astype(np.int32))
 
+    def hillshade(self, z: int, x: int, y: int) -> bytes:
+        """Brightness of the terrain, uint8, 0 where there is none; `KeyError` without terrain."""
+        self._check(z, x, y)
+        if self.beside is None or self.beside.hillshade is None:
+            raise KeyError("hillshade")
+        tile = _mercator(z, x, y)
+        return _packed(self.beside.hillshade.tile(tile, _ground_m(tile)))
+
     def series(self, top: int, left: int) -> bytes:
         """Stored values of a block of pixels: by layer (`series_layers`), each (days, rows, columns)."""
         height, width = self.maps.levels[0].shape
@@ -213,8 +265,12 @@ class Site:
         rows = np.arange(top * BLOCK, min(height, (top + 1) * BLOCK), dtype=np.int64)
         cols = np.arange(left * BLOCK, min(width, stop * BLOCK), dtype=np.int64)
         row, col = np.repeat(rows, cols.size), np.tile(cols, rows.size)
-        found = self.maps.pixels(self.series_layers, 0, self.maps.days.size, row, col)
-        shaped = [found[name].reshape(-1, rows.size, cols.size) for name in self.series_layers]
+        own = [name for name in self.series_layers if name in self.maps.layers]
+        found = self.maps.pixels(own, 0, self.maps.days.size, row, col)
+        shaped = [found[name].reshape(-1, rows.size, cols.size) for name in own]
+        if self.beside:
+            tile = Tile(int(rows[0]), int(cols[0]), rows.size, cols.size)
+            shaped += [self.beside.block(name, self.maps.days, tile) for name in self.beside.series]
         parts = [slice(at, at + BLOCK) for at in range(0, cols.size, BLOCK)]
         return [
             gzip.compress(b"".join(_little(values[:, :, part]) for values in shaped), 6, mtime=0)
@@ -231,11 +287,11 @@ class Site:
             for lat in (north, south)
         )
         for y in range(max(0, top), min(size - 1, bottom) + 1):
-            for x in range(max(0, left), min(size - 1, right) + 1):
-                yield x, y
+            for x in range(left, min(right, left + size - 1) + 1):
+                yield x % size, y
 
     def _check(self, z: int, x: int, y: int) -> None:
-        if not (0 <= z <= self.zoom[1] + 1 and 0 <= x < 2**z and 0 <= y < 2**z):
+        if not (0 <= z <= self.zoom[1] and 0 <= x < 2**z and 0 <= y < 2**z):
             raise KeyError((z, x, y))
 
     def _depth(self, name: str) -> int:
@@ -243,23 +299,23 @@ class Site:
 
     def _first_zoom(self, name: str) -> int:
         """A layer without overviews is not drawn where one tile would be made of millions of pixels."""
-        whole = self._depth(name) == len(self.maps.levels)
+        if self.beside and name in self.beside.layers:
+            whole = self.beside.wide(name)
+        else:
+            whole = self._depth(name) == len(self.maps.levels)
         return self.zoom[0] if whole else max(self.zoom[0], self.zoom[1] - _REACH)
 
     def _find(self, z: int, x: int, y: int, depth: int) -> tuple[int, CellLookup]:
         """The level to read for a tile, and which of its pixels stands where."""
         self._check(z, x, y)
         tile = _mercator(z, x, y)
-        latitude = np.pi / 2 - 2 * np.arctan(
-            np.exp(-tile.y(np.array([SIDE / 2]))[0] * 2 * np.pi / _EQUATOR_M)
-        )
-        ground = tile.transform[0] * float(np.cos(latitude))
+        ground = _ground_m(tile)
         fine = [k for k, pixel in enumerate(self._pixel_m[:depth]) if pixel <= 1.06 * ground]
         level = fine[-1] if fine else 0
         return level, cell_lookup(tile, Tile(0, 0, SIDE, SIDE), self.maps.levels[level])
 
     def _layer(self, name: str, ranges: dict[str, list[float]], drawn: bool) -> dict[str, Any]:
-        layer = self.maps.layers["upper" if name == _WIDTH else name]
+        layer = self._described(name)
         missing = layer.packing.missing
         return {
             "name": name,
@@ -270,11 +326,18 @@ class Site:
             "offset": 0.0 if name == _WIDTH else layer.packing.offset,
             "missing": None if missing is None or missing != missing else missing,
             "kind": "bits" if name == QUALITY else "values",
-            "range": ranges.get(name),
-            "palette": _PALETTES.get(name, "viridis"),
+            "range": ranges.get(name) or (_AGE_RANGE if layer.units == "days" else None),
+            "palette": _PALETTES.get(
+                name, "yellow to red" if name == _WIDTH or layer.units == "days" else "viridis"
+            ),
             "drawn": drawn,
             "minzoom": self._first_zoom(name),
         }
+
+    def _described(self, name: str) -> Layer:
+        if self.beside and name in self.beside.layers:
+            return self.beside.layers[name]
+        return self.maps.layers["upper" if name == _WIDTH else name]
 
     def _measured(self) -> tuple[dict[str, list[float]], set[int]]:
         """Colour ranges (2nd to 98th percentile, one for all days), and the quality bits that occur."""
@@ -352,9 +415,13 @@ def _mercator(z: int, x: int, y: int) -> Grid:
 
 def _pixel_m(grid: Grid) -> float:
     """About how large a pixel is on the ground, in metres."""
-    crs = CRS.from_user_input(grid.crs)
-    step = min(abs(grid.transform[0]), abs(grid.transform[4]))
-    return step * (_DEGREE_M if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0))
+    return min(abs(grid.transform[0]), abs(grid.transform[4])) * unit_metres(grid.crs)
+
+
+def _ground_m(tile: Grid) -> float:
+    """Size of a pixel of a web map tile on the ground at its middle, in metres."""
+    north = tile.y(np.array([SIDE / 2]))[0] * 2 * np.pi / _EQUATOR_M
+    return float(tile.transform[0] / np.cosh(north))
 
 
 def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
@@ -370,9 +437,14 @@ def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
             f"{folder / 'stations.csv'}: no Latitude and Longitude; run `mmnet-maps validate` again"
         )
     row, col = pixels_at(grid, scores["Longitude"].to_numpy(), scores["Latitude"].to_numpy())
-    measured = {
-        str(name): {str(date): float(value) for date, value in zip(part["Date"], part["y_test"], strict=True)}
-        for name, part in pairs.groupby("ID")
+    by_day = {
+        name: {
+            str(station): {
+                str(date): round(float(v), 5) for date, v in zip(part["Date"], part[name], strict=True)
+            }
+            for station, part in pairs.groupby("ID")
+        }
+        for name in ("y_test", "y_pred")
     }
     return [
         {
@@ -382,7 +454,8 @@ def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
             "row": int(row[k]),
             "col": int(col[k]),
             **{name: _number(entry[name]) for name in ("corr", "ubrmse", "bias")},
-            "measured": measured.get(str(entry["ID"]), {}),
+            "measured": by_day["y_test"].get(str(entry["ID"]), {}),
+            "estimated": by_day["y_pred"].get(str(entry["ID"]), {}),
         }
         for k, entry in enumerate(scores.to_dict("records"))
         if row[k] >= 0

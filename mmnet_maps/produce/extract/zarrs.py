@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,13 @@ class ZarrMaps:
 
     def version(self, index: int) -> str:
         """Changes when the ledger does, or when a published store is written again."""
-        ledger = self.source / "ledger"
-        files = sorted(ledger.glob("*.json")) if ledger.is_dir() else []
-        files += [file for name in ("zarr.json", ".zgroup") if (file := self.source / name).is_file()]
-        newest = max((file.stat().st_mtime_ns for file in files), default=0)
-        return f"{newest:x}-{len(files)}"
+        # An entry of the ledger is put there by its name, so that the folder's own time changes.
+        found = []
+        for name in ("ledger", "zarr.json", ".zgroup"):
+            with suppress(OSError):
+                state = (self.source / name).stat()
+                found.append(f"{state.st_mtime_ns:x}.{state.st_ino:x}")
+        return "-".join(found)
 
     def read(self, name: str, index: int, rows: slice, cols: slice, level: int = 0) -> NDArray[Any]:
         """Stored values of a layer on a day, shape (rows, columns)."""

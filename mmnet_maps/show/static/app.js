@@ -1,15 +1,19 @@
 // The map page: days, layers and colours over a map; the series of a pixel beside it. No server code is needed:
 // tiles and series are files, whether they are written beforehand or made when asked for.
 
-import { about, pixels, series, stations, tile } from "./data.js";
-import { MISSING, PALETTES, colourBits, colourValues, css } from "./colours.js";
-import { drawChart } from "./chart.js";
+import { about, hillshade, pixels, series, stations, tile } from "./data.js";
+import { MISSING, PALETTES, colourBits, colourShade, colourValues, css } from "./colours.js";
+import { drawChart, drawRain } from "./chart.js";
+import { csvOf, pixelAt, rowsOf, worded } from "./point.js";
 
 const $ = (id) => document.getElementById(id);
 // Pixels a side of a tile, and how large it is at most on the screen: values are never coarser than the screen.
 const SIDE = 256;
 const SHOWN = 181;
 const REFRESH_MS = 20000;
+// Opacity of a layer over a hillshade that is to be seen, and the residual of a station that has the full colour.
+const OVER_TERRAIN = 75;
+const FAR_OFF = 0.1;
 // Ways to say a volume share of water; millimetres are those of the uppermost 5 cm.
 const UNITS = {
   "m³ m⁻³": { name: "m³ m⁻³", factor: 1, digits: 3 },
@@ -26,15 +30,15 @@ let serial = 0;
 let playing = false;
 let reading = null;
 const ranges = {};
-const state = { day: 0, layer: 0, unit: "m³ m⁻³", palette: {}, opacity: 100, compare: "", other: 0, at: null };
+const state = { day: 0, layer: 0, unit: "m³ m⁻³", palette: {}, opacity: 100, compare: "", other: 0, otherLayer: null, terrain: true, at: null };
+const AWAY = "drier, wetter";
 const hash = new URLSearchParams(location.hash.slice(1));
 
 const layerNow = () => site.layers[state.layer];
 const isVolume = (layer) => layer.units === "m3 m-3";
-const unitOf = (layer) => (isVolume(layer) ? UNITS[state.unit] : { name: layer.units === "1" ? "" : layer.units, factor: 1, digits: 2 });
+const unitOf = (layer) => (isVolume(layer) ? UNITS[state.unit] : { name: layer.units === "1" ? "" : layer.units, factor: 1, digits: layer.units === "days" ? 0 : 2 });
 const paletteOf = (layer) => state.palette[layer.name] ?? layer.palette;
 const rangeKey = () => (state.compare === "difference" ? `${layerNow().name} difference` : layerNow().name);
-const worded = (date) => `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}`;
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -47,18 +51,20 @@ function rangeNow() {
   return state.compare === "difference" ? [-(high - low) / 3, (high - low) / 3] : [low, high];
 }
 
+const otherLayer = () => site.layers[state.otherLayer ?? state.layer];
+
 // ---- pictures -------------------------------------------------------------------------------------------
 
 // Everything that a picture depends on; two equal ones are the same picture.
-function wanted(day, difference) {
-  const layer = layerNow();
+function wanted(day, difference, layer = layerNow()) {
   const values = layer.kind === "values";
   const changed = difference && values;
+  const like = layer === layerNow() || (isVolume(layer) && isVolume(layerNow()));
   return {
-    day, layer: state.layer, version: site.days[day].version,
+    day, layer: site.layers.indexOf(layer), version: site.days[day].version,
     base: changed ? state.other : null,
-    palette: changed ? "drier, wetter" : paletteOf(layer),
-    range: values ? rangeNow() : null,
+    palette: changed ? AWAY : paletteOf(like ? layerNow() : layer),
+    range: values ? (like ? rangeNow() : ranges[layer.name] ?? layer.range ?? [0, 1]) : null,
   };
 }
 
@@ -77,17 +83,27 @@ maplibregl.addProtocol("values", async (request, abort) => {
   const words = layer.kind === "values"
     ? colourValues(stored, layer, picture.palette, ...picture.range, base, mask)
     : colourBits(stored, site.flags, site.clear, mask);
-  const image = new ImageData(new Uint8ClampedArray(words.buffer), SIDE, SIDE);
-  return { data: await createImageBitmap(image) };
+  return pictureOf(words);
 });
+maplibregl.addProtocol("terrain", async (request, abort) => {
+  const at = request.url.split("/").slice(2).map(Number);
+  return pictureOf(colourShade(await hillshade(...at, abort.signal)));
+});
+
+async function pictureOf(words) {
+  return { data: await createImageBitmap(new ImageData(new Uint8ClampedArray(words.buffer), SIDE, SIDE)) };
+}
+
+// Maps across 180 degrees have an east above 180, which a source of tiles does not know.
+const within = () => (site.bounds[2] > 180 ? {} : { bounds: site.bounds });
 
 // Put a picture on a map; the one before stays until the new one is complete.
 function put(target, picture, done) {
   const id = `picture-${++serial}`;
   const below = target.getLayer("stations") ? "stations" : undefined;
   target.addSource(id, {
-    type: "raster", tileSize: SHOWN, bounds: site.bounds, minzoom: site.layers[picture.layer].minzoom, maxzoom: site.zoom[1],
-    tiles: [`values:///{z}/{x}/{y}/${encodeURIComponent(JSON.stringify(picture))}`.replace("values:///", "values://")],
+    type: "raster", tileSize: SHOWN, ...within(), minzoom: site.layers[picture.layer].minzoom, maxzoom: site.zoom[1],
+    tiles: [`values://{z}/{x}/{y}/${encodeURIComponent(JSON.stringify(picture))}`],
   });
   target.addLayer({
     id, type: "raster", source: id,
@@ -109,7 +125,7 @@ function put(target, picture, done) {
 
 function show() {
   const picture = wanted(state.day, state.compare === "difference");
-  const other = state.compare === "swipe" ? wanted(state.other, false) : null;
+  const other = state.compare === "swipe" ? wanted(state.other, false, otherLayer()) : null;
   const key = JSON.stringify([picture, other]);
   remember();
   if (shown === key) return Promise.resolve();
@@ -133,6 +149,7 @@ function describe(picture) {
   $("shown-layer").textContent = `${minus} ${layer.title}`.trim();
   document.body.dataset.shown = `${site.days[picture.day].date}/${layer.name}`;
   legend(picture);
+  colourStations();
 }
 
 function legend(picture) {
@@ -203,6 +220,10 @@ function controls() {
   $("compare").value = state.compare;
   $("other").value = state.other;
   $("other-label").hidden = !state.compare;
+  $("other-layer").value = state.otherLayer ?? "";
+  $("other-layer-label").hidden = state.compare !== "swipe";
+  $("terrain").checked = state.terrain;
+  $("opacity").value = state.opacity;
 }
 
 function change(part) {
@@ -224,6 +245,8 @@ function setRange() {
 
 async function play(on) {
   playing = on;
+  // A screen reader is not told every day of an animation.
+  $("shown").setAttribute("aria-live", on ? "off" : "polite");
   $("play").setAttribute("aria-pressed", String(on));
   $("play").querySelector(".words").textContent = on ? "Pause" : "Play";
   $("play").firstElementChild.textContent = on ? "❚❚" : "▶";
@@ -237,7 +260,7 @@ async function play(on) {
 function compareMaps() {
   const on = state.compare === "swipe";
   $("other-map").hidden = $("swipe").hidden = $("other-shown").hidden = !on;
-  $("other-shown").textContent = worded(site.days[state.other].date);
+  $("other-shown").textContent = `${worded(site.days[state.other].date)} ${otherLayer().title}`;
   if (on && !beside) {
     beside = newMap("other-map", { interactive: false, attributionControl: false });
     const follow = () => beside.jumpTo({ center: map.getCenter(), zoom: map.getZoom(), bearing: map.getBearing() });
@@ -261,29 +284,17 @@ async function pick(lngLat, exact = null, name = null) {
   state.at = [lngLat.lng, lngLat.lat];
   remember();
   try {
-    const [row, col] = exact ?? (await pixelAt(lngLat));
-    if (row < 0) return say("There is no map at this place.");
-    const stored = await series(site, row, col);
-    reading = { row, col, lngLat, name, stored, station: places.find((place) => place.row === row && place.col === col) };
+    const found = exact ?? pixelAt(site, lngLat);
+    if (!found) return say("There is no map at this place.");
+    const [row, col] = found;
+    const rows = rowsOf(site, await series(site, row, col));
+    reading = { row, col, lngLat, name, rows, station: places.find((place) => place.row === row && place.col === col) };
     say("");
     marker(lngLat);
     draw();
   } catch (error) {
     say(error.message, true);
   }
-}
-
-async function pixelAt({ lng, lat }) {
-  const z = site.zoom[1] + 1;
-  const size = 2 ** z;
-  const sine = Math.sin((lat * Math.PI) / 180);
-  const across = (lng / 360 + 0.5) * size;
-  const down = (0.5 - Math.log((1 + sine) / (1 - sine)) / (4 * Math.PI)) * size;
-  const [x, y] = [Math.floor(across), Math.floor(down)];
-  const [west, south, east, north] = site.bounds;
-  if (lng < west || lng > east || lat < south || lat > north) return [-1, -1];
-  const index = (await pixels(z, x, y))[Math.floor((down - y) * SIDE) * SIDE + Math.floor((across - x) * SIDE)];
-  return index < 0 ? [-1, -1] : [Math.floor(index / site.shape[1]), index % site.shape[1]];
 }
 
 let pin = null;
@@ -296,64 +307,83 @@ function marker(lngLat) {
   pin.setLngLat(lngLat).addTo(map);
 }
 
-const physical = (name, value) => {
-  const layer = site.layers.find((one) => one.name === name);
-  return value === layer.missing || value !== value ? null : value * layer.scale + layer.offset;
-};
-const words = (bits) => site.flags.filter((flag) => bits & flag.mask).map((flag) => flag.words);
-const valuesOf = (name) => (reading.stored[name] ?? []).map((value) => physical(name, value));
+const measuredOn = (day) => reading.station?.measured[site.days[day].date] ?? null;
 
 function draw() {
   $("reading").hidden = false;
-  const unit = UNITS[state.unit];
-  const scaled = (name) => valuesOf(name).map((value) => (value === null ? null : value * unit.factor));
-  const measured = reading.station?.measured;
-  drawChart($("chart"), {
-    days: site.days.map((day) => ({ seconds: Date.parse(worded(day.date)) / 1000 })),
-    estimate: scaled("soil_moisture"), lower: scaled("lower"), upper: scaled("upper"),
-    observed: measured && site.days.map((day) => (measured[day.date] == null ? null : measured[day.date] * unit.factor)),
-  }, unit, () => state.day, (day) => change({ day }), hover);
+  drawCharts();
   $("where").textContent = reading.station?.id ?? reading.name
     ?? `${reading.lngLat.lat.toFixed(4)}°, ${reading.lngLat.lng.toFixed(4)}° (row ${reading.row}, column ${reading.col})`;
   readDay();
   const counts = new Map();
-  for (const bits of reading.stored.quality ?? []) for (const text of words(bits)) counts.set(text, (counts.get(text) ?? 0) + 1);
+  for (const row of reading.rows) for (const text of row.reasons) counts.set(text, (counts.get(text) ?? 0) + 1);
   $("counts").replaceChildren(...[...counts].map(([text, n]) => listed(`${n} of ${site.days.length} days: ${text}`)));
+  tabulate();
 }
+
+function drawCharts() {
+  const unit = UNITS[state.unit];
+  const scaled = (key) => reading.rows.map((row) => (row[key] === null ? null : row[key] * unit.factor));
+  const has = (key) => site.series.includes(key);
+  const use = {
+    days: site.days.map((day) => Date.parse(worded(day.date)) / 1000),
+    chosen: () => state.day, onDay: (day) => change({ day }), onHover: hover,
+  };
+  const observed = reading.station && site.days.map((_, day) => (measuredOn(day) === null ? null : measuredOn(day) * unit.factor));
+  drawChart($("chart"), {
+    estimate: scaled("estimate"), lower: scaled("lower"), upper: scaled("upper"), smap: has("SMAP") && scaled("smap"), observed,
+  }, unit, use);
+  $("rain").hidden = $("rain-title").hidden = !has("pr");
+  if (has("pr")) drawRain($("rain"), reading.rows.map((row) => row.rain), use);
+  $("key").textContent = [
+    `Line: estimate, ${unit.name}`, "band: interval", has("SMAP") && "dashes: SMAP", observed && "dots: measured",
+  ].filter(Boolean).join("; ");
+}
+
+const shownValue = (value) => (value == null ? "–" : (value * UNITS[state.unit].factor).toFixed(UNITS[state.unit].digits));
 
 // The day under the pointer in the chart.
 function hover(day) {
   $("hover").textContent = "";
   if (day == null) return;
-  const unit = UNITS[state.unit];
-  const text = (value) => (value == null ? "–" : (value * unit.factor).toFixed(unit.digits));
-  const [value, low, high] = ["soil_moisture", "lower", "upper"].map((name) => valuesOf(name)[day]);
-  const measured = reading.station?.measured[site.days[day].date];
-  $("hover").textContent = `${worded(site.days[day].date)}: ${text(value)} (${text(low)} to ${text(high)})${measured == null ? "" : `, measured ${text(measured)}`}`;
+  const row = reading.rows[day];
+  const more = [
+    row.smap !== null && `SMAP ${shownValue(row.smap)}`,
+    measuredOn(day) !== null && `measured ${shownValue(measuredOn(day))}`,
+    row.rain !== null && `rain ${row.rain.toFixed(1)} mm`,
+  ].filter(Boolean);
+  $("hover").textContent = [`${worded(row.date)}: ${shownValue(row.estimate)} (${shownValue(row.lower)} to ${shownValue(row.upper)})`, ...more].join(", ");
 }
 
 function readDay() {
-  const unit = UNITS[state.unit];
-  const [value, low, high] = ["soil_moisture", "lower", "upper"].map((name) => valuesOf(name)[state.day] ?? null);
-  const text = (number) => (number * unit.factor).toFixed(unit.digits);
+  const row = reading.rows[state.day];
   const strong = document.createElement("strong");
-  strong.textContent = value === null ? "no value" : text(value);
-  const interval = low === null || high === null ? "" : `, interval ${text(low)} to ${text(high)}`;
-  $("value").replaceChildren(`${worded(site.days[state.day].date)}: `, strong, value === null ? "" : ` ${unit.name}${interval}`);
-  $("reasons").replaceChildren(...words(reading.stored.quality?.[state.day] ?? 0).map(listed));
-  const old = $("chart").querySelector(".uplot");
-  if (old && reading.drawn !== state.day) {
-    reading.drawn = state.day;
-    requestAnimationFrame(() => reading && redraw());
-  }
+  strong.textContent = row.estimate === null ? "no value" : shownValue(row.estimate);
+  const interval = row.lower === null || row.upper === null ? "" : `, interval ${shownValue(row.lower)} to ${shownValue(row.upper)}`;
+  $("value").replaceChildren(`${worded(row.date)}: `, strong, row.estimate === null ? "" : ` ${UNITS[state.unit].name}${interval}`);
+  $("reasons").replaceChildren(...row.reasons.map(listed));
+  if (reading.drawn !== undefined && reading.drawn !== state.day) drawCharts();
+  reading.drawn = state.day;
 }
 
-// The line of the chosen day moves.
-const redraw = () => {
-  const before = reading.drawn;
-  draw();
-  reading.drawn = before;
-};
+// The same numbers for those who cannot see the chart.
+function tabulate() {
+  const holder = $("table");
+  holder.replaceChildren();
+  if (!$("as-table").open) return;
+  const wet = site.series.includes("pr");
+  const line = (cells, kind) => {
+    const row = document.createElement("tr");
+    for (const text of cells) row.append(Object.assign(document.createElement(kind), { textContent: text }));
+    return row;
+  };
+  holder.append(line(["day", "estimate", "lower", "upper", ...(wet ? ["rain, mm"] : []), "reasons"], "th"));
+  for (const row of reading.rows) {
+    const rain = wet ? [row.rain === null ? "–" : row.rain.toFixed(1)] : [];
+    const cells = [row.estimate, row.lower, row.upper].map(shownValue);
+    holder.append(line([worded(row.date), ...cells, ...rain, row.reasons.join("; ")], "td"));
+  }
+}
 
 function listed(text) {
   const item = document.createElement("li");
@@ -361,19 +391,9 @@ function listed(text) {
   return item;
 }
 
-function table() {
-  const columns = ["soil_moisture", "lower", "upper"].map(valuesOf);
-  const cell = (value) => (value == null ? "" : Number(value.toFixed(5)));
-  const rows = site.days.map((day, k) => {
-    const bits = reading.stored.quality?.[k] ?? 0;
-    return [worded(day.date), ...columns.map((column) => cell(column[k])), bits, `"${words(bits).join("; ")}"`].join(",");
-  });
-  return ["date,estimate,lower,upper,quality,reasons", ...rows].join("\n") + "\n";
-}
-
 function download() {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([table()], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([csvOf(reading.rows)], { type: "text/csv" }));
   link.download = `soil_moisture_row${reading.row}_col${reading.col}.csv`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -390,25 +410,53 @@ function drawStations() {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = `${place.id}: R ${number(place.corr)}, ubRMSE ${number(place.ubrmse)}, bias ${number(place.bias)}`;
+    button.append(document.createElement("small"));
     button.addEventListener("click", () => visit(place));
     item.append(button);
     return item;
   }));
-  map.addSource("stations", {
-    type: "geojson",
-    data: {
-      type: "FeatureCollection",
-      features: places.map((place, index) => ({
-        type: "Feature", properties: { index }, geometry: { type: "Point", coordinates: [place.longitude, place.latitude] },
-      })),
-    },
-  });
+  map.addSource("stations", { type: "geojson", data: stationPoints() });
+  const colour = ["interpolate", ["linear"], ["get", "residual"], -FAR_OFF, css(AWAY, 0), 0, css(AWAY, 0.5), FAR_OFF, css(AWAY, 1)];
   map.addLayer({
     id: "stations", type: "circle", source: "stations",
-    paint: { "circle-radius": 5, "circle-color": "#ffffff", "circle-stroke-color": "#222222", "circle-stroke-width": 2 },
+    paint: {
+      "circle-radius": 7, "circle-stroke-color": "#222222", "circle-stroke-width": 2,
+      "circle-color": ["case", ["has", "residual"], colour, "rgba(255, 255, 255, 0.3)"],
+    },
   });
   map.on("mouseenter", "stations", () => (map.getCanvas().style.cursor = "pointer"));
   map.on("mouseleave", "stations", () => (map.getCanvas().style.cursor = "crosshair"));
+}
+
+// Map minus measured on a day; null where one of them is missing.
+function residual(place, day) {
+  const [estimated, measured] = [place.estimated[day.date], place.measured[day.date]];
+  return estimated == null || measured == null ? null : estimated - measured;
+}
+
+function stationPoints() {
+  const day = site.days[state.day];
+  return {
+    type: "FeatureCollection",
+    features: places.map((place, index) => ({
+      type: "Feature",
+      properties: { index, ...(residual(place, day) !== null && { residual: residual(place, day) }) },
+      geometry: { type: "Point", coordinates: [place.longitude, place.latitude] },
+    })),
+  };
+}
+
+// Stations have the colour of their residual on the day that is shown.
+function colourStations() {
+  map.getSource("stations")?.setData(stationPoints());
+  const [unit, day] = [UNITS[state.unit], site.days[state.day]];
+  const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value * unit.factor).toFixed(unit.digits)}`;
+  $("station-list").querySelectorAll("small").forEach((text, index) => {
+    const off = residual(places[index], day);
+    text.textContent = off === null ? "; not measured on this day" : `; map minus measured ${signed(off)} ${unit.name}`;
+  });
+  $("off-low").textContent = `${signed(-FAR_OFF)} map too dry`;
+  $("off-high").textContent = `${signed(FAR_OFF)} ${unit.name} too wet`;
 }
 
 function visit(place) {
@@ -426,11 +474,17 @@ function remember() {
     map: [map.getZoom().toFixed(2), centre.lat.toFixed(5), centre.lng.toFixed(5)].join("/"),
     ...(state.at && { at: state.at.map((v) => v.toFixed(6)).join(",") }),
     ...(state.compare && { compare: state.compare, other: site.days[state.other].date }),
+    ...(state.otherLayer !== null && { otherlayer: otherLayer().name }),
+    ...(state.palette[layerNow().name] && { colours: state.palette[layerNow().name] }),
+    ...(state.opacity !== opacityAtFirst() && { opacity: state.opacity }),
+    ...(!state.terrain && { terrain: "off" }),
     ...(state.unit !== "m³ m⁻³" && { unit: state.unit }),
     ...(ranges[rangeKey()] && { range: ranges[rangeKey()].map((v) => Number(v.toPrecision(5))).join(",") }),
   };
   history.replaceState(null, "", `#${Object.entries(parts).map(([k, v]) => `${k}=${encodeURIComponent(v).replaceAll("%2F", "/").replaceAll("%2C", ",")}`).join("&")}`);
 }
+
+const opacityAtFirst = () => (site.hillshade ? OVER_TERRAIN : 100);
 
 function recall() {
   const day = site.days.findIndex((one) => one.date === hash.get("day"));
@@ -440,7 +494,13 @@ function recall() {
   if (layer >= 0) state.layer = layer;
   if (other >= 0) state.other = other;
   if (["difference", "swipe"].includes(hash.get("compare"))) state.compare = hash.get("compare");
+  const beyond = site.layers.findIndex((one) => one.name === hash.get("otherlayer"));
+  if (beyond >= 0) state.otherLayer = beyond;
+  if (PALETTES.includes(hash.get("colours"))) state.palette[layerNow().name] = hash.get("colours");
   if (UNITS[hash.get("unit")]) state.unit = hash.get("unit");
+  state.terrain = hash.get("terrain") !== "off";
+  const opacity = Number(hash.get("opacity") ?? NaN);
+  state.opacity = opacity >= 0 && opacity <= 100 ? opacity : opacityAtFirst();
   const range = (hash.get("range") ?? "").split(",").map(Number);
   if (range.length === 2 && range[1] > range[0]) ranges[rangeKey()] = range;
 }
@@ -454,6 +514,10 @@ function newMap(container, more) {
     sources.base = { type: "raster", tiles: [site.baseMap], tileSize: 256 };
     layers.push({ id: "base", type: "raster", source: "base" });
   }
+  if (site.hillshade) {
+    sources.terrain = { type: "raster", tiles: ["terrain://{z}/{x}/{y}"], tileSize: SHOWN, ...within(), minzoom: site.zoom[0], maxzoom: site.zoom[1] };
+    layers.push({ id: "terrain", type: "raster", source: "terrain", layout: { visibility: state.terrain ? "visible" : "none" }, paint: { "raster-fade-duration": 0 } });
+  }
   return new maplibregl.Map({
     container, style: { version: 8, sources, layers }, maxZoom: site.zoom[1] + 5,
     bounds: site.bounds, fitBoundsOptions: { padding: 24 }, dragRotate: false, pitchWithRotate: false, touchPitch: false, ...more,
@@ -465,10 +529,11 @@ async function refresh() {
   try {
     const now = await about();
     if (now.version === site.version) return;
-    const date = site.days[state.day].date;
+    const [before, dates] = [site.days.length, [state.day, state.other].map((k) => site.days[k].date)];
     site = now;
-    state.day = Math.max(0, site.days.findIndex((day) => day.date === date));
+    [state.day, state.other] = dates.map((date) => Math.max(0, site.days.findIndex((day) => day.date === date)));
     fill();
+    if (site.days.length > before) say(`The maps now go to ${worded(site.days.at(-1).date)}.`);
     await change({});
     if (reading) await pick(reading.lngLat, [reading.row, reading.col], reading.name);
   } catch (error) {
@@ -480,7 +545,10 @@ function fill() {
   $("day").max = site.days.length - 1;
   $("extent").textContent = site.days.length > 1
     ? `${worded(site.days[0].date)} to ${worded(site.days.at(-1).date)}` : worded(site.days[0].date);
-  options($("layer"), site.layers.filter((layer) => layer.drawn).map((layer) => [site.layers.indexOf(layer), layer.title]), state.layer);
+  const drawn = site.layers.filter((layer) => layer.drawn).map((layer) => [site.layers.indexOf(layer), layer.title]);
+  options($("layer"), drawn, state.layer);
+  options($("other-layer"), [["", "same layer"], ...drawn], state.otherLayer ?? "");
+  $("terrain").parentElement.hidden = !site.hillshade;
   options($("unit"), Object.keys(UNITS).map((name) => [name, name]), state.unit);
   options($("other"), site.days.map((day, k) => [k, worded(day.date)]), state.other);
 }
@@ -547,9 +615,17 @@ function listen() {
         if (layer.id.startsWith("picture-")) target.setPaintProperty(layer.id, "raster-opacity", state.opacity / 100);
       }
     }
+    remember();
   });
   $("compare").addEventListener("change", (event) => change({ compare: event.target.value }));
   $("other").addEventListener("change", (event) => change({ other: Number(event.target.value) }));
+  $("other-layer").addEventListener("change", (event) => change({ otherLayer: event.target.value === "" ? null : Number(event.target.value) }));
+  $("terrain").addEventListener("change", (event) => {
+    state.terrain = event.target.checked;
+    for (const target of [map, beside]) target?.setLayoutProperty("terrain", "visibility", state.terrain ? "visible" : "none");
+    remember();
+  });
+  $("as-table").addEventListener("toggle", tabulate);
   $("swipe").addEventListener("input", compareMaps);
   $("centre").addEventListener("click", () => pick(map.getCenter()));
   $("csv").addEventListener("click", download);

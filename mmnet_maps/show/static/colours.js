@@ -56,6 +56,11 @@ export function colourValues(stored, layer, palette, low, high, base, inside) {
   return out;
 }
 
+// Greys of the brightness of the terrain.
+export function colourShade(bright) {
+  return Uint32Array.from(bright, (value) => (value ? word([value, value, value]) : 0));
+}
+
 // Colours of the first bit that is set; `flags` come in the order of the bits.
 export function colourBits(stored, flags, clear, inside) {
   const out = new Uint32Array(stored.length);

@@ -57,6 +57,11 @@ export async function pixels(z, x, y, signal) {
   return new Int32Array(await remembered(`pixels/${z}/${x}/${y}.bin`, signal));
 }
 
+// Brightness of the terrain, 1 to 255; 0 where there is none.
+export async function hillshade(z, x, y, signal) {
+  return new Uint8Array(await remembered(`hillshade/${z}/${x}/${y}.bin`, signal));
+}
+
 // Stored values of one pixel over all days, by layer.
 export async function series(site, row, col) {
   const side = site.block;
