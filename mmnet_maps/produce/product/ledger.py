@@ -9,13 +9,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mmnet_maps.store.whole import write_whole
 
-__all__ = ["Entry", "Ledger", "State"]
-
-State = Literal["new", "done", "stale"]
+__all__ = ["Entry", "Ledger"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,13 @@ class Entry:
     processor : str
         Kind of processor that made it; empty in entries of older versions. Another kind is no reason to make
         a unit again: it gives the same values to float rounding.
+    reach : dict of str to list of int or None
+        By source that changes with the day: the first day whose observations the values rest on, then for
+        each day the last one; None where there is no limit. Empty in entries of older versions.
+    provisional : list of float
+        For each day how many times as wide its intervals are, 0 of a final day; empty where all are final.
+    as_of : int, optional
+        Day on which provisional days were made, since 1970-01-01.
     """
 
     first: int
@@ -46,6 +51,9 @@ class Entry:
     outside: bool = False
     days: list[str] = field(default_factory=list)
     processor: str = ""
+    reach: dict[str, list[int | None]] = field(default_factory=dict)
+    provisional: list[float] = field(default_factory=list)
+    as_of: int | None = None
 
     def is_sound(self) -> bool:
         """Whether it has the form of an entry: what is in the file was written by anybody."""
@@ -57,7 +65,15 @@ class Entry:
             and isinstance(self.days, list)
             and isinstance(self.processor, str)
             and len(self.days) in (0, self.stop - self.first)
+            and isinstance(self.reach, dict)
+            and all(self._is_reach(days) for days in self.reach.values())
+            and isinstance(self.provisional, list)
+            and len(self.provisional) in (0, self.stop - self.first)
         )
+
+    def _is_reach(self, days: Any) -> bool:
+        whole = isinstance(days, list) and len(days) == 1 + self.stop - self.first
+        return whole and all(day is None or type(day) is int for day in days)
 
     def changed(self, inputs: dict[str, Any]) -> list[str]:
         """Names of the inputs that differ from those given."""
@@ -93,13 +109,6 @@ class Ledger:
     def remove(self, key: str) -> None:
         """Forget a unit, before its data are written again."""
         self._place(key).unlink(missing_ok=True)
-
-    def state(self, key: str, inputs: dict[str, Any]) -> State:
-        """Whether a unit with these inputs is new, done, or done from other inputs (stale)."""
-        entry = self.read(key)
-        if entry is None:
-            return "new"
-        return "stale" if entry.changed(inputs) else "done"
 
     def keys(self) -> Iterator[str]:
         """Keys of all finished units, in order."""

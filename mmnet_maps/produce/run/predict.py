@@ -22,6 +22,7 @@ from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
 from mmnet_maps.produce.product.store import Product, check_current, open_product
+from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.run.survey import Planned, Survey
 from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, run_unit
@@ -62,6 +63,9 @@ class Request:
         as the bundle says without it.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
+    arrived : Arrived, optional
+        What has arrived of the sources: days that later observations can change are provisional. Without it
+        nothing more is expected.
     """
 
     bundle: Path
@@ -76,6 +80,7 @@ class Request:
     coarse: str | None = None
     tile: int | None = None
     block_days: int | None = None
+    arrived: Arrived | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
     counts, todo = _sort(_looked_at(prepared))
     pixel_days = sum(prepared.survey.pixels(p.unit) * p.unit.days for p in todo)
     expected = None
-    if dry_run or (forecast and pixel_days > _WORTH_A_FORECAST):
+    if forecast and (dry_run or pixel_days > _WORTH_A_FORECAST):
         expected = _forecast(prepared, todo, prices or Prices())
     summary: dict[str, Any] = {"product": str(request.out), "units": counts, "pixel_days": pixel_days}
     if prepared.other_collections:
@@ -212,7 +217,7 @@ def _prepare(request: Request) -> _Prepared:
         common["device"] = device
     if coarse != "nearest":
         common["coarse"] = coarse
-    survey = Survey(cube, bundle.catalogue, layout, common, coarse)
+    survey = Survey(cube, bundle.catalogue, layout, common, coarse, request.arrived)
     return _Prepared(request, first, stop, about, survey, product, differ)
 
 
@@ -348,8 +353,10 @@ def _run(
         request.device,
         prepared.survey.coarse,
         run,
+        tuple(prepared.survey.common.items()),
+        request.arrived,
     )
-    tasks = ((job, p.unit, prepared.survey.inputs(p.unit), p.outside) for p in todo)
+    tasks = ((job, p.unit, p.outside) for p in todo)
     forget_peak()
     began, done, failed, peak = time.perf_counter(), 0, {}, 0.0
     with steps("units", len(todo)) as advance:
@@ -386,11 +393,11 @@ def _reports(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Rep
         yield from _on_dask(tasks, request)
 
 
-def _guarded(job: Job, unit: Any, inputs: dict[str, Any], outside: bool) -> Report:
+def _guarded(job: Job, unit: Any, outside: bool) -> Report:
     """Run a unit, a few times if need be; what goes wrong is told with its key, and the others go on."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return run_unit(job, unit, inputs, outside)
+            return run_unit(job, unit, outside)
         except Exception as error:
             if attempt == _ATTEMPTS or isinstance(error, InputError):
                 return Report(unit.key, error=_one_line(error))

@@ -1,8 +1,9 @@
-"""Digests of what a work unit can see of a cube: they change if, and only if, late data can change the unit.
+"""Digests of what a work unit rests on in a cube: they change if, and only if, late data can change the unit.
 
-Of a fine source the recorded digests of whole days and chunks are taken. Of a coarse one, whose chunks hold
-the cells of many tiles and many days, it is the series itself: of the tile's own cells, filled as the unit
-fills them, with the ages and gaps that its quality bits come from.
+Of a fine source the recorded digests of chunks are taken, on the days that the unit's values reach
+(`mmnet_maps.produce.tile.reach`). Of a coarse one, whose chunks hold the cells of many tiles and many days,
+it is the series itself: of the tile's own cells, filled as the unit fills them, with what its quality bits
+tell of ages.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.prepare.gap_fill import gap_fill
+from mmnet_maps.produce.tile.reach import Reach
 from mmnet_maps.produce.tile.reading import Window, required_sources, visible_rows
 from mmnet_maps.produce.units import Unit
 
@@ -25,14 +27,21 @@ __all__ = ["source_digests"]
 
 
 def source_digests(
-    cube: Cube, catalogue: Catalogue, unit: Unit, windows: Mapping[str, Window]
+    cube: Cube,
+    catalogue: Catalogue,
+    unit: Unit,
+    windows: Mapping[str, Window],
+    reach: Mapping[str, Reach],
 ) -> dict[str, str]:
-    """Digest, by source, of all that a unit can see of the cube and of nothing more.
+    """Digest, by source, of all that a unit rests on in the cube and of nothing more.
 
     Parameters
     ----------
     windows : mapping of str to (slice, slice)
         By source, the cells that the unit's tile touches (`tile_windows`; the same for every block of days).
+    reach : mapping of str to list
+        By source, the days that the unit's values rest on (`Reaches.found`); all that it can see where a
+        source is not named.
     """
     found = {}
     for source, names in required_sources(cube, catalogue):
@@ -46,20 +55,32 @@ def source_digests(
         else:
             spans = [visible_rows(catalogue[name], catalogue, source.days, unit) for name in names]
             begin, end = min(first for first, _ in spans), max(last for _, last in spans)
+            if source.name in reach:
+                begin, end = _reached(source.days, reach[source.name], begin, end)
             seen.update(source.days[begin:end].tobytes())
             seen.update(source.digests(begin, end, *windows[source.name]).tobytes())
         found[source.name] = seen.hexdigest()[:32]
     return found
 
 
+def _reached(days: NDArray[np.int64], reach: Reach, begin: int, end: int) -> tuple[int, int]:
+    """Steps of the days that are reached, among those from `begin` to `end`."""
+    first, *until = reach
+    low = begin if first is None else max(begin, int(np.searchsorted(days, first)))
+    last = None if None in until else max(day for day in until if day is not None)
+    high = end if last is None else min(end, int(np.searchsorted(days, last, side="right")))
+    return low, max(low, high)
+
+
 def _filled(
     source: CubeSource, name: str, catalogue: Catalogue, unit: Unit, window: Window
 ) -> tuple[NDArray[Any], ...]:
-    """Series of one variable of a coarse source as the unit takes it: values, and what they rest on."""
+    """Series of one variable of a coarse source as the unit takes it: values, and which are filled or old."""
     variable = catalogue[name]
     begin, end = visible_rows(variable, catalogue, source.days, unit)
     stored = source.read(name, begin, end, *window).reshape(end - begin, -1)
     wanted = np.arange(unit.first - catalogue.reach(name), unit.stop, dtype=np.int64)
     values = source.variables[name].decode(stored)
     found = gap_fill(source.days[begin:end], values, wanted, variable.fill, variable.max_gap)
-    return found.values, found.age, found.gap, found.ahead
+    limit = np.iinfo(np.int32).max if variable.max_age is None else variable.max_age
+    return found.values, found.age > 0, found.age > limit

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Coarse
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.prepare.cube.verify import lost, shards
-from mmnet_maps.produce.product.ledger import Ledger, State
+from mmnet_maps.produce.product.ledger import Entry, Ledger
+from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.seen import source_digests
+from mmnet_maps.produce.tile.reach import Reach
 from mmnet_maps.produce.tile.reading import (
     Window,
     inside,
@@ -26,7 +28,9 @@ from mmnet_maps.produce.tile.reading import (
 )
 from mmnet_maps.produce.units import Layout, Unit
 
-__all__ = ["NUMERICS", "Planned", "Survey"]
+__all__ = ["NUMERICS", "Planned", "State", "Survey"]
+
+State = Literal["new", "done", "stale"]
 
 #: Version of everything between stored inputs and stored outputs that no digest covers. Raise it when the
 #: code changes a value: every unit is then stale.
@@ -65,6 +69,8 @@ class Survey:
         What all units depend on: bundle digest, precision, ...
     coarse : {"nearest", "bilinear"}
         How coarse fields reach a pixel, and so which cells it rests on.
+    arrived : Arrived, optional
+        What has arrived of the sources; without it nothing more is expected, and every day is final.
     """
 
     cube: Cube
@@ -72,14 +78,15 @@ class Survey:
     layout: Layout
     common: dict[str, Any]
     coarse: Coarse = "nearest"
+    arrived: Arrived | None = None
     _places: dict[Tile, _Place] = field(default_factory=dict)
 
-    def inputs(self, unit: Unit) -> dict[str, Any]:
-        """Digests of everything that the unit's values depend on."""
+    def inputs(self, unit: Unit, reach: Mapping[str, Reach]) -> dict[str, Any]:
+        """Digests of everything that the unit's values depend on, given how far they reach."""
         place = self._place(unit.tile)
         found = {**self.common, "numerics": NUMERICS, "days": [unit.first, unit.stop], "region": place.mask}
         if place.pixels:
-            found |= source_digests(self.cube, self.catalogue, unit, place.windows)
+            found |= source_digests(self.cube, self.catalogue, unit, place.windows, reach)
         return found
 
     def pixels(self, unit: Unit) -> int:
@@ -92,8 +99,22 @@ class Survey:
         Without a ledger all are new.
         """
         for unit in self.layout.units(first, stop):
-            state: State = "new" if ledger is None else ledger.state(unit.key, self.inputs(unit))
-            yield Planned(unit, state, self.pixels(unit) == 0)
+            yield Planned(unit, self._state(unit, ledger), self.pixels(unit) == 0)
+
+    def widths(self, unit: Unit, reach: Mapping[str, Reach]) -> list[float]:
+        """For each day how many times as wide its intervals are, 0 of a final day; empty if all are final."""
+        return [] if self.arrived is None else self.arrived.widths(reach, unit.first)
+
+    def _state(self, unit: Unit, ledger: Ledger | None) -> State:
+        """Whether a unit is new, done, or done from other inputs or of another status (stale)."""
+        entry = None if ledger is None else ledger.read(unit.key)
+        if entry is None:
+            return "new"
+        return "stale" if self._changed(unit, entry) else "done"
+
+    def _changed(self, unit: Unit, entry: Entry) -> bool:
+        status = entry.provisional != self.widths(unit, entry.reach)
+        return status or bool(entry.changed(self.inputs(unit, entry.reach)))
 
     def check_cube(self, units: Iterable[Unit]) -> None:
         """Refuse to go on where a file of the cube that these units see is lost.

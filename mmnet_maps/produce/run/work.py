@@ -24,9 +24,14 @@ from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.objects import day_digests
 from mmnet_maps.produce.product.store import Product, open_product
+from mmnet_maps.produce.run.arrived import Arrived
+from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tiles
+from mmnet_maps.produce.tile.provisional import mark_provisional
+from mmnet_maps.produce.tile.reach import Reach, Reaches
 from mmnet_maps.produce.tile.reading import SUB_TILE, tile_inputs
+from mmnet_maps.produce.tile.rules import valid_range
 from mmnet_maps.produce.units import Unit
 from mmnet_maps.store.lock import check_owner
 
@@ -57,6 +62,10 @@ class Job:
     run : str
         Name of the run that holds the product's lock. A worker opens everything anew for each run, and what
         it would write for one that has lost the lock is refused.
+    common : tuple of (str, str)
+        What all units depend on beside their own inputs: bundle digest, precision, ...
+    arrived : Arrived, optional
+        What has arrived of the sources, where days can be provisional.
     """
 
     bundle: Path
@@ -66,6 +75,8 @@ class Job:
     device: str
     coarse: Coarse
     run: str
+    common: tuple[tuple[str, str], ...] = ()
+    arrived: Arrived | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class WorkerState:
     catalogue: Catalogue
     engine: Engine
     product: Product
+    survey: Survey
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,9 @@ def open_worker(job: Job) -> WorkerState:
     """Open what the units of a job need; kept until a unit of another job comes."""
     bundle = load_bundle(job.bundle)
     engine = Engine(bundle, precision=job.precision, device=job.device, coarse=job.coarse)
-    return WorkerState(open_cube(job.cube), bundle.catalogue, engine, open_product(job.product))
+    cube, catalogue, product = open_cube(job.cube), bundle.catalogue, open_product(job.product)
+    survey = Survey(cube, catalogue, product.layout, dict(job.common), job.coarse, job.arrived)
+    return WorkerState(cube, catalogue, engine, product, survey)
 
 
 @contextmanager
@@ -152,9 +166,19 @@ def _memory_mib(name: str) -> float:
 
 
 def compute_unit(
-    cube: Cube, catalogue: Catalogue, engine: Engine, unit: Unit, sub_tile: int = SUB_TILE
+    cube: Cube,
+    catalogue: Catalogue,
+    engine: Engine,
+    unit: Unit,
+    sub_tile: int = SUB_TILE,
+    reaches: Reaches | None = None,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Compute every layer of a unit.
+
+    Parameters
+    ----------
+    reaches : Reaches, optional
+        Is told of every sub-tile.
 
     Returns
     -------
@@ -174,6 +198,8 @@ def compute_unit(
         engine, tile_inputs(cube, catalogue, unit, sub_tile, engine.coarse), days
     ):
         _copy_piece(unit, inputs, result, values)
+        if reaches is not None:
+            reaches.add(inputs)
         computed += int(np.count_nonzero(inputs.inside)) * unit.days
     return values, computed
 
@@ -187,7 +213,7 @@ def _copy_piece(unit: Unit, inputs: TileInputs, result: TileResult, values: dict
         )
 
 
-def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Report:
+def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
     """Make a unit, from nothing to its entry in the ledger.
 
     The old entry goes first and the new one comes last: whenever this stops, the ledger never vouches for
@@ -197,8 +223,6 @@ def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Rep
     ----------
     job : Job
     unit : Unit
-    inputs : dict
-        Digests to record.
     outside : bool
         The unit lies wholly outside the region: nothing is stored, which reads as not computed.
     """
@@ -208,14 +232,23 @@ def run_unit(job: Job, unit: Unit, inputs: dict[str, Any], outside: bool) -> Rep
         check_owner(job.product, job.run)
         state.product.ledger.remove(unit.key)
         computed, writing, days = 0, time.perf_counter(), list[str]()
+        reach, widths = dict[str, Reach](), list[float]()
         if outside:
             outputs = state.product.erase_unit(unit, job.run)
         else:
-            values, computed = compute_unit(state.cube, state.catalogue, state.engine, unit)
+            reaches = Reaches(state.engine, np.arange(unit.first, unit.stop, dtype=np.int64))
+            values, computed = compute_unit(state.cube, state.catalogue, state.engine, unit, reaches=reaches)
+            reach = reaches.found()
+            widths = state.survey.widths(unit, reach)
+            mark_provisional(values, widths, valid_range(state.engine))
             writing = time.perf_counter()
             outputs, days = state.product.write_unit(unit, values, job.run), day_digests(values)
         check_owner(job.product, job.run)
-        entry = Entry(unit.first, unit.stop, inputs, outputs, outside, days, processor_kind())
+        as_of = job.arrived.today if job.arrived is not None and widths else None
+        inputs = state.survey.inputs(unit, reach)
+        entry = Entry(
+            unit.first, unit.stop, inputs, outputs, outside, days, processor_kind(), reach, widths, as_of
+        )
         state.product.ledger.write(unit.key, entry)
     done = time.perf_counter()
     return Report(unit.key, computed, done - began, done - writing, peak_mib())

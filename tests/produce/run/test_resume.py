@@ -217,7 +217,7 @@ def test_a_worker_of_a_run_that_lost_the_product_writes_nothing(whole: Any, tmp_
         job = work.Job(world.bundle, cube, product, "float32", "cpu", "nearest", run)
     unit, before = next(iter(open_product(product).layout.units())), _bytes(product)
     with sole_writer(product), pytest.raises(WorkError, match="the run that asked for this unit has ended"):
-        work.run_unit(job, unit, {}, False)
+        work.run_unit(job, unit, False)
     with sole_writer(product), pytest.raises(WorkError, match="has ended"):
         open_product(product).erase_unit(unit, run)
     assert _bytes(product) == before

@@ -63,19 +63,18 @@ def test_days_are_read_in_both_spellings() -> None:
             day_number(text, "start")
 
 
-def test_a_unit_is_new_then_done_then_stale(tmp_path: Path) -> None:
+def test_the_ledger_tells_what_a_unit_was_made_from(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     unit, inputs = Unit(Tile(0, 0, 4, 4), 100, 104), {"bundle": "a", "hls": "1", "days": [100, 104]}
-    assert ledger.state(unit.key, inputs) == "new"
+    assert ledger.read(unit.key) is None
     ledger.write(unit.key, Entry(100, 104, inputs, {"soil_moisture": "x"}))
-    assert ledger.state(unit.key, inputs) == "done"
-    assert ledger.state(unit.key, {**inputs, "hls": "2"}) == "stale"
     entry = ledger.read(unit.key)
     assert entry is not None
+    assert entry.changed(inputs) == []
     assert entry.changed({**inputs, "hls": "2"}) == ["hls"]
     assert list(ledger.keys()) == [unit.key]
     ledger.remove(unit.key)
-    assert ledger.state(unit.key, inputs) == "new"
+    assert ledger.read(unit.key) is None
     assert list(tmp_path.rglob("*.partial")) == []
 
 
@@ -83,4 +82,3 @@ def test_a_unit_is_new_then_done_then_stale(tmp_path: Path) -> None:
 def test_what_is_no_entry_means_that_the_unit_is_to_be_made(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text, encoding="latin-1")
     assert Ledger(tmp_path).read("a") is None
-    assert Ledger(tmp_path).state("a", {}) == "new"
