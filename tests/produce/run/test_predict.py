@@ -264,10 +264,10 @@ def test_a_unit_that_fails_is_named_and_the_others_finish(
     _, request, _ = reference
     original = predict_module.run_unit
 
-    def failing(job: Any, unit: Any, inputs: Any, outside: bool) -> Any:
+    def failing(job: Any, unit: Any, outside: bool) -> Any:
         if unit.tile.col:
             raise RuntimeError("broken\ndisk")
-        return original(job, unit, inputs, outside)
+        return original(job, unit, outside)
 
     monkeypatch.setattr(predict_module, "run_unit", failing)
     again = Request(
