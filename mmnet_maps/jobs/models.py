@@ -154,7 +154,9 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
         Station table of the same catalogue.
     out : str or Path
         CSV to write: ID, Date, y_test (where the table has VWC_5), y_pred, the ends ``lower`` and ``upper``
-        of its interval, and ``outside``: how many inputs lie outside the range of the training rows.
+        of its interval, ``outside``: how many inputs lie outside the range of the training rows, and, where
+        the bundle knows them, ``dissimilarity`` to the training rows and ``outside_applicability`` (1 where
+        it exceeds the bundle's threshold).
 
     Returns
     -------
@@ -187,4 +189,9 @@ def _told(model: Bundle, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
         local = model.adjustment.at(longitude, latitude, land_cover_index(frame))
         estimate, lower, upper = local.apply(plain, lower, upper)
     outside = np.zeros(len(plain), np.int32) if model.envelope is None else model.envelope.outside(inputs)
-    return {"y_pred": estimate, "lower": lower, "upper": upper, "outside": outside}
+    told: dict[str, NDArray[Any]] = {"y_pred": estimate, "lower": lower, "upper": upper, "outside": outside}
+    if model.applicability is not None:
+        apart = np.where(np.isfinite(plain), model.dissimilarity(inputs), np.nan)
+        beyond = (apart > model.applicability.threshold).astype(np.int8)
+        told |= {"dissimilarity": apart, "outside_applicability": beyond}
+    return told

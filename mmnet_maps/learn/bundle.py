@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.adjust import Adjustment
+from mmnet_maps.learn.applicability import Applicability
 from mmnet_maps.learn.bundle_weights import pack, unpack
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
-from mmnet_maps.learn.model_input import ModelInput, model_arrays, side_by_side
+from mmnet_maps.learn.model_input import ModelInput, columns_of_kind, model_arrays, side_by_side
 from mmnet_maps.learn.models.baselines import BASELINES, Baseline
 from mmnet_maps.learn.models.network import Network, Readout
 from mmnet_maps.learn.models.networks import NETWORKS
@@ -73,6 +74,8 @@ class Bundle:
         Of a blend: the interval of its networks alone.
     adjustment : Adjustment, optional
         What a user's own probes say; `predict` is without it, maps and tables of predictions apply it.
+    applicability : Applicability, optional
+        What the training rows looked like to the model; None in bundles that were made before there was one.
     """
 
     kind: str
@@ -89,6 +92,7 @@ class Bundle:
     readout: Readout = "mean"
     network_interval: IntervalTable | None = None
     adjustment: Adjustment | None = None
+    applicability: Applicability | None = None
 
     @property
     def coarse(self) -> Coarse:
@@ -150,6 +154,12 @@ class Bundle:
                 out[start + usable] = self._evaluate(part.rows(usable))
         return out
 
+    def dissimilarity(self, inputs: ModelInput) -> NDArray[np.float32]:
+        """How unlike the training rows some rows are, shape (n,); NaN where that is not known."""
+        if self.applicability is None:
+            return np.full(len(inputs), np.nan, dtype=np.float32)
+        return self.applicability(self.kind, inputs, self.catalogue)
+
     def _evaluate(self, part: ModelInput) -> NDArray[np.float32]:
         arrays = model_arrays(self.kind, part, self.catalogue, self.scaler)
         if self.network is None:
@@ -178,6 +188,7 @@ class Bundle:
             "trees": self.trees,
             "network_interval": self.network_interval.to_json() if self.network_interval else None,
             "adjustment": self.adjustment.to_json() if self.adjustment else None,
+            "applicability": self.applicability.to_json() if self.applicability else None,
             "facts": self.facts,
         }
 
@@ -218,7 +229,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     """
     folder = Path(folder)
     _refuse_other_content(folder)
-    weights, card = pack(bundle.members, bundle.baseline), bundle.card
+    reference = None if bundle.applicability is None else bundle.applicability.reference
+    weights, card = pack(bundle.members, bundle.baseline, reference), bundle.card
     digest = _digest(card, weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -277,9 +289,10 @@ def load_bundle(folder: Path) -> Bundle:
             f"the card says {fingerprint}"
         )
     members, target, readout = _shape(kind, card, folder)
-    networks, baseline = unpack(
+    networks, baseline, reference = unpack(
         weights, catalogue, kind, members, card.get("trees"), readout, str(folder / WEIGHTS)
     )
+    applicability = _applicability(card.get("applicability"), reference, kind, catalogue, folder)
     return Bundle(
         kind,
         catalogue,
@@ -295,7 +308,33 @@ def load_bundle(folder: Path) -> Bundle:
         readout,
         alone,
         adjustment,
+        applicability,
     )
+
+
+def _applicability(
+    told: Mapping[str, Any] | None,
+    reference: NDArray[np.float32] | None,
+    kind: str,
+    catalogue: Catalogue,
+    folder: Path,
+) -> Applicability | None:
+    """What the card and the rows that are kept say together; None in bundles made before there was one."""
+    if told is None:
+        return None
+    try:
+        if reference is None:
+            raise ValueError(f"applicability: its training rows are missing in {WEIGHTS}")
+        found = Applicability.from_json(told, reference)
+        if not {*found.snapshot} <= {*columns_of_kind(kind, catalogue)}:
+            raise ValueError("applicability: snapshot has columns that the model does not take")
+        if not {*found.means, *found.lasts} <= {*catalogue.series}:
+            raise ValueError("applicability: means and lasts have variables that are not in the catalogue")
+    except KeyError as error:
+        raise InputError(f"{folder / CARD}: applicability: key {error} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / CARD}: a table does not fit: {error}") from None
+    return found
 
 
 def _refuse_other_tables(card: Path, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None) -> None:

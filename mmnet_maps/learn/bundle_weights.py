@@ -22,15 +22,20 @@ __all__ = ["network_from_arrays", "pack", "unpack"]
 Arrays = Mapping[str, NDArray[Any]]
 #: Before the names of the weights of several networks, and of the trees beside networks.
 _MEMBER, _TREES = "member.{}.", "trees."
+#: Name of the training rows that are kept (`applicability.Applicability.reference`).
+_REFERENCE = "applicability.reference"
 
 
-def pack(networks: Sequence[Network], baseline: Baseline | None) -> bytes:
+def pack(
+    networks: Sequence[Network], baseline: Baseline | None, reference: NDArray[np.float32] | None = None
+) -> bytes:
     """Everything in one safetensors file.
 
     A single network and a lone baseline keep the names of their own; several networks stand under
-    ``member.0.``, ``member.1.``, ..., a baseline beside networks under ``trees.``.
+    ``member.0.``, ``member.1.``, ..., a baseline beside networks under ``trees.``, and training rows that are
+    kept under ``applicability.reference``.
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {} if reference is None else {_REFERENCE: reference}
     for number, network in enumerate(networks):
         before = _MEMBER.format(number) if len(networks) > 1 else ""
         arrays |= {before + name: value.numpy() for name, value in network.state_dict().items()}
@@ -48,7 +53,7 @@ def unpack(
     trees: str | None,
     readout: Readout,
     where: str,
-) -> tuple[tuple[Network, ...], Baseline | None]:
+) -> tuple[tuple[Network, ...], Baseline | None, NDArray[np.float32] | None]:
     """Undo `pack`.
 
     Parameters
@@ -74,21 +79,22 @@ def unpack(
         arrays = load(weights)
     except SafetensorError as error:
         raise InputError(f"{where}: not a safetensors file: {error}") from None
+    reference = arrays.pop(_REFERENCE, None)
     if not members:
-        return (), load_baseline(kind, arrays)
+        return (), load_baseline(kind, arrays), reference
     baseline = None
     if trees is not None:
         baseline = load_baseline(trees, _under(_TREES, arrays))
         arrays = {name: array for name, array in arrays.items() if not name.startswith(_TREES)}
     if members == 1:
-        return (network_from_arrays(kind, catalogue, arrays, where, readout),), baseline
+        return (network_from_arrays(kind, catalogue, arrays, where, readout),), baseline, reference
     _refuse_other_members(arrays, members, where)
     networks = []
     for number in range(members):
         before = _MEMBER.format(number)
         named = f"{where}: {before[:-1]}"
         networks.append(network_from_arrays(kind, catalogue, _under(before, arrays), named, readout))
-    return tuple(networks), baseline
+    return tuple(networks), baseline, reference
 
 
 def _under(before: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

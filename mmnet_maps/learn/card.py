@@ -38,6 +38,12 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         ends = zip(found.centre, found.lower, found.upper, strict=True)
         yield from (f"  at {centre:.3f}: {low:+.3f} to {high:+.3f} m3 m-3" for centre, low, high in ends)
     yield "range of the training inputs: " + ("unknown" if bundle.envelope is None else "known")
+    if (known := bundle.applicability) is not None:
+        counted = (*known.snapshot, *known.lasts)
+        yield (
+            f"area of applicability: dissimilarity up to {known.threshold:.2f}, to {len(known.reference)} "
+            f"rows of {len(counted)} variables: {' '.join(counted)}"
+        )
     origin = {**facts.get("provenance", {}), **facts.get("imported", {})}
     yield "provenance: " + ", ".join(f"{name} {value}" for name, value in origin.items() if value)
 

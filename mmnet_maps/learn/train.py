@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.dates import year_of
 from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.learn.applicability import Applicability
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.learn.model_input import fit_scaler, model_arrays, side_by_side
@@ -30,6 +31,7 @@ from mmnet_maps.learn.models.baselines import BASELINES, Baseline, fit_baseline
 from mmnet_maps.learn.models.network import Network
 from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.learn.modern import Task, train_modern
+from mmnet_maps.learn.permutation import variable_importance
 from mmnet_maps.learn.rows import TrainingRows, hold_back
 from mmnet_maps.learn.settings import TrainConfig
 from mmnet_maps.prepare.features import Scaler
@@ -39,6 +41,8 @@ from mmnet_maps.version import __version__
 __all__ = ["Batches", "Fitted", "TrainConfig", "fit", "make_optimizer", "threads", "train_epoch"]
 
 _EVALUATION_BATCH = 4096
+#: Training rows that the importance of variables is measured on, at most.
+_SHUFFLED = 1000
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def fit(
         validation = rows.take(held)
         interval = _interval(bundle, validation, config)
         alone = _interval(bundle.networks_alone(), validation, config) if bundle.trees else None
+        applicability = _applicability(bundle, rows, config.seed)
     if kind not in BASELINES:
         best = log[log["best"]].iloc[-1]
         facts_of_epochs = {"epochs": len(log), "best_epoch": int(best["epoch"])}
@@ -168,9 +173,23 @@ def fit(
         "provenance": _provenance(),
         **(facts or {}),
     }
-    envelope = Envelope.fit(rows.inputs)
-    done = replace(bundle, interval=interval, network_interval=alone, envelope=envelope, facts=card)
+    done = replace(
+        bundle,
+        interval=interval,
+        network_interval=alone,
+        envelope=Envelope.fit(rows.inputs),
+        applicability=applicability,
+        facts=card,
+    )
     return Fitted(done, log)
+
+
+def _applicability(bundle: Bundle, rows: TrainingRows, seed: int) -> Applicability | None:
+    """What the rows looked like to the model; its variables weigh what shuffling them costs on some rows."""
+    drawn = np.random.default_rng(seed).choice(len(rows), min(_SHUFFLED, len(rows)), replace=False)
+    some = rows.take(np.sort(drawn))
+    importance = variable_importance(bundle, some.inputs, some.target, seed)
+    return Applicability.fit(bundle.kind, rows.inputs, rows.station, bundle.catalogue, importance, seed)
 
 
 def _interval(bundle: Bundle, validation: TrainingRows, config: TrainConfig) -> IntervalTable | None:
