@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.source_reader import SourceConfig
 
-__all__ = ["Found", "find_files", "listed", "reader_of", "refuse_other_band", "unread"]
+__all__ = ["Found", "find_files", "listed", "raster_in", "reader_of", "refuse_other_band", "unread"]
 
 _ENDINGS = {
-    "geotiff": (".tif", ".tiff", ".vrt", ".img"),
+    "geotiff": (".tif", ".tiff", ".vrt", ".img", ".zip"),
     "netcdf": (".nc", ".nc4", ".cdf"),
     "hdf5": (".h5", ".hdf5", ".he5"),
     "mod11a1": (".hdf",),
@@ -23,12 +24,16 @@ _ENDINGS = {
 #: Dates in names, the more exact first; a year alone must stand between separators.
 _DATES = (
     (re.compile(r"(?<!\d)(\d{4}[-_]\d{2}[-_]\d{2})(?!\d)"), "%Y-%m-%d"),
+    # As AppEEARS names files: the day of the year, and the time since 2024.
+    (re.compile(r"doy((?:19|20)\d{5})(?:\d{6})?(?=\D|$)"), "%Y%j"),
     (re.compile(r"(?<!\d)((?:19|20)\d{6})(?=\D|$)"), "%Y%m%d"),
     (re.compile(r"(?<!\d)((?:19|20)\d{5})(?=\D|$)"), "%Y%j"),
     (re.compile(r"(?<!\d)((?:19|20)\d{2})(?!\d)"), "%Y"),
 )
 #: For yearly maps: the edition stands before the date of its release (NLCD_2016_Land_Cover_L48_20210604).
 _YEARS = (_DATES[-1], *_DATES[:-1])
+#: Other rasters, and packed ones, which no reader takes: folders that hold them say so.
+_OTHERS = (".jp2", ".grib", ".grib2", ".grb", ".grb2", ".asc", ".bil", ".flt", ".gz", ".tar", ".tgz", ".7z")
 _FORMATS = {4: "%Y", 7: "%Y%j", 8: "%Y%m%d", 10: "%Y-%m-%d"}
 #: What a browser or a drive makes of a second file of one name.
 _COPY = re.compile(r"(.+?) ?\(\d+\)(\.\w+)")
@@ -174,9 +179,22 @@ def listed(place: Path, reader: str, where: str) -> Iterator[Path]:
                 raise InputError(f"{path}: another file than {first.name}, by its size; expected one of them")
 
 
+def raster_in(path: Path) -> str:
+    """Name of the one raster in a zip; `InputError` if it holds none or several."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            names = [n for n in packed.namelist() if n.lower().endswith((".tif", ".tiff", ".img"))]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: cannot be read as a zip: {error}") from None
+    if len(names) != 1:
+        raise InputError(f"{path}: holds {len(names)} rasters; expected one: unpack it")
+    return names[0]
+
+
 def unread(folders: Iterable[Path], used: Set[Path]) -> Iterator[str]:
     """A line a folder that holds rasters which no source read."""
-    endings, known = tuple(e for group in _ENDINGS.values() for e in group), {p.resolve() for p in used}
+    endings = (*(e for group in _ENDINGS.values() for e in group), *_OTHERS)
+    known = {p.resolve() for p in used}
     for folder in dict.fromkeys(folders):
         if not folder.is_dir():
             continue

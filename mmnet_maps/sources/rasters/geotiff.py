@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
+from mmnet_maps.sources.rasters.files import raster_in
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
 
@@ -34,7 +35,9 @@ class GeoTiff:
     def _opened(self, path: Path) -> Iterator[Any]:
         """A file here by GDAL itself, another through its archive."""
         try:
-            if self.files.here(path) or path.suffix.lower() == ".zip":
+            if self.files.here(path) and path.suffix.lower() == ".zip":
+                file = rasterio.open(_in_zip(path))
+            elif self.files.here(path) or path.suffix.lower() == ".zip":
                 file = rasterio.open(self.files.local(path))
             else:
                 file = rasterio.open(str(path), opener=self.files.opener)
@@ -52,6 +55,10 @@ class GeoTiff:
                 name = settle_crs(path, known, crs)
                 if file.transform.is_identity:
                     raise InputError(f"{path}: has no georeference; expected a raster with a transform")
+                if file.transform.b or file.transform.d:
+                    raise InputError(
+                        f"{path}: its rows are turned; expected rows along an axis: warp it first"
+                    )
                 grid = Grid(name, tuple(file.transform)[:6], file.height, file.width)
                 bands = {variable: _band(path, file, variable, band) for variable, band in wanted.items()}
                 return Header(grid, None, bands, tuple(_below(path, file)))
@@ -73,6 +80,11 @@ class GeoTiff:
         return found
 
 
+def _in_zip(path: Path) -> str:
+    """The one raster of a zip, as archives hand out land cover, read where it is."""
+    return f"/vsizip/{{{path.absolute()}}}/{raster_in(path)}"
+
+
 def _below(path: Path, file: Any) -> Iterator[Path]:
     """Files that a raster is made of: tiles of a VRT and of VRTs below it, masks beside it."""
     for name in file.files:
@@ -86,9 +98,13 @@ def _below(path: Path, file: Any) -> Iterator[Path]:
 
 
 def _alpha(file: Any) -> int | None:
-    """The band that hides others; one with a name is data, whatever a driver takes it for."""
+    """The band that hides others; one with another name is data, whatever a driver takes it for."""
     both = zip(file.colorinterp, file.descriptions, strict=True)
-    found = [k + 1 for k, (what, name) in enumerate(both) if what == ColorInterp.alpha and not name]
+    found = [
+        k + 1
+        for k, (what, name) in enumerate(both)
+        if what == ColorInterp.alpha and (name or "alpha").lower() in ("alpha", "mask")
+    ]
     return found[0] if found and file.count > 1 else None
 
 

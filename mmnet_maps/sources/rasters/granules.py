@@ -14,6 +14,9 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.sources.rasters.formats import Band
 from mmnet_maps.sources.rasters.stated import usable
 
+#: Beyond what is measured: the missing values 1e20, 9.96921e36 and -3.4028e38 are.
+_HUGE = 9e19
+
 __all__ = ["Layer", "Piece", "flagged", "out_of_range", "settled"]
 
 
@@ -131,7 +134,11 @@ def settled(stored: NDArray[Any], band: Band, own: Packing, packing: Packing, ba
     if band.masked:
         bad = bad | np.ma.getmaskarray(stored)
     for value in usable(values.dtype.name, (*band.missing, own.missing)):
-        if own != packing or value != packing.missing:
+        if abs(value) > _HUGE and values.dtype.kind == "f":
+            # Such a value stands for nothing else, and tags give it with fewer digits than the file.
+            with np.errstate(invalid="ignore"):
+                bad = bad | (np.abs(values) > _HUGE)
+        elif own != packing or value != packing.missing:
             bad = bad | (values == value)
     if band.valid is not None:
         with np.errstate(invalid="ignore"):

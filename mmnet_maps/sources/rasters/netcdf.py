@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
-from mmnet_maps.sources.rasters.stated import band_of
+from mmnet_maps.sources.rasters.stated import band_of, usable
 
 __all__ = ["NetCdf"]
 
 _X = ("lon", "longitude", "x", "easting")
 _Y = ("lat", "latitude", "y", "northing")
+_DEGREES_X, _DEGREES_Y = _X[:2], _Y[:2]
 _TIME = ("day", "time", "valid_time", "date")
 #: CF 1.11, 4.1 and 4.2: units and standard names that say which axis it is.
 _SAYS_X = {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"}
@@ -28,6 +30,9 @@ _SAYS_Y = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", 
 _SAYS_X |= {"longitude", "projection_x_coordinate", "x"}
 _SAYS_Y |= {"latitude", "projection_y_coordinate", "y"}
 _METRES = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre": 1000.0, "kilometres": 1000.0}
+#: What a value that was never written reads as, where no ``_FillValue`` is stated (netCDF user guide).
+_DEFAULT_FILL = {"i2": -32767, "u2": 65535, "i4": -2147483647, "f4": 9.9692099683868690e36}
+_DEFAULT_FILL |= {"u4": 4294967295, "f8": _DEFAULT_FILL["f4"]}
 _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 
 
@@ -150,11 +155,16 @@ def _crs(data: xr.Dataset, array: xr.DataArray) -> CRS | None:
             return CRS.from_user_input(text) if text else CRS.from_cf(dict(attrs))
         except (CRSError, KeyError):
             pass  # an unreadable mapping is as good as none: the axes below, or the configuration, decide
-    y, x = (_says(array, str(d)) for d in array.dims[-2:])
-    degrees = any(w.startswith("degree") for w in y & _SAYS_Y) and any(
-        w.startswith("degree") for w in x & _SAYS_X
-    )
+    axes = ((array.dims[-2], _SAYS_Y, _DEGREES_Y), (array.dims[-1], _SAYS_X, _DEGREES_X))
+    degrees = all(_in_degrees(array, str(dim), known, named) for dim, known, named in axes)
     return CRS.from_epsg(4326) if degrees else None
+
+
+def _in_degrees(array: xr.DataArray, dim: str, known: set[str], names: tuple[str, ...]) -> bool:
+    """Whether an axis is in degrees; plain degrees count where its name says the rest."""
+    said = _says(array, dim)
+    which = dim.lower() in names or bool(said & known - {"x", "y"})
+    return which and any(word.startswith("degree") for word in said)
 
 
 def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64] | None:
@@ -174,6 +184,11 @@ def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64
 def _dates(path: Path, data: xr.Dataset, name: str) -> NDArray[Any]:
     """Times of an axis, as they are in the file where it has none."""
     calendar = str(data[name].attrs.get("calendar", "standard")).lower()
+    stated = re.fullmatch(r"(\w+) since (.+)", str(data[name].attrs.get("units", "")).strip(), re.IGNORECASE)
+    if stated is not None:
+        unit = stated[1].lower()
+        units = f"{'days' if unit == 'd' else unit} since {stated[2]}"
+        data = data.assign_coords({name: data[name].assign_attrs(units=units)})
     since = re.search(r" since (\d{4})", str(data[name].attrs.get("units", "")))
     if calendar == "julian" and since is not None and int(since[1]) > 1900:
         # AppEEARS writes it; both calendars have the same leap years from 1901 to 2099.
@@ -188,13 +203,16 @@ def _dates(path: Path, data: xr.Dataset, name: str) -> NDArray[Any]:
     try:
         return np.asarray(xr.decode_cf(data, mask_and_scale=False, decode_times=coder)[name].values)
     except (ValueError, OverflowError, KeyError) as error:
-        units = data[name].attrs.get("units")
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: {name} in {units} cannot be read as dates: {reason}") from None
+        found = data[name].attrs.get("units")
+        reason = " ".join(str(error).partition("Try ")[0].split())[:120]
+        raise InputError(f"{path}: {name} in {found} cannot be read as dates: {reason}") from None
 
 
 def _band(array: xr.DataArray) -> Band:
     attrs, kind = array.attrs, array.dtype
+    never_written = None if "_FillValue" in attrs else _DEFAULT_FILL.get(kind.str[1:])
     if kind.kind == "i" and str(attrs.get("_Unsigned", "false")).lower() == "true":
         kind = np.dtype(kind.str.replace("i", "u"))
-    return band_of(str(array.name), kind.newbyteorder("=").name, attrs)
+    dtype = kind.newbyteorder("=").name
+    band = band_of(str(array.name), dtype, attrs)
+    return replace(band, missing=(*band.missing, *usable(dtype, [never_written])))

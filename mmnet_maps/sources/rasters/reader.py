@@ -194,7 +194,8 @@ class RasterSource:
                 assert band is not None
                 bits = self.format.read(other.path, {MASK: band}, steps, rows, cols)[MASK]
         except OSError as error:
-            raise InputError(f"{piece.path}: cannot be read: {' '.join(str(error).split())}") from None
+            why = error.__cause__ or error  # GDAL's own words, of rasterio
+            raise InputError(f"{piece.path}: cannot be read: {' '.join(str(why).split())}") from None
         hidden: Any = False
         if bits is not None and band is not None and self.config.mask is not None:
             hidden = flagged(bits, band, self.config.mask.clear_bits)

@@ -19,7 +19,7 @@ from mmnet_maps.sources.rasters.formats import Files, Format, Header, Wanted
 from mmnet_maps.sources.rasters.granules import Piece
 from mmnet_maps.sources.rasters.lattice import TOLERANCE, Part, common_grid, on_target
 from mmnet_maps.sources.rasters.reader import MASK, RasterSource
-from mmnet_maps.sources.rasters.storage import common_storage, same_storage, storage_of
+from mmnet_maps.sources.rasters.storage import common_storage, same_storage, storage_of, without_scale
 from mmnet_maps.sources.rasters.transforms import LEVEL
 from mmnet_maps.sources.rasters.warp import refuse_unsuitable
 from mmnet_maps.variables import Cadence, Variable
@@ -92,7 +92,10 @@ def open_source(
         each = wanted[path].found
         days = _days(path, each, headers[path], cadence)
         pieces += [_piece(each, headers[path], days, part, storage[path], origin) for part in found]
-    notes = list(_incomplete_days(name, pieces, headers))
+    notes = [
+        *_incomplete_days(name, pieces, headers),
+        *without_scale(name, packings, definitions, config.variables),
+    ]
     if cadence in ("static", "yearly"):
         notes += _same_pixels(name, pieces, headers)
     flags = _flags_of_scenes(name, config, base, cadence, form, headers, pieces, origin)

@@ -29,7 +29,10 @@ def band_of(key: str | int, dtype: str, attrs: Mapping[str, Any], masked: bool =
         next(iter(numbers(attrs.get(k))), default)
         for k, default in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    missing = (v for k in ("_FillValue", "missing_value") for v in numbers(attrs.get(k), dtype))
+    missing = [v for k in ("_FillValue", "missing_value") for v in numbers(attrs.get(k), dtype)]
+    if np.dtype(dtype).kind in "iu":
+        # Of packed integers a missing value with decimals can only be one that was unpacked.
+        missing = [round((v - offset) / scale) if v % 1 and scale else v for v in missing]
     return Band(
         key,
         dtype,

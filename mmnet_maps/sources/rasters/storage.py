@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from mmnet_maps.sources.rasters.formats import Band
 from mmnet_maps.sources.rasters.units import conversion, part_of, says_nothing
 from mmnet_maps.variables import Variable
 
-__all__ = ["common_storage", "same_storage", "storage_of"]
+__all__ = ["common_storage", "same_storage", "storage_of", "without_scale"]
 
 #: A wider type for integers of which all may be values: one beyond them then stands for missing.
+#: A variable whose whole range is below this is not told by whole numbers.
+_FRACTIONS = 3.0
 _WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32"}
 
 
@@ -81,6 +83,28 @@ def _to_unit(
             f"converts to it: say what the values are in, {where}.file_unit"
         )
     return found
+
+
+def without_scale(
+    source: str,
+    stored: Mapping[str, Packing],
+    variables: Mapping[str, Variable],
+    keys: Mapping[str, VariableConfig],
+) -> Iterator[str]:
+    """A line for each variable of small numbers that is stored as whole ones, without a scale."""
+    for name, packing in stored.items():
+        low, high = variables[name].valid_range
+        plain = np.dtype(packing.dtype).kind in "iu" and (packing.scale, packing.offset) == (1.0, 0.0)
+        if (
+            plain
+            and keys[name].scale is None
+            and variables[name].measure == "amount"
+            and high - low < _FRACTIONS
+        ):
+            yield (
+                f"source {source}: {name} is {packing.dtype} without a scale, though of {low:g} to {high:g}; "
+                f"is it as the archive describes it? else give sources.{source}.variables.{name}.scale"
+            )
 
 
 def common_storage(stored: Mapping[Path, Packing]) -> Packing:

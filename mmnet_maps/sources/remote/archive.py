@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.progress import say
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
-from mmnet_maps.sources.rasters.files import Found
+from mmnet_maps.sources.rasters.files import Found, raster_in
 from mmnet_maps.sources.rasters.formats import Files
 from mmnet_maps.sources.remote.download import download
 from mmnet_maps.sources.remote.http import Http, Signer
@@ -222,14 +222,16 @@ class _Watched(RangeFile):
 
 def _unpacked(path: Path) -> Path:
     """The one raster of a zip, unpacked beside it."""
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if n.lower().endswith((".tif", ".tiff", ".img"))]
-        if len(names) != 1:
-            raise InputError(f"{path}: holds {len(names)} rasters; expected one")
-        target = path.with_suffix("") / Path(names[0]).name
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with appearing(target) as draft, archive.open(names[0]) as packed, draft.open("wb") as out:
-                while block := packed.read(1 << 22):
-                    out.write(block)
+    name = raster_in(path)
+    target = path.with_suffix("") / Path(name).name
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            zipfile.ZipFile(path) as archive,
+            appearing(target) as draft,
+            archive.open(name) as packed,
+            draft.open("wb") as out,
+        ):
+            while block := packed.read(1 << 22):
+                out.write(block)
     return target
