@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
+from mmnet_maps.produce.extract.shards import shard_reader
 from mmnet_maps.store.arrays import fast_decoding, open_group
 
 __all__ = ["ZarrMaps"]
@@ -85,24 +86,38 @@ class ZarrMaps:
         workers: int = 2,
     ) -> dict[str, NDArray[Any]]:
         """Stored values of single pixels, (days, pixels); a stored chunk is read once for all its pixels."""
-        arrays = {name: self._arrays[0][name] for name in names}
-        found = {name: np.empty((end - begin, row.size), array.dtype) for name, array in arrays.items()}
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="extract") as pool:
+            started = {name: self._started(name, begin, end, row, col, pool) for name in names}
+            for _, waiting in started.values():
+                for part in waiting:
+                    part.result()
+        return {name: values for name, (values, _) in started.items()}
 
-        def read(task: tuple[str, Groups, NDArray[np.int64]]) -> None:
-            name, groups, at = task
-            array, window = arrays[name], groups.window(at)
+    def _started(
+        self,
+        name: str,
+        begin: int,
+        end: int,
+        row: NDArray[np.int64],
+        col: NDArray[np.int64],
+        pool: ThreadPoolExecutor,
+    ) -> tuple[NDArray[Any], list[Future[None]]]:
+        """Values of pixels of a layer, and what fills them."""
+        array = self._arrays[0][name]
+        reader = shard_reader(array)
+        if reader is not None:
+            return reader.pixels(begin, end, row, col, pool)
+        found = np.empty((end - begin, row.size), array.dtype)
+        groups = Groups(row, col, (array.chunks[1], array.chunks[2]))
+
+        def read(at: NDArray[np.int64]) -> None:
+            window = groups.window(at)
             across, down = row[at] - window[0].start, col[at] - window[1].start
             for first, stop in _spans(begin, end, (array.shards or array.chunks)[0]):
                 values = np.asarray(array[first:stop, window[0], window[1]])
-                found[name][first - begin : stop - begin, at] = values[:, across, down]
+                found[first - begin : stop - begin, at] = values[:, across, down]
 
-        tasks = []
-        for name, array in arrays.items():
-            groups = Groups(row, col, (array.chunks[1], array.chunks[2]))
-            tasks += [(name, groups, at) for at in groups.at if at.size]
-        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="extract") as pool:
-            list(pool.map(read, tasks))
-        return found
+        return found, [pool.submit(read, at) for at in groups.at if at.size]
 
 
 def _spans(begin: int, end: int, block: int) -> Iterator[tuple[int, int]]:
