@@ -1,11 +1,12 @@
 """Series at 1,000 points over 365 days from a product of 10,000 x 10,000 pixels: time and peak memory.
 
-``python -m tests.benchmarks.bench_extract [--sites 40] [--days 365] [--points 1000]``. The product is made up
-and sparse: only the stored chunks that a point touches hold values, and these are noise of 12 bits, so that they
-decode about as slowly as real maps. The points lie at ``--sites`` sites (the fields of a farm, the probes of a
-network), each within one stored chunk; more sites mean more chunks to decode, which is what takes the time.
-Scattered points are as many sites as points: ``--sites 100 --points 100 --days 96`` measures them on less disk.
-What is read is compared with reading the arrays directly, after the clock has stopped.
+``python -m tests.benchmarks.bench_extract [--sites 40] [--days 365] [--points 1000]``. The product is made
+up and sparse: only the stored chunks that a point touches hold values, and these are noise of 12 bits, so
+that they decode about as slowly as real maps. The points lie at ``--sites`` sites (the fields of a farm,
+the probes of a network), each within one stored chunk; more sites mean more chunks to decode, which is what
+takes the time. Scattered points are as many sites as points: ``--sites 100 --points 100 --days 96``
+measures them on less disk. What is read is compared with reading the arrays directly, after the clock has
+stopped.
 """
 
 from __future__ import annotations
