@@ -20,6 +20,7 @@ from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.produce.run.pixels import estimates_at
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.store.location import Location, location
 
 __all__ = ["adjust"]
 
@@ -68,7 +69,7 @@ def adjust(
     """
     if (cube is None) == (table is None):
         raise InputError("expected one of --cube and --table: where the estimates at the probes come from")
-    model = load_bundle(Path(bundle))
+    model = load_bundle(location(bundle))
     if model.adjustment is not None:
         raise InputError(f"{bundle}: is adjusted already; give the bundle that it was made from")
     if model.interval is None:
@@ -76,12 +77,12 @@ def adjust(
     measured, counts = _checked(read_in_situ(Path(in_situ)))
     measured = _placed(measured, read_network(Path(network), domain=False))
     if table is not None:
-        days = _from_table(model, Path(table), measured)
+        days = _from_table(model, location(table), measured)
     else:
-        days = estimates_at(model, open_cube(Path(cube or "")), measured)
+        days = estimates_at(model, open_cube(location(cube or "")), measured)
     probes, left_out = _summaries(days, measured)
     adjustment = Adjustment.of(probes, _half_width(model, days), reach, model.digest)
-    saved = save_bundle(replace(model, adjustment=adjustment, digest=""), Path(out))
+    saved = save_bundle(replace(model, adjustment=adjustment, digest=""), location(out))
     return {
         "bundle": str(out),
         "digest": saved.digest,
@@ -116,7 +117,7 @@ def _placed(measured: pd.DataFrame, network: pd.DataFrame) -> pd.DataFrame:
     return measured
 
 
-def _from_table(model: Bundle, path: Path, measured: pd.DataFrame) -> pd.DataFrame:
+def _from_table(model: Bundle, path: Location, measured: pd.DataFrame) -> pd.DataFrame:
     """ID, Date, y_pred, land_cover of the probes' rows of a station table, with what was measured."""
     frame, catalogue = read_table(path)
     model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")

@@ -19,6 +19,7 @@ from mmnet_maps.prepare.cube.config import CubeConfig, Target
 from mmnet_maps.prepare.cube.plan import plan_source
 from mmnet_maps.progress import counted
 from mmnet_maps.source_reader import SourceReader
+from mmnet_maps.store.location import location
 from mmnet_maps.variables import Variable
 
 __all__ = ["check_cube", "check_text"]
@@ -63,7 +64,7 @@ def check_cube(
     if bundle is not None:
         from mmnet_maps.learn.bundle import load_bundle
 
-        catalogue = load_bundle(Path(bundle)).catalogue
+        catalogue = load_bundle(location(bundle)).catalogue
     with opened(cube_config(config, settings), Path(config).parent) as work:
         first, last = _asked(work.config)
         sources: dict[str, Any] = {}

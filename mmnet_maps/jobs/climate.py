@@ -8,6 +8,7 @@ from typing import Any
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.produce.climate.store import write_climate
 from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.store.location import location
 
 __all__ = ["climate"]
 
@@ -38,4 +39,4 @@ def climate(
         There is no product or no finished day in the span, or `out` exists.
     """
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    return write_climate(open_product(Path(product)), Path(out), first, last)
+    return write_climate(open_product(location(product)), location(out), first, last)

@@ -15,6 +15,7 @@ from mmnet_maps.prepare.cube.store import open_cube as read_cube
 from mmnet_maps.prepare.cube.verify import damage, shards
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.rasters import RasterSource, unread
+from mmnet_maps.store.location import Location, location
 
 __all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube", "verify_cube"]
 
@@ -56,11 +57,11 @@ def build_cube(
     if base is None:
         base = Path() if isinstance(config, CubeConfig) else Path(config).parent
     loaded = cube_config(config, settings)
-    return build_from_config(loaded, Path(base), Path(out), workers)
+    return build_from_config(loaded, Path(base), location(out), workers)
 
 
 def build_from_config(
-    config: CubeConfig, base: Path, out: Path, workers: int | None = None
+    config: CubeConfig, base: Path, out: Location, workers: int | None = None
 ) -> dict[str, Any]:
     """Open the sources of a configuration and build the cube; see `build_cube`."""
     with opened(config, base) as found:
@@ -101,7 +102,7 @@ def open_cube(cube: str | Path) -> Cube:
     >>> cube.grid.shape, cube.source_of("SMAP").cadence
     ((20, 28), 'daily')
     """
-    return read_cube(Path(cube))
+    return read_cube(location(cube))
 
 
 def verify_cube(cube: str | Path) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def verify_cube(cube: str | Path) -> dict[str, Any]:
     found = [(source, shard) for source in held.sources.values() for shard in shards(source)]
     with steps("shards", len(found)) as advance:
         for source, shard in found:
-            bad += [str(path) for path in damage(held.path, source, shard)]
+            bad += [str(path) for path in damage(held.folder, source, shard)]
             advance(1, source.name)
     return {"path": str(cube), "shards": len(found), "damaged": bad}
 

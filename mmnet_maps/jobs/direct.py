@@ -24,6 +24,7 @@ from mmnet_maps.produce.run.work import compute_unit, one_thread
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Unit, day_number
+from mmnet_maps.store.location import Location, location
 
 __all__ = ["Box", "predict_box"]
 
@@ -35,7 +36,7 @@ Box = tuple[float, float, float, float]
 class _Computed:
     """Maps in memory, read as those of a store are (`mmnet_maps.produce.extract.maps.Maps`)."""
 
-    source: Path
+    source: Location
     days: NDArray[np.int64]
     grid: Grid
     values: dict[str, NDArray[Any]]
@@ -91,8 +92,8 @@ def predict_box(
     coarse: str | None = None,
 ) -> xr.Dataset:
     """Maps as an xarray data set; see `mmnet_maps.jobs.maps.predict`."""
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(Path(bundle))
-    store = cube if isinstance(cube, Cube) else open_cube(Path(cube))
+    model = bundle if isinstance(bundle, Bundle) else load_bundle(location(bundle))
+    store = cube if isinstance(cube, Cube) else open_cube(location(cube))
     first = day_number(start, "start")
     stop = first + 1 if end is None else day_number(end, "end") + 1
     if stop <= first:

@@ -16,6 +16,7 @@ from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables, network_for
 from mmnet_maps.sources.stations.in_situ import read_network
+from mmnet_maps.store.location import location
 
 __all__ = [
     "build_cube_from_earth_engine",
@@ -123,4 +124,4 @@ def build_cube_from_earth_engine(
         As of `mmnet_maps.jobs.cubes.build_cube`, with ``eecu_hours`` estimated and counted.
     """
     loaded = settings_of(EarthEngineCubeConfig, config, settings)
-    return build_from_config(loaded, Path(config).parent, Path(out), workers)
+    return build_from_config(loaded, Path(config).parent, location(out), workers)

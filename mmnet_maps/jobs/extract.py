@@ -15,7 +15,8 @@ from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
 from mmnet_maps.produce.extract.places import read_points, read_polygons
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import extract_polygons
-from mmnet_maps.store.whole import appearing
+from mmnet_maps.store.location import location
+from mmnet_maps.store.whole import appearing, can_hold
 
 __all__ = ["extract"]
 
@@ -61,19 +62,19 @@ def extract(
     """
     if sum(given is not None for given in (points, polygons, box)) != 1:
         raise InputError("expected one of --points, --polygons and --box")
-    out = Path(out)
-    ending = out.suffix.lower()
+    place = location(out)
+    ending = place.suffix.lower()
     if ending not in (_TABLES if box is None else (".nc",)):
         allowed = ".csv, .parquet or .nc" if box is None else ".nc for a box"
         raise InputError(f"--out {out}: expected a name that ends in {allowed}")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.parent}")
-    maps = open_maps(Path(source))
+    if not can_hold(place.parent):
+        raise InputError(f"--out {out}: there is no folder {place.parent}")
+    maps = open_maps(location(source))
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     if box is not None:
         tile = box_tile(maps.levels[0], box)
         subset = as_dataset(maps, tile, first, last)
-        with appearing(out) as draft:
+        with appearing(place) as draft:
             subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
         return {
             "out": str(out),
@@ -89,7 +90,7 @@ def extract(
     else:
         assert polygons is not None
         table = extract_polygons(maps, read_polygons(Path(polygons)), first, last, workers)
-    with appearing(out) as draft:
+    with appearing(place) as draft:
         if ending == ".csv":
             table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
         elif ending == ".parquet":

@@ -19,6 +19,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.jobs.regions import region_of, utm_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import SOURCES, preset
+from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import write_whole
 from mmnet_maps.variables import last_year_of, normal_of
 
@@ -141,7 +142,7 @@ def _catalogue(bundle: str | Path | None) -> Catalogue:
         return published_catalogue()
     from mmnet_maps.learn.bundle import load_bundle
 
-    return load_bundle(Path(bundle)).catalogue
+    return load_bundle(location(bundle)).catalogue
 
 
 def _region(region: str | Path | Sequence[float], folder: Path) -> _Region:

@@ -13,6 +13,7 @@ from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.run.plan import Prices
 from mmnet_maps.produce.run.predict import Request, predict_product
+from mmnet_maps.store.location import location
 
 __all__ = ["How", "make_product", "plan", "predict", "refuse_failed"]
 
@@ -166,7 +167,7 @@ def make_product(
     bundle: str | Path, cube: str | Path, start: str, end: str, out: str | Path, **how: Unpack[How]
 ) -> dict[str, Any]:
     """As `predict`, but units that failed are told in the summary (``failed``) and raise nothing."""
-    return predict_product(Request(Path(bundle), Path(cube), start, end, Path(out), **how))
+    return predict_product(Request(location(bundle), location(cube), start, end, location(out), **how))
 
 
 def plan(
@@ -192,7 +193,7 @@ def plan(
     dict
         ``units``, ``pixel_days`` and, where there is work, ``forecast``.
     """
-    request = Request(Path(bundle), Path(cube), start, end, Path(out), **how)
+    request = Request(location(bundle), location(cube), start, end, location(out), **how)
     return predict_product(request, dry_run=True, prices=Prices(price_per_hour, price_per_gib))
 
 

@@ -17,6 +17,7 @@ from mmnet_maps.learn.model_input import from_table, land_cover_index
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.stations.files import read_table
+from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import appearing
 
 __all__ = ["import_bundle", "load_bundle", "networks_of_bundle", "predict_table", "train"]
@@ -70,7 +71,7 @@ def train(
     named = {"model": model, "experiment": experiment, "target": target}
     given = {name: value for name, value in named.items() if value is not None}
     chosen = settings_of(ExperimentConfig, chosen, given)
-    frame, catalogue = read_table(Path(table))
+    frame, catalogue = read_table(location(table))
     return {"run": str(out), **run_experiment(frame, catalogue, chosen, Path(out))}
 
 
@@ -93,7 +94,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
     >>> model.kind, "SMAP" in model.catalogue
     ('mmnet', True)
     """
-    return read_bundle(Path(bundle))
+    return read_bundle(location(bundle))
 
 
 def import_bundle(
@@ -128,7 +129,7 @@ def import_bundle(
     """
     series = None if dynamic is None else Path(dynamic)
     made = import_published(model, Path(weights), Path(static), series, encoding)
-    saved = save_bundle(made, Path(out))
+    saved = save_bundle(made, location(out))
     return {"bundle": str(out), "kind": saved.kind, "digest": saved.digest}
 
 
@@ -140,7 +141,7 @@ def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
     dict
         ``bundle``, ``kind``, ``networks`` (their number) and ``digest``.
     """
-    left = save_bundle(load_bundle(bundle).networks_alone(), Path(out))
+    left = save_bundle(load_bundle(bundle).networks_alone(), location(out))
     return {"bundle": str(out), "kind": left.kind, "networks": len(left.members), "digest": left.digest}
 
 
@@ -165,7 +166,7 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     """
     path = output_file(out)
     model = load_bundle(bundle)
-    frame, catalogue = read_table(Path(table))
+    frame, catalogue = read_table(location(table))
     model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
     columns: dict[str, Any] = {"ID": frame["ID"], "Date": frame["Date"]}
     if "VWC_5" in frame.columns:

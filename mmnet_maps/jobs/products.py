@@ -21,6 +21,7 @@ from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.store.location import location
 
 __all__ = ["export", "open_product", "report", "validate", "verify", "view"]
 
@@ -51,7 +52,7 @@ def open_product(source: str | Path) -> xr.Dataset:
     >>> len(series), series.index[0].date().isoformat()
     (2, '2020-03-01')
     """
-    maps = open_maps(Path(source))
+    maps = open_maps(location(source))
     whole = maps.levels[0]
     stored = as_dataset(maps, Tile(0, 0, whole.height, whole.width))
     return xr.decode_cf(stored, decode_coords="all")
@@ -110,7 +111,8 @@ def export(
         raise InputError("--no-shards: says how --zarr writes; give both")
     store: Literal["none", "shards", "chunks"] = "none" if not zarr else "shards" if shards else "chunks"
     publisher = Publisher(institution, license)
-    done = export_product(read_product(Path(product)), Path(out), first, last, workers, publisher, store)
+    held = read_product(location(product))
+    done = export_product(held, location(out), first, last, workers, publisher, store)
     return {
         "out": str(out),
         "written": len(done.written),
@@ -149,7 +151,7 @@ def validate(
         What ``scores.json`` in `out` holds.
     """
     measured, stations = read_in_situ(Path(in_situ)), read_network(Path(network), domain=False)
-    return validate_stations(read_product(Path(product)), measured, stations, Path(out), against)
+    return validate_stations(read_product(location(product)), measured, stations, location(out), against)
 
 
 def report(
@@ -177,8 +179,8 @@ def report(
     dict
         ``report``, the file, and ``of``: ``run`` or ``product``.
     """
-    beside = (None if path is None else Path(path) for path in (validation, cube))
-    kind = write_report(Path(source), Path(out), *beside)
+    beside = (None if path is None else location(path) for path in (validation, cube))
+    kind = write_report(location(source), location(out), *beside)
     return {"report": str(out), "of": kind}
 
 
@@ -226,10 +228,10 @@ def view(
     from mmnet_maps.show.site import Site
 
     site = Site(
-        open_maps(Path(source)),
+        open_maps(location(source)),
         None if validation is None else Path(validation),
         base_map,
-        None if cube is None else open_cube(cube),
+        None if cube is None else open_cube(location(cube)),
     )
     if static is None:
         serve(site, host, port)
@@ -245,5 +247,5 @@ def verify(product: str | Path) -> dict[str, Any]:
     dict
         ``product``, ``units`` (finished ones) and ``damaged``: what is lost or changed, by unit.
     """
-    held = read_product(Path(product))
+    held = read_product(location(product))
     return {"product": str(product), "units": len(list(held.ledger.keys())), "damaged": held.damaged()}

@@ -21,6 +21,7 @@ from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.show.importance import write_importance_figures
 from mmnet_maps.show.run_folder import read_runs
 from mmnet_maps.show.study import write_figures
+from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["evaluate", "explain", "figures"]
@@ -78,7 +79,7 @@ def evaluate(
     scores_file, station_file = (None if path is None else output_file(path) for path in (out, stations))
     predictions = _read(csv)
     if table is not None:
-        predictions = join_groups(predictions, read_table(Path(table))[0])
+        predictions = join_groups(predictions, read_table(location(table))[0])
     summary = evaluate_table(predictions, str(csv), resamples, seed)
     if against is not None:
         names = (str(csv), str(against))
@@ -120,7 +121,7 @@ def explain(
         The facts of ``explanation.json``, ``importance`` (a record an input) and ``files``.
     """
     model = load_bundle(bundle)
-    frame, catalogue = read_table(Path(table))
+    frame, catalogue = read_table(location(table))
     model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
     folder = _make_folder(out)
     found = explain_rows(model, frame, rows, background, samples, seed)
@@ -155,7 +156,7 @@ def figures(
         ``files``, and ``left_out``: what could not be drawn, and why.
     """
     found = read_runs([Path(run) for run in runs])
-    frame = read_table(Path(table))[0] if table is not None else None
+    frame = read_table(location(table))[0] if table is not None else None
     files, left_out = write_figures(found, _make_folder(out), frame, tuple(stations))
     return {"files": [str(path) for path in files], "left_out": left_out}
 

@@ -30,6 +30,8 @@ from mmnet_maps.learn.models.network import Network, Readout
 from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.target import TARGETS, Target, estimated
 from mmnet_maps.prepare.features import Scaler
+from mmnet_maps.store.location import Location, Remote, location
+from mmnet_maps.store.whole import files_named, write_whole
 
 __all__ = ["FORMAT", "Bundle", "Coarse", "load_bundle", "mean_of", "save_bundle"]
 
@@ -38,6 +40,8 @@ Coarse = Literal["nearest", "bilinear"]
 #: Version of the folder's layout; another one is refused.
 FORMAT = 1
 CARD, WEIGHTS = "bundle.json", "weights.safetensors"
+#: In the card of a bundle in an object store: name of its weights.
+_NAMED = "weights_file"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +218,7 @@ def _digest(card: Mapping[str, Any], weights: bytes) -> str:
     return hashlib.sha256(text.encode() + hashlib.sha256(weights).digest()).hexdigest()
 
 
-def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
+def save_bundle(bundle: Bundle, folder: Location) -> Bundle:
     """Write a bundle; it appears whole or not at all, and an older bundle of that name is replaced.
 
     Returns
@@ -227,19 +231,21 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     InputError
         `folder` is something other than a bundle or an empty folder.
     """
-    folder = Path(folder)
+    folder = location(folder)
     _refuse_other_content(folder)
     reference = None if bundle.applicability is None else bundle.applicability.reference
     weights, card = pack(bundle.members, bundle.baseline, reference), bundle.card
     digest = _digest(card, weights)
+    if isinstance(folder, Remote):
+        _put(folder, card, weights, digest)
+        return replace(bundle, digest=digest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         new = scratch / "new"
         new.mkdir()
         (new / WEIGHTS).write_bytes(weights)
-        text = json.dumps({**card, "digest": digest}, indent=1, allow_nan=False)
-        (new / CARD).write_text(text + "\n", encoding="utf-8")
+        (new / CARD).write_text(_card_text(card, digest), encoding="utf-8")
         if folder.exists():
             folder.replace(scratch / "old")
         new.replace(folder)
@@ -248,12 +254,26 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     return replace(bundle, digest=digest)
 
 
-def _refuse_other_content(folder: Path) -> None:
+def _card_text(card: Mapping[str, Any], digest: str) -> str:
+    return json.dumps({**card, "digest": digest}, indent=1, allow_nan=False) + "\n"
+
+
+def _put(folder: Remote, card: Mapping[str, Any], weights: bytes, digest: str) -> None:
+    """Put a bundle in an object store: weights under a name of their own first, then the card, at once."""
+    name = f"weights-{digest[:12]}.safetensors"
+    write_whole(folder / name, weights)
+    write_whole(folder / CARD, _card_text({**card, _NAMED: name}, digest))
+    for older in folder.glob("weights*.safetensors"):
+        if older.name != name:
+            older.unlink(missing_ok=True)
+
+
+def _refuse_other_content(folder: Location) -> None:
     if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is no bundle; a bundle is not written over other things")
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Location) -> Bundle:
     """Read a bundle.
 
     Raises
@@ -261,12 +281,13 @@ def load_bundle(folder: Path) -> Bundle:
     InputError
         It is no bundle, of another format, incomplete, or changed since it was saved.
     """
-    folder = Path(folder)
+    folder = location(folder)
     card = _read_card(folder)
-    digest = card.pop("digest", "")
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder / WEIGHTS}: no such file; a bundle has its weights there")
-    weights = (folder / WEIGHTS).read_bytes()
+    digest, held = card.pop("digest", ""), folder / Path(str(card.pop(_NAMED, WEIGHTS))).name
+    try:
+        weights = held.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{held}: no such file; a bundle has its weights there") from None
     if _digest(card, weights) != digest:
         raise InputError(f"{folder}: the contents do not match the digest {digest[:12]}: damaged or edited")
     try:
@@ -290,7 +311,7 @@ def load_bundle(folder: Path) -> Bundle:
         )
     members, target, readout = _shape(kind, card, folder)
     networks, baseline, reference = unpack(
-        weights, catalogue, kind, members, card.get("trees"), readout, str(folder / WEIGHTS)
+        weights, catalogue, kind, members, card.get("trees"), readout, str(held)
     )
     applicability = _applicability(card.get("applicability"), reference, kind, catalogue, folder)
     return Bundle(
@@ -317,7 +338,7 @@ def _applicability(
     reference: NDArray[np.float32] | None,
     kind: str,
     catalogue: Catalogue,
-    folder: Path,
+    folder: Location,
 ) -> Applicability | None:
     """What the card and the rows that are kept say together; None in bundles made before there was one."""
     if told is None:
@@ -337,7 +358,9 @@ def _applicability(
     return found
 
 
-def _refuse_other_tables(card: Path, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None) -> None:
+def _refuse_other_tables(
+    card: Location, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None
+) -> None:
     """Refuse a scaler or a range of inputs that no training of this catalogue gives."""
     for name in Scaler.__dataclass_fields__:
         values = getattr(scaler, name)
@@ -358,7 +381,7 @@ def _refuse_other_tables(card: Path, catalogue: Catalogue, scaler: Scaler, envel
                 )
 
 
-def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Target, Readout]:
+def _shape(kind: str, card: Mapping[str, Any], folder: Location) -> tuple[int, Target, Readout]:
     """Number of networks, what they give and what they read out; cards of older bundles do not say."""
     if kind not in (*NETWORKS, *BASELINES):
         known = ", ".join((*NETWORKS, *BASELINES))
@@ -373,10 +396,11 @@ def _shape(kind: str, card: Mapping[str, Any], folder: Path) -> tuple[int, Targe
     return members, target, readout
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+def _read_card(folder: Location) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
-        within = [str(card.parent) for card in sorted(folder.glob(f"**/bundle/{CARD}"))]
+        cards = files_named(folder, (CARD,))
+        within = [str(found.parent) for found in cards if found.parent.name == "bundle"]
         more = f": a run folder; its bundles are {', '.join(within)}" if within else f" ({CARD} is missing)"
         raise InputError(f"{folder}: no bundle here{more}")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from mmnet_maps.show.maps import day_figures
 from mmnet_maps.show.page import SCORE_NAMES, facts, figure, lead, note, section, side_by_side, table
 from mmnet_maps.show.run_folder import read_scores
 from mmnet_maps.show.run_report import station_table
+from mmnet_maps.store.location import Location, open_to_read
 from mmnet_maps.version import __version__
 
 __all__ = ["Summary", "product_body", "summarise"]
@@ -119,7 +119,9 @@ def _of_tile(
     return np.array(sums, dtype=np.float64), stored["quality"], ~there
 
 
-def product_body(product: Product, validation: Path | None, smap: CoarseField | None = None) -> Iterator[str]:
+def product_body(
+    product: Product, validation: Location | None, smap: CoarseField | None = None
+) -> Iterator[str]:
     """Sections of the report of a product.
 
     Parameters
@@ -237,7 +239,7 @@ def _quality(found: Summary) -> Iterator[str]:
     yield table(["bit", "meaning", "pixel-days", "of them without a value"], rows)
 
 
-def _validation(folder: Path, found: Mapping[str, Any], nominal: float | None) -> Iterator[str]:
+def _validation(folder: Location, found: Mapping[str, Any], nominal: float | None) -> Iterator[str]:
     keys = [key for key in SCORE_NAMES if key in found["overall"]]
     yield table(
         ["", *(SCORE_NAMES[key] for key in keys)], [["all pairs", *(found["overall"][k] for k in keys)]]
@@ -254,6 +256,7 @@ def _validation(folder: Path, found: Mapping[str, Any], nominal: float | None) -
         yield note("Where it holds much more than it is meant to, it is too wide; much less, too narrow.")
     pairs = folder / "pairs.csv"
     if pairs.is_file():
-        frame = pd.read_csv(pairs)
+        with open_to_read(str(pairs)) as file:
+            frame = pd.read_csv(file)
         measured, told = frame["y_test"].to_numpy(float), frame["y_pred"].to_numpy(float)
         yield figure(scatter_figure(measured, told, found["overall"], "Map against stations"), "scatter")

@@ -11,19 +11,22 @@ from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
 from mmnet_maps.show.run_report import run_body
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["write_report"]
 
 
-def write_report(source: Path, out: Path, validation: Path | None = None, cube: Path | None = None) -> str:
+def write_report(
+    source: Location, out: Location, validation: Location | None = None, cube: Location | None = None
+) -> str:
     """Write the report of a run folder or of a product.
 
     Parameters
     ----------
-    source : Path
+    source : Path or Remote
         A folder with ``scores.json`` (a run), or a product.
-    out : Path
+    out : Path or Remote
         HTML file; it appears whole or not at all.
     validation : Path, optional
         For a product: what `validate` wrote; by default the folder ``validation`` beside the product, if any.
@@ -43,7 +46,7 @@ def write_report(source: Path, out: Path, validation: Path | None = None, cube: 
     if (source / "zarr.json").is_file():
         smap = None if cube is None else CoarseField(open_cube(cube))
         kind, body = "product", product_body(open_product(source), _validation_of(source, validation), smap)
-    elif (source / "scores.json").is_file():
+    elif isinstance(source, Path) and (source / "scores.json").is_file():
         kind, body = "run", run_body(source)
     else:
         raise InputError(f"{source}: neither a run (no scores.json) nor a product (no zarr.json)")
@@ -56,7 +59,7 @@ def write_report(source: Path, out: Path, validation: Path | None = None, cube: 
     return kind
 
 
-def _validation_of(source: Path, given: Path | None) -> Path | None:
+def _validation_of(source: Location, given: Location | None) -> Location | None:
     if given is not None:
         if not (given / "scores.json").is_file():
             raise InputError(f"{given}: no scores.json, expected the folder that `mmnet-maps validate` wrote")

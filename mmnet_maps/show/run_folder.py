@@ -15,6 +15,7 @@ from mmnet_maps.dates import to_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.evaluate import check_predictions, read_predictions
 from mmnet_maps.learn.groups import days_of
+from mmnet_maps.store.location import Location
 
 __all__ = ["Run", "read_folds", "read_runs", "read_scores"]
 
@@ -37,7 +38,7 @@ class Run:
     predictions: pd.DataFrame
 
 
-def read_scores(path: Path) -> dict[str, Any]:
+def read_scores(path: Location) -> dict[str, Any]:
     """A ``scores.json``; `InputError` if it is not one."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence, Set
-from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
@@ -51,6 +50,7 @@ from mmnet_maps.prepare.cube.verify import lost, shards
 from mmnet_maps.progress import say, steps
 from mmnet_maps.source_reader import SourceReader
 from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.location import Location, location
 from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.whole import naming
 
@@ -67,7 +67,7 @@ _BLOCK = 2048
 def build_cube(
     target: Target,
     readers: Sequence[SourceReader],
-    out: Path,
+    out: Location,
     days: Days = (None, None),
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def build_cube(
     target : Target
         Grid and region, from `CubeConfig.target`.
     readers : sequence of SourceReader
-    out : Path
-        The cube. It is drafted as ``<out>.partial``, and what was there stays readable until it is whole; a
-        build that was stopped goes on from there.
+    out : Path or Remote
+        The cube. It is drafted aside, and what was there stays readable until it is whole; a build that was
+        stopped goes on from there.
     days : (int or None, int or None)
         First and last day to hold, as days since 1970-01-01; None is open.
     workers : int, optional
@@ -99,20 +99,21 @@ def build_cube(
         A source does not reach the region or the days, `out` holds a cube of another region, or another build
         is writing to it.
     """
-    out = Path(out)
+    out = location(out)
     plans = [plan_source(reader, target, days) for reader in readers]
     refuse_twice(plans)
     _refuse_empty(target)
     with sole_writer(out):
         refuse_foreign(out)
         draft.settle(out)
-        begun, held = draft.draft_of(out).exists(), out.exists() and any(out.iterdir())
+        begun, cube = draft.draft_of(out).exists(), draft.folder_of(out)
+        held = (cube / "zarr.json").is_file()
         if begun or held:
-            found = draft.draft_of(out) if begun else out
+            found = draft.draft_of(out) if begun else cube
             plans = [as_stored(plan, found, target) for plan in plans]
         parts = [part for plan in plans for part in plan.parts()]
-        gone = _lost(out, parts) if held and not begun else set()
-        if held and not begun and not gone and not _changes(plans, parts, out):
+        gone = _lost(cube, parts) if held and not begun else set()
+        if held and not begun and not gone and not _changes(plans, parts, cube):
             return _summary(out, plans, parts, 0)
         place = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
         root = open_group(place, "r+")
@@ -121,13 +122,13 @@ def build_cube(
         for plan in plans:
             _shape_source(root, plan)
         missing = _missing(root, parts, gone)
-        _run(root, place, missing, workers, earlier_of(out) if held else {})
+        _run(root, place, missing, workers, earlier_of(cube) if held else {})
         del root.attrs[_CHANGING]
         draft.appear(out)
     return _summary(out, plans, parts, len(missing))
 
 
-def _forget_others(root: zarr.Group, out: Path, plans: list[Plan]) -> None:
+def _forget_others(root: zarr.Group, out: Location, plans: list[Plan]) -> None:
     """Undo what an earlier build had begun of sources that this one does not name; then enter its own."""
     names = [plan.reader.name for plan in plans]
     for source in cast("list[str]", root.attrs.get(_CHANGING, [])):
@@ -136,7 +137,7 @@ def _forget_others(root: zarr.Group, out: Path, plans: list[Plan]) -> None:
     root.attrs[_CHANGING] = names
 
 
-def _changes(plans: list[Plan], parts: list[Part], path: Path) -> bool:
+def _changes(plans: list[Plan], parts: list[Part], path: Location) -> bool:
     root = open_group(path)
     return not all(up_to_date(plan, root) for plan in plans) or bool(_missing(root, parts))
 
@@ -156,11 +157,11 @@ def _place_of(part: Part) -> _Place:
     return part.plan.reader.name, part.index
 
 
-def _lost(path: Path, parts: list[Part]) -> set[_Place]:
+def _lost(path: Location, parts: list[Part]) -> set[_Place]:
     """Shards of a finished cube whose files are gone."""
     sources = open_sources(open_group(path))
     names = sorted({part.plan.reader.name for part in parts} & sources.keys())
-    found: dict[_Place, list[Path]] = {}
+    found: dict[_Place, list[Location]] = {}
     for name in names:
         found |= {(name, s.index): lost(path, sources[name], s) for s in shards(sources[name])}
     for files in filter(None, found.values()):
@@ -241,7 +242,7 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
 
 
 def _run(
-    root: zarr.Group, place: Path, parts: list[Part], workers: int | None, earlier: dict[str, Earlier]
+    root: zarr.Group, place: Location, parts: list[Part], workers: int | None, earlier: dict[str, Earlier]
 ) -> None:
     if not parts:
         return
@@ -261,7 +262,7 @@ def _run(
         compute(*jobs, scheduler="threads", num_workers=threads)  # type: ignore[no-untyped-call]
 
 
-def _summary(out: Path, plans: list[Plan], parts: list[Part], built: int) -> dict[str, Any]:
+def _summary(out: Location, plans: list[Plan], parts: list[Part], built: int) -> dict[str, Any]:
     def one(plan: Plan) -> dict[str, Any]:
         span = [] if plan.static else [str(np.datetime64(int(d), "D")) for d in plan.days[[0, -1]]]
         return {

@@ -1,36 +1,82 @@
-"""A cube in the making: it is drafted beside its name, and takes it at once when it is whole.
+"""A cube in the making: it is drafted aside, and takes its name at once when it is whole.
 
-A cube that is brought up to date stays as it was, and readable, until then. For a cube ``C``::
+A cube that is brought up to date stays as it was, and readable, until then. On a file system, for a cube
+``C``::
 
     C.partial     the draft: built anew, or begun as a copy of the cube by links
     .C.scratch    what is being copied or removed; never needed, cleared by the next build
 
+An object store has no renaming. There a cube is a folder of states, of which one counts::
+
+    C/current.json    names the state that is the cube: ``{"state": "state-7"}``; put last, at once
+    C/state-7/        the cube, file by file as on a file system
+    C/state-8/        the draft of the next one
+
+A cube that was copied there from a file system is read as it stands, and becomes states with its next build.
+
 The attribute ``complete`` of the root tells a build that follows one which was stopped what is left to do:
 false of a draft, "new" of a draft that is whole until it has taken its name and its predecessor is gone, true
-of a finished cube. All functions here are for the one build that holds the cube's lock.
+of a finished cube. All functions here but `folder_of`, `draft_of` and `is_cube` are for the one build that
+holds the cube's lock.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, cast
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.arrays import create_group, open_group
-from mmnet_maps.store.whole import exchange, link_copy, remove_folder
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import copy_folder, exchange, link_copy, remove_folder, rename, write_whole
 
-__all__ = ["appear", "begin", "begin_update", "draft_of", "leave_out", "resume", "settle"]
+__all__ = [
+    "appear",
+    "begin",
+    "begin_update",
+    "draft_of",
+    "folder_of",
+    "is_cube",
+    "leave_out",
+    "resume",
+    "settle",
+]
 
 _NEW = "new"
+#: In an object store: the object that names the state that is the cube, and how states are called.
+_CURRENT, _STATE = "current.json", "state-"
 
 
-def draft_of(cube: Path) -> Path:
+def folder_of(cube: Location) -> Location:
+    """Where the arrays of a finished cube are."""
+    number = _number(cube) if isinstance(cube, Remote) else 0
+    return cube / f"{_STATE}{number}" if number else cube
+
+
+def draft_of(cube: Location) -> Location:
     """Where a cube is drafted."""
+    if isinstance(cube, Remote):
+        return cube / f"{_STATE}{_number(cube) + 1}"
     return cube.with_name(cube.name + ".partial")
 
 
-def settle(cube: Path) -> None:
+def is_cube(cube: Location) -> bool:
+    """Whether something under this name is a cube, begun or finished, or may be one."""
+    return (folder_of(cube) / "zarr.json").is_file() or (isinstance(cube, Remote) and draft_of(cube).exists())
+
+
+def _number(cube: Remote) -> int:
+    """Number of the state that is the cube; 0 where the folder itself is it, or there is none."""
+    try:
+        found = json.loads((cube / _CURRENT).read_text())["state"]
+        return int(str(found).removeprefix(_STATE))
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{cube / _CURRENT}: is damaged, expected the name of a state") from None
+
+
+def settle(cube: Location) -> None:
     """Finish what a build that was stopped had begun: a whole draft takes its name, the rest is cleared.
 
     Raises
@@ -39,94 +85,134 @@ def settle(cube: Path) -> None:
         Where the draft would be is something that no build leaves behind.
     """
     draft = draft_of(cube)
-    held, drafted = _complete(cube), _complete(draft)
+    held, drafted = _complete(folder_of(cube)), _complete(draft)
     if drafted == _NEW:
         _take_name(cube)
     elif held == _NEW:
         _finish(cube)
+    elif isinstance(cube, Remote):
+        if drafted is None:
+            remove_folder(draft)
+        _clear_states(cube)
+        return
     elif draft.exists() and drafted is None and any(not _is_zarr_draft(p) for p in draft.iterdir()):
         raise InputError(f"{draft}: holds something else, and the cube is drafted there; move it away")
     elif drafted is None:
         remove_folder(draft)
     elif drafted is True and held is not None:
         raise InputError(f"{cube}: both it and {draft.name} are there; remove the one that is not wanted")
-    remove_folder(_scratch(cube))
+    if not isinstance(cube, Remote):
+        remove_folder(_scratch(cube))
 
 
-def begin(cube: Path) -> Path:
+def begin(cube: Location) -> Location:
     """An empty draft."""
+    if isinstance(cube, Remote):
+        create_group(draft_of(cube), {"complete": False})
+        return draft_of(cube)
     scratch = _scratch(cube)
     create_group(scratch, {"complete": False})
-    return scratch.replace(draft_of(cube))
+    return rename(scratch, draft_of(cube))
 
 
-def begin_update(cube: Path) -> Path:
+def begin_update(cube: Location) -> Location:
     """A draft that holds what the cube holds."""
+    if isinstance(cube, Remote):
+        copy_folder(folder_of(cube), draft_of(cube), leave=(_CURRENT,), apart=_STATE)
+        _say_complete(draft_of(cube), False)
+        return draft_of(cube)
     scratch = _scratch(cube)
     link_copy(cube, scratch)
-    open_group(scratch, "r+").attrs["complete"] = False
-    return scratch.replace(draft_of(cube))
+    _say_complete(scratch, False)
+    return rename(scratch, draft_of(cube))
 
 
-def resume(cube: Path) -> Path:
+def resume(cube: Location) -> Location:
     """The draft of a build that was stopped, without files that it had only begun."""
     draft = draft_of(cube)
-    for file in draft.rglob("*.partial"):
-        file.unlink()
-    open_group(draft, "r+").attrs["complete"] = False
+    if not isinstance(draft, Remote):
+        for file in draft.rglob("*.partial"):
+            file.unlink()
+    _say_complete(draft, False)
     return draft
 
 
-def leave_out(cube: Path, source: str) -> None:
+def leave_out(cube: Location, source: str) -> None:
     """Undo in the draft what was begun of a source: it is as in the cube, or not there."""
-    draft, scratch = draft_of(cube), _scratch(cube)
-    if (cube / source).is_dir():
-        link_copy(cube / source, scratch)
-        remove_folder(draft / source)
-        scratch.replace(draft / source)
+    draft, held = draft_of(cube) / source, folder_of(cube) / source
+    if not held.is_dir():
+        remove_folder(draft)
+    elif isinstance(cube, Remote):
+        remove_folder(draft)
+        copy_folder(held, draft)
     else:
-        remove_folder(draft / source)
+        scratch = _scratch(cube)
+        link_copy(held, scratch)
+        remove_folder(draft)
+        rename(scratch, draft)
 
 
-def appear(cube: Path) -> None:
+def appear(cube: Location) -> None:
     """The draft is whole and becomes the cube; what was there before goes afterwards."""
-    root = open_group(draft_of(cube), "r+")
-    root.attrs["complete"] = _NEW
+    _say_complete(draft_of(cube), _NEW)
     _take_name(cube)
 
 
-def _take_name(cube: Path) -> None:
-    draft, scratch = draft_of(cube), _scratch(cube)
-    remove_folder(scratch)
-    if not cube.exists():
-        draft.replace(cube)
-    elif not exchange(draft, cube):
-        # Without an exchange the name is free for a moment; `settle` goes on from there.
-        cube.replace(scratch)
-        draft.replace(cube)
+def _take_name(cube: Location) -> None:
+    draft = draft_of(cube)
+    if isinstance(cube, Remote):
+        write_whole(cube / _CURRENT, json.dumps({"state": draft.name}) + "\n")
+    else:
+        scratch = _scratch(cube)
+        remove_folder(scratch)
+        if not cube.exists():
+            rename(draft, cube)
+        elif not exchange(draft, cube):
+            # Without an exchange the name is free for a moment; `settle` goes on from there.
+            rename(cube, scratch)
+            rename(draft, cube)
     _finish(cube)
 
 
-def _finish(cube: Path) -> None:
+def _finish(cube: Location) -> None:
+    if isinstance(cube, Remote):
+        _say_complete(folder_of(cube), True)
+        _clear_states(cube)
+        return
     draft, scratch = draft_of(cube), _scratch(cube)
     if draft.exists():
         remove_folder(scratch)
-        draft.replace(scratch)
+        rename(draft, scratch)
     for file in cube.glob("zarr.*.partial"):  # of a build that was killed at the next line
         file.unlink()
-    open_group(cube, "r+").attrs["complete"] = True
+    _say_complete(cube, True)
     remove_folder(scratch)
 
 
-def _scratch(cube: Path) -> Path:
+def _clear_states(cube: Remote) -> None:
+    """Remove what is neither the cube nor its draft: a reader of an older state finds its root gone first."""
+    held, draft = folder_of(cube), draft_of(cube)
+    if held == cube:
+        return
+    old = [part for part in cube.iterdir() if part not in (held, draft, cube / _CURRENT)]
+    for part in sorted(old, key=lambda part: part.name != "zarr.json"):
+        remove_folder(part)
+        part.unlink(missing_ok=True)
+
+
+def _say_complete(folder: Location, state: bool | str) -> None:
+    open_group(folder, "r+").attrs["complete"] = state
+
+
+def _scratch(cube: Location) -> Location:
     return cube.with_name(f".{cube.name}.scratch")
 
 
-def _is_zarr_draft(path: Path) -> bool:
+def _is_zarr_draft(path: Location) -> bool:
     return path.suffix == ".partial" and path.is_file()
 
 
-def _complete(folder: Path) -> Any:
+def _complete(folder: Location) -> Any:
     """What the root says of itself; None if it is no cube."""
     try:
         found = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import WorkError
 from mmnet_maps.prepare.cube.plan import Part
 from mmnet_maps.prepare.cube.sources import CubeSource, open_sources
+from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.location import Location
 
 __all__ = ["Earlier", "earlier_of"]
 
@@ -64,9 +64,9 @@ class Earlier:
         return np.asarray(self.source.arrays["digest"][:, rows, cols], dtype=np.uint64)[steps]
 
 
-def earlier_of(cube: Path) -> dict[str, Earlier]:
+def earlier_of(cube: Location) -> dict[str, Earlier]:
     """Sources with days of a finished cube, but for cubes that do not say what a day was made from."""
-    sources = open_sources(zarr.open_group(cube, mode="r"))
+    sources = open_sources(open_group(cube))
     return {
         name: Earlier(source, np.asarray(source.arrays["day_made_from"][...], dtype=np.uint64))
         for name, source in sources.items()

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +17,11 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.prepare.cube import index as place
 from mmnet_maps.prepare.cube.config import Target
+from mmnet_maps.prepare.cube.draft import is_cube
 from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout, has_days
 from mmnet_maps.source_reader import SourceReader
 from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.location import Location
 
 __all__ = ["Part", "Plan", "as_stored", "plan_source", "refuse_foreign", "refuse_twice", "up_to_date"]
 
@@ -158,13 +159,13 @@ def refuse_twice(plans: list[Plan]) -> None:
             held[name] = plan.reader.name
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Location) -> None:
     """`InputError` if there is something that is no cube."""
-    if path.exists() and not (path.is_dir() and ((path / "zarr.json").is_file() or not any(path.iterdir()))):
+    if path.exists() and not (path.is_dir() and (is_cube(path) or not any(path.iterdir()))):
         raise InputError(f"{path}: holds something else; choose another --out or remove it")
 
 
-def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
+def as_stored(plan: Plan, path: Location, target: Target) -> Plan:
     """The plan on the grid that the cube already has for this source, which must be the same lattice."""
     root = open_group(path)
     if root.attrs.get("complete") is False and "region" not in root.attrs:  # a draft that was hardly begun
@@ -191,7 +192,7 @@ def as_stored(plan: Plan, path: Path, target: Target) -> Plan:
     return replace(plan, window=window, grid=stored)
 
 
-def _refuse_other_storage(plan: Plan, group: zarr.Group, path: Path) -> None:
+def _refuse_other_storage(plan: Plan, group: zarr.Group, path: Location) -> None:
     for name, packing in plan.reader.variables.items():
         now = packing.model_dump(mode="json")
         before = cast("Any", group[name]).attrs["packing"] if name in group else now

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube.build import build_cube
 from mmnet_maps.prepare.cube.layout import FORMAT
 from mmnet_maps.prepare.cube.sources import CubeSource, open_sources
 from mmnet_maps.store.arrays import fast_decoding, open_group
+from mmnet_maps.store.location import Location, Remote, location
 from mmnet_maps.variables import Variable
 
 __all__ = ["Cube", "CubeSource", "build_cube", "open_cube"]
@@ -31,7 +32,10 @@ class Cube:
 
     Attributes
     ----------
-    path : Path
+    path : Path or Remote
+        Its name.
+    folder : Path or Remote
+        Where its arrays are; in an object store a state of the cube, which later ones do not change.
     grid : Grid
         The target grid: what a map made from this cube is on.
     sources : dict of str to CubeSource
@@ -39,20 +43,21 @@ class Cube:
         Bounds, digest of the polygon, and what it was made from.
     """
 
-    path: Path
+    path: Location
+    folder: Location
     grid: Grid
     sources: dict[str, CubeSource]
     region: dict[str, Any]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_cube, (self.path,)
+        return open_cube, (self.folder,)
 
     @cached_property
     def _inside(self) -> zarr.Array[Any] | None:
-        if not (self.path / "region" / "inside").is_dir():
+        if not (self.folder / "region" / "inside").is_dir():
             return None
         with fast_decoding():
-            found = open_group(self.path / "region")["inside"]
+            found = open_group(self.folder / "region")["inside"]
             assert isinstance(found, zarr.Array)
             return found
 
@@ -74,8 +79,13 @@ class Cube:
             return None
         return np.asarray(self._inside[tile.rows, tile.cols]).astype(bool)
 
+    def refuse_replaced(self) -> None:
+        """Raise `WorkError` where this state of the cube has been removed: what was read may lack values."""
+        if isinstance(self.folder, Remote) and not (self.folder / "zarr.json").is_file():
+            raise WorkError(f"{self.path}: was brought up to date meanwhile; run the same command again")
 
-def open_cube(path: Path | str) -> Cube:
+
+def open_cube(path: Location | str) -> Cube:
     """Open a finished cube for reading.
 
     Raises
@@ -83,14 +93,15 @@ def open_cube(path: Path | str) -> Cube:
     InputError
         There is no cube, its build did not finish, or it is of another format.
     """
-    path = Path(path)
-    if not (path / "zarr.json").is_file():
-        partial = path.with_name(path.name + ".partial")
-        more = f"; its build did not finish: run `cube build --out {path}` again" if partial.exists() else ""
+    path = location(path)
+    folder = draft.folder_of(path)
+    if not (folder / "zarr.json").is_file():
+        begun = draft.draft_of(path).exists()
+        more = f"; its build did not finish: run `cube build --out {path}` again" if begun else ""
         raise InputError(f"{path}: no cube here{more}")
     try:
         with fast_decoding():
-            return _open(path)
+            return _open(path, folder)
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -99,8 +110,8 @@ def open_cube(path: Path | str) -> Cube:
         ) from error
 
 
-def _open(path: Path) -> Cube:
-    root = open_group(path)
+def _open(path: Location, folder: Location) -> Cube:
+    root = open_group(folder)
     if "mmnet_maps_cube" not in root.attrs:
         raise InputError(f"{path}: a Zarr group, but not a cube; expected what `cube build` writes")
     if root.attrs["mmnet_maps_cube"] != FORMAT:
@@ -110,4 +121,4 @@ def _open(path: Path) -> Cube:
     if not root.attrs.get("complete"):
         raise InputError(f"{path}: its build did not finish; run `cube build --out {path}` again")
     grid = Grid.from_dict(cast("dict[str, Any]", root.attrs["grid"]))
-    return Cube(path, grid, open_sources(root), cast("dict[str, Any]", root.attrs["region"]))
+    return Cube(path, folder, grid, open_sources(root), cast("dict[str, Any]", root.attrs["region"]))

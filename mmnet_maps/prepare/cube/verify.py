@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.sources import CubeSource
+from mmnet_maps.store.location import Location
 
 __all__ = ["Shard", "chunk_digests", "damage", "lost", "shards"]
 
@@ -87,13 +87,13 @@ def shards(
         yield Shard(source.name, (at[0], at[1], at[2]), (time, down, across))
 
 
-def lost(cube: Path, source: CubeSource, shard: Shard) -> list[Path]:
+def lost(cube: Location, source: CubeSource, shard: Shard) -> list[Location]:
     """Files of a shard that are gone, or empty; none where they are rightly not there (all is missing)."""
     gone = [p for p in _files(cube, source, shard) if not p.is_file() or not p.stat().st_size]
     return gone if gone and damage(cube, source, shard) else []
 
 
-def damage(cube: Path, source: CubeSource, shard: Shard) -> list[Path]:
+def damage(cube: Location, source: CubeSource, shard: Shard) -> list[Location]:
     """Files of a shard whose values are not those that were written.
 
     Where all can be read but the values are others, any of them may be to blame, and all are given.
@@ -132,7 +132,7 @@ def _covered(source: CubeSource) -> list[str]:
     return [name for name in source.variables if not isinstance(names, list) or name in names]
 
 
-def _files(cube: Path, source: CubeSource, shard: Shard) -> list[Path]:
+def _files(cube: Location, source: CubeSource, shard: Shard) -> list[Location]:
     found = []
     for name in source.variables:
         array = source.arrays[name]

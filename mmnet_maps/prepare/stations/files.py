@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, 
 from mmnet_maps.dates import day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import land_cover_class, write_features
-from mmnet_maps.store.whole import appearing, write_whole
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import appearing, can_hold, write_whole
 
 __all__ = ["model_columns", "read_table", "write_table"]
 
@@ -34,14 +36,14 @@ def model_columns(catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*catalogue.snapshot, *lagged)))
 
 
-def write_table(frame: pd.DataFrame, path: Path, catalogue: Catalogue) -> None:
+def write_table(frame: pd.DataFrame, path: Location, catalogue: Catalogue) -> None:
     """Write a station table under its final name only once it is whole.
 
     Parameters
     ----------
     frame : DataFrame
         A row a station-day.
-    path : Path
+    path : Path or Remote
         ``.parquet`` (the catalogue goes into its schema metadata) or ``.csv`` (into a file
         ``<name>.csv.catalogue.json`` beside it).
     catalogue : Catalogue
@@ -52,7 +54,7 @@ def write_table(frame: pd.DataFrame, path: Path, catalogue: Catalogue) -> None:
         The ending is neither, or the folder does not exist.
     """
     ending = _ending(path)
-    if not path.parent.is_dir():
+    if not can_hold(path.parent):
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     text = json.dumps(catalogue.model_dump(mode="json"))
     table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -65,7 +67,7 @@ def write_table(frame: pd.DataFrame, path: Path, catalogue: Catalogue) -> None:
             write_whole(_sidecar(path), text + "\n")
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, Catalogue]:
+def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
     """Read a station table and its catalogue.
 
     A table that carries no catalogue (one of the published scripts, say) is taken to be of the published one,
@@ -100,7 +102,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Catalogue]:
     return _in_float32(frame, catalogue, path), catalogue
 
 
-def _ending(path: Path) -> str:
+def _ending(path: Location) -> str:
     if path.suffix not in (".parquet", ".csv"):
         raise InputError(
             f"{path}: a station table ends in .parquet or .csv, found {path.suffix or 'no ending'}"
@@ -108,7 +110,7 @@ def _ending(path: Path) -> str:
     return path.suffix
 
 
-def _sidecar(path: Path) -> Path:
+def _sidecar(path: Location) -> Location:
     return path.with_name(f"{path.name}.catalogue.json")
 
 
@@ -128,23 +130,27 @@ def _has_special(column: pa.ChunkedArray) -> bool:
     return any(any(c in str(value) for c in ',"\r\n') for value in column.unique().to_pylist())
 
 
-def _read_parquet(path: Path) -> tuple[pa.Table, str | None]:
-    table = pq.read_table(path)
+def _readable(path: Location) -> Any:
+    return pa.BufferReader(path.read_bytes()) if isinstance(path, Remote) else path
+
+
+def _read_parquet(path: Location) -> tuple[pa.Table, str | None]:
+    table = pq.read_table(_readable(path))
     text = (table.schema.metadata or {}).get(_METADATA_KEY)
     return table, text.decode() if text is not None else None
 
 
-def _read_csv(path: Path) -> tuple[pa.Table, str | None]:
+def _read_csv(path: Location) -> tuple[pa.Table, str | None]:
     types = {name: pa.string() for name in _TEXT}
     options = pa_csv.ConvertOptions(
         column_types=types, strings_can_be_null=True, null_values=["", "NaN", "nan", "NA"]
     )
-    table = pa_csv.read_csv(path, convert_options=options)
+    table = pa_csv.read_csv(_readable(path), convert_options=options)
     beside = _sidecar(path)
     return table, beside.read_text(encoding="utf-8") if beside.is_file() else None
 
 
-def _catalogue(text: str, path: Path) -> Catalogue:
+def _catalogue(text: str, path: Location) -> Catalogue:
     where = f"{_sidecar(path) if path.suffix == '.csv' else path}: catalogue"
     try:
         return Catalogue.from_mapping(json.loads(text), where=where)
@@ -197,7 +203,7 @@ def _is_number(frame: pd.DataFrame, name: str) -> bool:
     return name in frame.columns and pd.api.types.is_numeric_dtype(frame[name])
 
 
-def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> None:
+def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Location) -> None:
     missing = [n for n in dict.fromkeys((*_KEYS, *model_columns(catalogue))) if n not in frame.columns]
     if missing:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
@@ -210,7 +216,7 @@ def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Path) ->
         )
 
 
-def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Path) -> pd.DataFrame:
+def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Location) -> pd.DataFrame:
     """Give the columns of the catalogue the type that they have when computed, whatever the file stored."""
     columns = dict(frame.items())
     variables = {v.name for v in catalogue.variables}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from mmnet_maps.produce.product.store import Product, consolidate
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
 from mmnet_maps.store.arrays import create_group
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.whole import appearing_folder
 
@@ -72,7 +72,7 @@ CLIMATE_LAYERS = {
 
 
 def write_climate(
-    product: Product, out: Path, first: int | None = None, last: int | None = None
+    product: Product, out: Location, first: int | None = None, last: int | None = None
 ) -> dict[str, Any]:
     """Compare days of a product with the same season of all years that it holds.
 
@@ -82,7 +82,7 @@ def write_climate(
     Parameters
     ----------
     product : Product
-    out : Path
+    out : Path or Remote
         Zarr store to write; it appears whole under its name or not at all.
     first, last : int, optional
         Days since 1970-01-01 to describe; by default every finished day. Seasons use all finished days.
@@ -219,7 +219,7 @@ def _span(first: int | None, last: int | None) -> str:
     return "".join(parts)
 
 
-def _create(path: Path, product: Product, days: NDArray[np.int64]) -> zarr.Group:
+def _create(path: Location, product: Product, days: NDArray[np.int64]) -> zarr.Group:
     title = "Soil moisture against its season: percentiles, anomalies, drought classes"
     about = {**global_attributes(), "title": title, **grid_attributes(product.grid)}
     group = create_group(path, about)

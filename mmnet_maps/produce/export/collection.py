@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ from mmnet_maps.produce.export.stac import EXTENSIONS, asset_fields, code_of, wr
 from mmnet_maps.produce.product.axes import DEPTH
 from mmnet_maps.produce.product.layers import QUALITY, REFERENCE, TITLE, Layer
 from mmnet_maps.produce.product.store import Product
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.version import __version__
 
-__all__ = ["STORE", "Publisher", "stated", "write_collection"]
+__all__ = ["STORE", "Publisher", "stated", "store_in", "write_collection"]
 
 #: Name of the published Zarr in an export folder.
 STORE = "soil_moisture.zarr"
@@ -63,7 +63,7 @@ class Publisher:
             raise InputError(f"--license {self.license}: expected an SPDX identifier such as CC-BY-4.0")
 
 
-def stated(folder: Path, publisher: Publisher) -> Publisher:
+def stated(folder: Location, publisher: Publisher) -> Publisher:
     """What is given, and for the rest what the collection of the folder has stated before."""
     held = read_json(folder / "collection.json")
     names = [p.get("name", "") for p in held.get("providers", []) if "producer" in p.get("roles", [])]
@@ -74,15 +74,27 @@ def stated(folder: Path, publisher: Publisher) -> Publisher:
     )
 
 
-def write_collection(folder: Path, product: Product, publisher: Publisher) -> int:
+def store_in(folder: Location) -> str | None:
+    """Name of the published Zarr in a folder: in an object store the one that the collection names."""
+    if not isinstance(folder, Remote):
+        return STORE if (folder / STORE).is_dir() else None
+    asset = read_json(folder / "collection.json").get("assets", {}).get("zarr", {})
+    return str(asset["href"]).removeprefix("./") if "href" in asset else None
+
+
+def write_collection(
+    folder: Location, product: Product, publisher: Publisher, published: str | None = None
+) -> int:
     """Make collection and catalog from the items that are in a folder; gives the number of items.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or Remote
     product : Product
         That the days were exported from.
     publisher : Publisher
+    published : str, optional
+        Name of the published Zarr in the folder.
     """
     items = items_of(folder)
     if not items:
@@ -112,12 +124,12 @@ def write_collection(folder: Path, product: Product, publisher: Publisher) -> in
             **_datacube(product, days),
         },
     )
-    if (folder / STORE).is_dir():
-        version = 3 if (folder / STORE / "zarr.json").is_file() else 2
+    if published is not None:
+        version = 3 if (folder / published / "zarr.json").is_file() else 2
         kind = f"application/vnd.zarr; version={version}"
         fields = {**_ZARR, "type": kind, "zarr:zarr_format": version}
-        collection.add_asset("zarr", pystac.Asset(f"./{STORE}", extra_fields=fields))
-        collection.add_link(pystac.Link("store", f"./{STORE}", kind, "Zarr store"))
+        collection.add_asset("zarr", pystac.Asset(f"./{published}", extra_fields=fields))
+        collection.add_link(pystac.Link("store", f"./{published}", kind, "Zarr store"))
     collection.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
     collection.add_link(pystac.Link("parent", "./catalog.json", pystac.MediaType.JSON))
     for item in items:

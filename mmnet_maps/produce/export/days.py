@@ -16,16 +16,17 @@ from typing import Any, Literal
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.produce.export.cog import VALUES, day_files, day_stem, north_up, write_cogs
-from mmnet_maps.produce.export.collection import STORE, Publisher, stated, write_collection
+from mmnet_maps.produce.export.collection import STORE, Publisher, stated, store_in, write_collection
 from mmnet_maps.produce.export.folder import check_owner, exported_days, item_path, read_item
-from mmnet_maps.produce.export.published import write_published
-from mmnet_maps.produce.export.stac import write_item
+from mmnet_maps.produce.export.published import clear_older, write_published
+from mmnet_maps.produce.export.stac import file_facts, write_item
 from mmnet_maps.produce.export.styles import quality_style, value_style
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import sole_writer
-from mmnet_maps.store.whole import remove_folder, write_whole
+from mmnet_maps.store.whole import local_folder, move_file, remove_folder, write_whole
 from mmnet_maps.version import __version__
 
 __all__ = ["Exported", "day_digest", "export_product"]
@@ -67,7 +68,7 @@ def day_digest(product: Product, day: int) -> str:
 
 def export_product(
     product: Product,
-    out: Path,
+    out: Location,
     start: int | None = None,
     end: int | None = None,
     workers: int = 2,
@@ -82,7 +83,7 @@ def export_product(
     Parameters
     ----------
     product : Product
-    out : Path
+    out : Path or Remote
         Folder of the files; made if it is not there.
     start, end : int, optional
         First and last day since 1970-01-01, both included; by default all days of the product.
@@ -126,7 +127,7 @@ def export_product(
 
 def _export(
     product: Product,
-    out: Path,
+    out: Location,
     todo: list[int],
     unfinished: tuple[int, ...],
     workers: int,
@@ -146,12 +147,14 @@ def _export(
             else:
                 (written if state == "written" else kept).append(day)
             advance()
+    published = store_in(out)
     if store != "none" and not failed:
         # The store holds the days that stand in the folder.
         held = sorted(exported_days(out) & set(product.finished_days().tolist()))
         digests = [day_digest(product, day) for day in held]
-        write_published(product, held, digests, out / STORE, publisher, store == "shards")
-    items = write_collection(out, product, publisher)
+        published = write_published(product, held, digests, out / STORE, publisher, store == "shards")
+    items = write_collection(out, product, publisher, published)
+    clear_older(out, published)
     if failed:
         raise WorkError(f"{len(failed)} of {len(todo)} days were not exported; the first: {failed[0]}")
     return Exported(tuple(written), tuple(kept), unfinished, items)
@@ -167,7 +170,7 @@ def _asked(product: Product, start: int | None, end: int | None) -> list[int]:
     return list(range(first, last + 1))
 
 
-def _tried(product: Product, out: Path, day: int) -> Literal["written", "kept"] | WorkError:
+def _tried(product: Product, out: Location, day: int) -> Literal["written", "kept"] | WorkError:
     """Export a day; one that cannot be exported does not keep the others from it."""
     try:
         return _export_day(product, out, day)
@@ -175,23 +178,26 @@ def _tried(product: Product, out: Path, day: int) -> Literal["written", "kept"] 
         return WorkError(f"{iso(day)}: {error}")
 
 
-def _export_day(product: Product, out: Path, day: int) -> Literal["written", "kept"]:
+def _export_day(product: Product, out: Location, day: int) -> Literal["written", "kept"]:
     digest, stem = day_digest(product, day), day_stem(VALUES, iso(day))
     if _is_current(out, stem, digest):
         return "kept"
     about = {name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "interval")}
     provenance = {name: value for name, value in about.items() if value is not None}
     files, flags = day_files(product), product.flags()
-    paths = [out / f"{day_stem(file.name, iso(day))}.tif" for file in files]
+    names = [f"{day_stem(file.name, iso(day))}.tif" for file in files]
+    made: dict[str, dict[str, Any]] = {}
     with _work_folder(out, stem) as work:
         tags = {"title": f"Soil moisture, {iso(day)}", "date": iso(day), "digest": digest}
         tags |= {"software": f"mmnet-maps {__version__}"}
         tags |= {name: v if isinstance(v, str) else json.dumps(v) for name, v in provenance.items()}
         facts = write_cogs(product, day, work, iso(day), tags)
         styles = value_style(product.layers[VALUES]), quality_style(facts["combinations"], flags)
-        for path, style in zip(paths, styles, strict=True):
-            write_whole(path.with_suffix(".qml"), style)
-            (work / path.name).replace(path)
+        for name, style in zip(names, styles, strict=True):
+            look = Path(name).with_suffix(".qml").name
+            write_whole(out / look, style)
+            made |= {look: file_facts(style.encode()), name: file_facts(work / name)}
+            move_file(work / name, out / name)
     bits = flags.get("provisional", 0)
     status = "provisional" if any(value & bits for value in facts["combinations"]) else "final"
     properties: dict[str, Any] = {
@@ -201,11 +207,11 @@ def _export_day(product: Product, out: Path, day: int) -> Literal["written", "ke
         **{f"mmnet_maps:{name}": value for name, value in provenance.items()},
     }
     grid = north_up(product.grid)[0]
-    write_item(out, stem, day, grid, list(zip(files, paths, strict=True)), flags, properties)
+    write_item(out, stem, day, grid, list(zip(files, names, strict=True)), made, flags, properties)
     return "written"
 
 
-def _is_current(out: Path, stem: str, digest: str) -> bool:
+def _is_current(out: Location, stem: str, digest: str) -> bool:
     """Whether a day's item is of this digest and its files are there, of the sizes that the item says."""
     item = read_item(item_path(out, stem))
     if item is None or item.get("properties", {}).get("mmnet_maps:digest") != digest:
@@ -215,8 +221,12 @@ def _is_current(out: Path, stem: str, digest: str) -> bool:
 
 
 @contextmanager
-def _work_folder(out: Path, stem: str) -> Iterator[Path]:
-    """Folder for a day's drafts."""
+def _work_folder(out: Location, stem: str) -> Iterator[Path]:
+    """Folder for a day's drafts, on the file system of the exports or of this machine."""
+    if isinstance(out, Remote):
+        with local_folder(out) as work:
+            yield work
+        return
     work = out / f".{stem}.{os.getpid()}.partial"
     try:
         work.mkdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from pyproj import CRS
@@ -16,6 +15,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export.cog import VALUES, day_stem, north_up
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import day_number, iso
+from mmnet_maps.store.location import Location
 
 __all__ = [
     "CATALOG",
@@ -33,35 +33,35 @@ CATALOG, COLLECTION = "mmnet-maps", "mmnet-maps-soil-moisture"
 _ITEM = re.compile(rf"{VALUES}_\d{{8}}\.json")
 
 
-def item_path(folder: Path, stem: str) -> Path:
+def item_path(folder: Location, stem: str) -> Location:
     """Where the item of a day stands."""
     return folder / f"{stem}.json"
 
 
-def read_item(path: Path) -> dict[str, Any] | None:
+def read_item(path: Location) -> dict[str, Any] | None:
     """An item of ours as JSON; None if there is none, it is cut short, or it is of someone else."""
     found = read_json(path)
     return found if found.get("collection") == COLLECTION and "properties" in found else None
 
 
-def items_of(folder: Path) -> list[dict[str, Any]]:
+def items_of(folder: Location) -> list[dict[str, Any]]:
     """The exported days of a folder, in order."""
     paths = sorted(path for path in folder.glob("*.json") if _ITEM.fullmatch(path.name))
     return [item for path in paths if (item := read_item(path)) is not None]
 
 
-def exported_days(folder: Path) -> set[int]:
+def exported_days(folder: Location) -> set[int]:
     """Days since 1970-01-01 that have an item."""
     return {day_number(item["id"][-8:], "start") for item in items_of(folder)}
 
 
-def check_owner(product: Product, folder: Path, days: Collection[int]) -> None:
+def check_owner(product: Product, folder: Location, days: Collection[int]) -> None:
     """Refuse to write days of one product among those of another.
 
     Parameters
     ----------
     product : Product
-    folder : Path
+    folder : Path or Remote
     days : collection of int
         Days that will be written, since 1970-01-01. Those of an earlier bundle may all be replaced at once.
 
@@ -101,7 +101,7 @@ def _same_crs(held: dict[str, Any], grid: Grid) -> bool:
         return False
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Location) -> dict[str, Any]:
     """A JSON object; empty if there is none, or it is cut short."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,10 @@ from mmnet_maps.produce.product.layers import QUALITY, Layer, global_attributes,
 from mmnet_maps.produce.product.store import ABOUT, Product, consolidate
 from mmnet_maps.progress import steps
 from mmnet_maps.store.arrays import create_group
-from mmnet_maps.store.whole import exchange, remove_folder, write_whole
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import files_named, is_draft, remove_folder, replacing_folder, write_whole
 
-__all__ = ["write_published"]
+__all__ = ["clear_older", "write_published"]
 
 #: Part of the store's digest: raise it when the store changes its form.
 _FORM = 1
@@ -59,10 +59,10 @@ def write_published(
     product: Product,
     days: Sequence[int],
     digests: Sequence[str],
-    path: Path,
+    path: Location,
     publisher: Publisher,
     shards: bool,
-) -> bool:
+) -> str:
     """Write the store; it appears whole, and replaces an older one at once.
 
     Parameters
@@ -72,8 +72,9 @@ def write_published(
         Finished days to hold, since 1970-01-01, ascending.
     digests : sequence of str
         Of the days' values.
-    path : Path
-        The store.
+    path : Path or Remote
+        The store. In an object store its digest is part of its name: each state is a store of its own, and
+        the collection names the one that counts.
     publisher : Publisher
     shards : bool
         Zarr format 3 with chunks in shards, which GDAL reads from version 3.13 on; or format 2 without
@@ -81,8 +82,8 @@ def write_published(
 
     Returns
     -------
-    bool
-        Whether it was written; False where it held these days already.
+    str
+        Its name.
 
     Raises
     ------
@@ -90,18 +91,20 @@ def write_published(
         The product does not hold what was written there.
     """
     digest = _digest(product, digests, publisher, shards)
-    if _digest_of(path) == digest:
-        return False
-    draft = path.with_name(f".{path.name}.partial")
-    remove_folder(draft)
-    try:
-        _write(product, list(days), draft, publisher, shards, digest)
-        if not (path.exists() and exchange(draft, path)):
-            remove_folder(path)
-            draft.replace(path)
-    finally:
-        remove_folder(draft)
-    return True
+    if isinstance(path, Remote):
+        path = path.with_name(f"{path.stem}-{digest[:12]}{path.suffix}")
+    if is_draft(path) or _digest_of(path) != digest:
+        with replacing_folder(path) as draft:
+            _write(product, list(days), draft, publisher, shards, digest)
+    return path.name
+
+
+def clear_older(folder: Location, published: str | None) -> None:
+    """Remove the states of the store that the collection of an object store no longer names."""
+    if isinstance(folder, Remote):
+        for state in folder.glob("soil_moisture-*.zarr"):
+            if state.name != published:
+                remove_folder(state)
 
 
 def _digest(product: Product, digests: Sequence[str], publisher: Publisher, shards: bool) -> str:
@@ -116,7 +119,7 @@ def _digest(product: Product, digests: Sequence[str], publisher: Publisher, shar
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_of(path: Path) -> str | None:
+def _digest_of(path: Location) -> str | None:
     attributes = read_json(path / "zarr.json").get("attributes") or read_json(path / ".zattrs")
     try:
         return str(json.loads(attributes[ABOUT])["digest"])
@@ -125,7 +128,7 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _write(
-    product: Product, days: list[int], draft: Path, publisher: Publisher, shards: bool, digest: str
+    product: Product, days: list[int], draft: Location, publisher: Publisher, shards: bool, digest: str
 ) -> None:
     base, turned = north_up(product.grid)[0], _Turned(product)
     grids, finer = level_grids(base), dict[str, "zarr.Array[Any]"]()
@@ -194,14 +197,14 @@ def _create(
     )
 
 
-def _consolidate(path: Path, shards: bool) -> None:
+def _consolidate(path: Location, shards: bool) -> None:
     """As `consolidate`, in either format of Zarr."""
     if shards:
         consolidate(path)
         return
     found: dict[str, Any] = {}
-    for place in sorted(p for name in (".zgroup", ".zattrs", ".zarray") for p in path.rglob(name)):
-        key, data = place.relative_to(path).as_posix(), json.loads(place.read_text(encoding="utf-8"))
+    for place in files_named(path, (".zgroup", ".zattrs", ".zarray")):
+        key, data = str(place.relative_to(path)), json.loads(place.read_text(encoding="utf-8"))
         if key != ".zattrs":
             data.pop("zarr_conventions", None)
         found[key] = data

@@ -23,6 +23,7 @@ from mmnet_maps.produce.export.folder import COLLECTION, item_path
 from mmnet_maps.produce.export.footprint import footprint
 from mmnet_maps.produce.product.layers import QUALITY, Layer
 from mmnet_maps.produce.tile.flags import FLAG_TABLE
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import write_whole
 from mmnet_maps.version import __version__
 
@@ -43,27 +44,30 @@ _SHA256 = "1220"
 
 
 def write_item(
-    folder: Path,
+    folder: Location,
     stem: str,
     day: int,
     grid: Grid,
-    files: Sequence[tuple[DayFile, Path]],
+    files: Sequence[tuple[DayFile, str]],
+    facts: Mapping[str, Mapping[str, Any]],
     flags: Mapping[str, int],
     properties: Mapping[str, Any],
-) -> Path:
+) -> Location:
     """Write the item of a finished day beside its files; it appears whole or not at all.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or Remote
     stem : str
         Identifier of the item, and name of its file.
     day : int
         Days since 1970-01-01.
     grid : Grid
         Of the files, north up.
-    files : sequence of (DayFile, Path)
-        The paths are their final ones; a style stands beside each.
+    files : sequence of (DayFile, str)
+        With their names; a style stands beside each.
+    facts : mapping
+        `file_facts` of files and styles, by name.
     flags : mapping of str to int
         Bits of ``quality`` by meaning.
     properties : mapping
@@ -89,13 +93,13 @@ def write_item(
         stac_extensions=list(EXTENSIONS),
     )
     item.collection_id = COLLECTION
-    for file, path in files:
-        fields = {**_file(path), **asset_fields(file, flags)}
-        item.add_asset(file.asset, pystac.Asset(f"./{path.name}", extra_fields=fields))
-        style = path.with_suffix(".qml")
-        look = {"type": "application/xml", "roles": ["metadata"], "title": f"QGIS style of {path.name}"}
+    for file, name in files:
+        fields = {**facts[name], **asset_fields(file, flags)}
+        item.add_asset(file.asset, pystac.Asset(f"./{name}", extra_fields=fields))
+        style = Path(name).with_suffix(".qml").name
+        look = {"type": "application/xml", "roles": ["metadata"], "title": f"QGIS style of {name}"}
         item.add_asset(
-            f"{file.asset}_style", pystac.Asset(f"./{style.name}", extra_fields=_file(style) | look)
+            f"{file.asset}_style", pystac.Asset(f"./{style}", extra_fields={**facts[style], **look})
         )
     for relation, target in (("root", "catalog"), ("parent", "collection"), ("collection", "collection")):
         item.add_link(pystac.Link(relation, f"./{target}.json", pystac.MediaType.JSON))
@@ -181,12 +185,16 @@ def _bit_field(name: str, mask: int) -> dict[str, Any]:
     return found
 
 
-def _file(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file:size": path.stat().st_size, "file:checksum": _SHA256 + digest}
+def file_facts(content: Path | bytes) -> dict[str, Any]:
+    """Size and checksum of a file, as the extension ``file`` wants them."""
+    if isinstance(content, bytes):
+        size, digest = len(content), hashlib.sha256(content).hexdigest()
+    else:
+        with content.open("rb") as file:
+            size, digest = content.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": size, "file:checksum": _SHA256 + digest}
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Location, data: dict[str, Any]) -> None:
     """Write a STAC object; it appears whole or not at all."""
     write_whole(path, json.dumps(data, indent=2) + "\n")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
+from mmnet_maps.store.location import Location, Remote, open_to_read
 
 __all__ = ["CogMaps"]
 
@@ -30,7 +30,7 @@ class CogMaps:
 
     Parameters
     ----------
-    source : Path
+    source : Path or Remote
 
     Raises
     ------
@@ -38,7 +38,7 @@ class CogMaps:
         There is no exported day, or the first cannot be read.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Location) -> None:
         self.source = source
         found = sorted((m.group(1), path) for path in source.iterdir() if (m := _DAY.fullmatch(path.name)))
         days = from_yyyymmdd(np.array([int(date) for date, _ in found], dtype=np.int64))
@@ -153,21 +153,25 @@ class CogMaps:
             yield file
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Location) -> Location:
     return path.with_name(path.name.replace("soil_moisture_", "quality_"))
 
 
 @contextmanager
-def _opened(path: Path, **options: Any) -> Iterator[Any]:
+def _opened(path: Location, **options: Any) -> Iterator[Any]:
     """An open file; whatever GDAL says against it is one line that names the file."""
+    env, how = {}, {}
+    if isinstance(path, Remote):
+        # GDAL looks for a dozen files beside one; none is written.
+        env, how = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, {"opener": open_to_read}
     try:
-        with rasterio.open(path, **options) as file:
+        with rasterio.Env(**env), rasterio.open(str(path), **how, **options) as file:
             yield file
     except rasterio.errors.RasterioError as error:
         raise InputError(f"{path}: not a readable export: {error}") from None
 
 
-def _grid_of(path: Path, file: Any) -> Grid:
+def _grid_of(path: Location, file: Any) -> Grid:
     if file.crs is None:
         raise InputError(f"{path}: no CRS")
     a, b, c, d, e, f = tuple(file.transform)[:6]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
+from mmnet_maps.store.location import Location
 
 __all__ = ["QUALITY", "Layer", "Maps", "Reasons", "days_between", "open_maps", "require"]
 
@@ -53,7 +53,7 @@ class Maps(Protocol):
     """What every store of finished maps gives; indices count along `days`, rows and columns on a level."""
 
     @property
-    def source(self) -> Path:
+    def source(self) -> Location:
         """Where the maps are."""
 
     @property
@@ -142,12 +142,12 @@ def days_between(maps: Maps, start: int | None, end: int | None) -> tuple[int, i
     return int(begin), int(stop)
 
 
-def open_maps(source: Path) -> Maps:
+def open_maps(source: Location) -> Maps:
     """Open maps for reading.
 
     Parameters
     ----------
-    source : Path
+    source : Path or Remote
         A product that `predict` made, a Zarr that `export --zarr` wrote, or the folder of COGs of `export`.
 
     Raises

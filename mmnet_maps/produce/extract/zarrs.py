@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,8 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
 from mmnet_maps.produce.extract.shards import shard_reader
 from mmnet_maps.store.arrays import fast_decoding, open_group
+from mmnet_maps.store.location import Location
+from mmnet_maps.store.whole import version_of
 
 __all__ = ["ZarrMaps"]
 
@@ -30,7 +30,7 @@ class ZarrMaps:
 
     Parameters
     ----------
-    source : Path
+    source : Path or Remote
 
     Raises
     ------
@@ -38,7 +38,7 @@ class ZarrMaps:
         The group has no soil moisture over (time, y, x), no CRS, or no days.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Location) -> None:
         self.source = source
         root = open_group(source)
         groups = [root]
@@ -65,12 +65,7 @@ class ZarrMaps:
     def version(self, index: int) -> str:
         """Changes when the ledger does, or when a published store is written again."""
         # An entry of the ledger is put there by its name, so that the folder's own time changes.
-        found = []
-        for name in ("ledger", "zarr.json", ".zgroup"):
-            with suppress(OSError):
-                state = (self.source / name).stat()
-                found.append(f"{state.st_mtime_ns:x}.{state.st_ino:x}")
-        return "-".join(found)
+        return "-".join(map(version_of, (self.source / name for name in ("ledger", "zarr.json", ".zgroup"))))
 
     def read(self, name: str, index: int, rows: slice, cols: slice, level: int = 0) -> NDArray[Any]:
         """Stored values of a layer on a day, shape (rows, columns)."""
@@ -154,7 +149,7 @@ def _flags(quality: zarr.Array[Any] | None) -> dict[str, int]:
     return {name: int(mask) for name, mask in zip(names, attrs.get("flag_masks", ()), strict=False)}
 
 
-def _grid(source: Path, about: dict[str, Any], arrays: dict[str, zarr.Array[Any]]) -> Grid:
+def _grid(source: Location, about: dict[str, Any], arrays: dict[str, zarr.Array[Any]]) -> Grid:
     """Grid of a level: from CF's grid mapping, or the conventions ``proj`` and ``spatial``."""
     height, width = arrays["soil_moisture"].shape[1:]
     mapping: dict[str, Any] = dict(arrays["spatial_ref"].attrs) if "spatial_ref" in arrays else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from mmnet_maps.produce.judge.against import compare_with_others
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["PAIRS", "LeftOut", "pair_stations", "validate_stations"]
@@ -182,7 +182,7 @@ def validate_stations(
     product: Product,
     in_situ: pd.DataFrame,
     network: pd.DataFrame | None,
-    out: Path,
+    out: Location,
     against: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Pair the maps with stations and write ``pairs.csv``, ``stations.csv`` and ``scores.json``.
@@ -192,7 +192,7 @@ def validate_stations(
     product : Product
     in_situ, network : DataFrame
         As `pair_stations` takes them.
-    out : Path
+    out : Path or Remote
         Folder of the results; made if it is not there.
     against : sequence of str
         Other products to compare with (`against.compare_with_others`).

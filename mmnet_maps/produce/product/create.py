@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
 from mmnet_maps.store.arrays import create_group
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import appearing_folder
 
 __all__ = ["create_product"]
@@ -29,12 +29,12 @@ _AXES = ("time", "y", "x")
 _CHUNK_DAYS, _CHUNK = 4, 256
 
 
-def create_product(path: Path, layout: Layout, about: Mapping[str, Any]) -> Product:
+def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> Product:
     """Create an empty product; it appears whole under its name or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         Must not exist.
     layout : Layout
     about : mapping

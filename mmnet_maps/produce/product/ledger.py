@@ -6,12 +6,12 @@ Its presence means that the unit is done; what it holds tells whether it is stil
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mmnet_maps.store.whole import write_whole
+from mmnet_maps.store.location import Location
+from mmnet_maps.store.whole import in_parallel, put_owned
 
 __all__ = ["Entry", "Ledger"]
 
@@ -86,11 +86,11 @@ class Ledger:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         Folder; it need not exist to be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
 
     def read(self, key: str) -> Entry | None:
@@ -101,10 +101,15 @@ class Ledger:
             return None
         return found if found.is_sound() else None
 
-    def write(self, key: str, entry: Entry) -> None:
-        """Record a finished unit; the file appears whole or not at all."""
+    def read_all(self, keys: Iterable[str]) -> list[Entry | None]:
+        """The entries of several units, in their order."""
+        return in_parallel(self.read, keys, self.path)
+
+    def write(self, key: str, entry: Entry, check: Callable[[], None] = lambda: None) -> None:
+        """Record a finished unit; the file appears whole or not at all, and not where `check` raises."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self._place(key), json.dumps(vars(entry), indent=1, sort_keys=True) + "\n")
+        text = json.dumps(vars(entry), indent=1, sort_keys=True) + "\n"
+        put_owned(self._place(key), text.encode(), check)
 
     def remove(self, key: str) -> None:
         """Forget a unit, before its data are written again."""
@@ -115,5 +120,5 @@ class Ledger:
         if self.path.is_dir():
             yield from sorted(place.stem for place in self.path.glob("*-r*-c*.json"))
 
-    def _place(self, key: str) -> Path:
+    def _place(self, key: str) -> Location:
         return self.path / f"{key}.json"

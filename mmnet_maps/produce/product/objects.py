@@ -7,8 +7,7 @@ alone and never on what was there, and its digest is that of what was meant to b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore, StorePath
 
-from mmnet_maps.store.whole import appearing
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import put_owned
 
-__all__ = ["day_digests", "digest", "digest_of_file", "encoded", "lengthen", "put"]
+__all__ = ["day_digests", "digest", "encoded", "lengthen", "put"]
 
 #: Characters of a day's digest that are kept: 128 bits.
 _KEPT = 32
@@ -41,34 +41,25 @@ def encoded(
     return None if found is None else found.to_bytes()
 
 
-def put(path: Path, data: bytes | None) -> None:
+def put(path: Location, data: bytes | None, check: Callable[[], None] = lambda: None) -> None:
     """Put an object in place at once, or take it away; what killed writers left beside it goes.
 
-    Only the one owner of the object may call this.
+    Only the one owner of the object may call this; `check` raises where that is another one.
     """
-    if path.parent.is_dir():
+    if not isinstance(path, Remote) and path.parent.is_dir():
         for draft in path.parent.glob(f".{path.name}.*.part"):
             draft.unlink(missing_ok=True)
     if data is None:
+        check()
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as draft:
-        draft.write_bytes(data)
+    put_owned(path, data, check)
 
 
 def digest(data: bytes | None) -> str | None:
     """SHA-256 of an object; None where nothing is stored."""
     return None if data is None else hashlib.sha256(data).hexdigest()
-
-
-def digest_of_file(path: Path) -> str | None:
-    """SHA-256 of an object as it lies on disk; None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def day_digests(values: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -89,7 +80,7 @@ def day_digests(values: Mapping[str, NDArray[Any]]) -> list[str]:
     return found
 
 
-def lengthen(folder: Path, array: zarr.Array[Any], values: NDArray[Any]) -> None:
+def lengthen(folder: Location, array: zarr.Array[Any], values: NDArray[Any]) -> None:
     """Give an array of one chunk more values, at once.
 
     The chunk is written first, beyond the end that readers know of; the new length then shows all of it.

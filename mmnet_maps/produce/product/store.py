@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,13 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
 from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, nominal_coverage
 from mmnet_maps.produce.product.ledger import Entry, Ledger
-from mmnet_maps.produce.product.objects import day_digests, digest, digest_of_file, encoded, lengthen, put
+from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout, Unit, iso
 from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import check_owner
-from mmnet_maps.store.whole import write_whole
+from mmnet_maps.store.whole import digest_of_file, write_whole
 
 __all__ = ["ABOUT", "FORMAT", "Product", "check_current", "consolidate", "open_product"]
 
@@ -48,7 +49,7 @@ class Product:
 
     Attributes
     ----------
-    path : Path
+    path : Path or Remote
     layout : Layout
         Grid, days, and how both are cut into units.
     about : dict
@@ -58,7 +59,7 @@ class Product:
         quality).
     """
 
-    path: Path
+    path: Location
     layout: Layout
     about: dict[str, Any]
     group: zarr.Group
@@ -121,7 +122,7 @@ class Product:
         """Every finished day since 1970-01-01; reads each ledger entry once."""
         found: list[int] = []
         for begin, end in self.layout.blocks():
-            entries = [self.ledger.read(unit.key) for unit in self.layout.units(begin, end)]
+            entries = self.ledger.read_all(unit.key for unit in self.layout.units(begin, end))
             if all(self._of_bundle(entry) for entry in entries):
                 stop = min((e.stop for e in entries if e is not None), default=begin)
                 found.extend(range(begin, min(stop, end)))
@@ -163,11 +164,13 @@ class Product:
     ) -> dict[str, str | None]:
         digests = {}
         for name, data in objects:
-            if run is not None:
-                check_owner(self.path, run)
-            put(self._object(unit, name), data)
+            put(self._object(unit, name), data, self.owned(run))
             digests[name] = digest(data)
         return digests
+
+    def owned(self, run: str | None) -> Callable[[], None]:
+        """What raises `WorkError` where a run no longer holds the product; without a run it never does."""
+        return _nobody if run is None else partial(check_owner, self.path, run)
 
     def digests(self, unit: Unit) -> dict[str, str | None]:
         """SHA-256 of every stored object of a unit as it lies on disk; None where there is none."""
@@ -262,7 +265,7 @@ class Product:
         assert isinstance(array, zarr.Array)
         return array
 
-    def _object(self, unit: Unit, name: str) -> Path:
+    def _object(self, unit: Unit, name: str) -> Location:
         time, row, col = self.layout.shard(unit)
         return self.path / name / "c" / str(time) / str(row) / str(col)
 
@@ -274,7 +277,11 @@ class Product:
         return entry is not None and self._of_bundle(entry) and entry.first <= day < entry.stop
 
 
-def open_product(path: Path) -> Product:
+def _nobody() -> None:
+    """Nothing to check."""
+
+
+def open_product(path: Location) -> Product:
     """Open a product for reading or writing.
 
     Raises
@@ -294,8 +301,8 @@ def open_product(path: Path) -> Product:
         ) from error
 
 
-def _open(path: Path) -> Product:
-    mode: Any = "r+" if os.access(path, os.W_OK) else "r"
+def _open(path: Location) -> Product:
+    mode: Any = "r+" if isinstance(path, Remote) or os.access(path, os.W_OK) else "r"
     group = open_group(path, mode, zarr_format=3, use_consolidated=False)
     about = _about(group.attrs.get(ABOUT))
     if about is None:
@@ -313,7 +320,7 @@ def _open(path: Path) -> Product:
     return Product(path, layout, about, group, layers)
 
 
-def _check_shape(path: Path, name: str, array: Any, layout: Layout) -> None:
+def _check_shape(path: Location, name: str, array: Any, layout: Layout) -> None:
     """`InputError` where a layer is not on the product's grid, or shorter than its days, or not its units."""
     days, *grid = array.shape
     shards = layout.block_days, layout.tile, layout.tile
@@ -369,7 +376,7 @@ def check_current(product: Product) -> None:
             )
 
 
-def consolidate(path: Path) -> None:
+def consolidate(path: Location) -> None:
     """Gather the metadata of all arrays of a group in it, so that it opens with one read and no warning.
 
     The declaration of the Zarr conventions stays with the arrays: NetCDF has no attribute that can hold it,
@@ -377,21 +384,24 @@ def consolidate(path: Path) -> None:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         Group in Zarr format 3, of arrays or of groups of arrays.
     """
     root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {}
 
-    def gather(folder: Path) -> None:
-        for place in sorted(folder.glob("*/zarr.json")):
-            node = json.loads(place.read_text(encoding="utf-8"))
+    def gather(folder: Location, above: str) -> None:
+        for name in sorted(part.name for part in folder.iterdir()):
+            try:
+                node = json.loads((folder / name / "zarr.json").read_text(encoding="utf-8"))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
             node.pop("consolidated_metadata", None)
             node["attributes"].pop("zarr_conventions", None)
-            found[place.parent.relative_to(path).as_posix()] = node
+            found[f"{above}{name}"] = node
             if node["node_type"] == "group":
-                gather(place.parent)
+                gather(folder / name, f"{above}{name}/")
 
-    gather(path)
+    gather(path, "")
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": found}
     write_whole(path / "zarr.json", json.dumps(root, indent=2) + "\n")

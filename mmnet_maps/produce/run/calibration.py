@@ -32,6 +32,8 @@ from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import compute_unit, one_thread, peak_mib, resident_mib
 from mmnet_maps.produce.tile.reading import SUB_TILE, required_sources, sub_tiles
 from mmnet_maps.produce.units import Layout, Unit
+from mmnet_maps.store.location import Location
+from mmnet_maps.store.whole import size_of
 
 __all__ = ["Calibration", "calibrate", "measure"]
 
@@ -70,7 +72,7 @@ class Calibration:
 
 
 def calibrate(
-    survey: Survey, units: Sequence[Unit], bundle: Path, precision: str, device: str, workers: int = 1
+    survey: Survey, units: Sequence[Unit], bundle: Location, precision: str, device: str, workers: int = 1
 ) -> Calibration:
     """`measure` a unit from the middle of the work in a process of its own.
 
@@ -79,7 +81,7 @@ def calibrate(
     survey : Survey
     units : sequence of Unit
         The work, at least one unit.
-    bundle : Path
+    bundle : Path or Remote
     precision, device : str
         Of the engine.
     workers : int
@@ -106,14 +108,14 @@ def calibrate(
     return Calibration(**json.loads(done.stdout))
 
 
-def measure(survey: Survey, unit: Unit, bundle: Path, precision: str, device: str) -> Calibration:
+def measure(survey: Survey, unit: Unit, bundle: Location, precision: str, device: str) -> Calibration:
     """Run a few sub-tiles of a unit through the same code, writing aside.
 
     Parameters
     ----------
     survey : Survey
     unit : Unit
-    bundle : Path
+    bundle : Path or Remote
     precision, device : str
         Of the engine.
     """
@@ -172,21 +174,14 @@ def _timed(
             start = time.perf_counter()
             product.write_unit(own, values)
             seconds = time.perf_counter() - start
-            writing = seconds, sum(_size(product.path / name / "c") for name in LAYERS)
+            writing = seconds, sum(size_of(product.path / name / "c") for name in LAYERS)
     return took, pixel_days, writing
-
-
-def _size(folder: Path) -> int:
-    found = 0
-    for place, _, names in os.walk(folder):
-        found += sum((Path(place) / name).stat().st_size for name in names)
-    return found
 
 
 def _stored_share(cube: Cube, source: CubeSource) -> float:
     cells = source.grid.height * source.grid.width * source.steps
     decoded = sum(cells * _item(source, name) for name in source.variables)
-    stored = sum(_size(cube.path / source.name / name) for name in source.variables)
+    stored = sum(size_of(cube.folder / source.name / name) for name in source.variables)
     return stored / decoded if decoded else 0.0
 
 

@@ -10,7 +10,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, get_args
 
 from mmnet_maps.errors import InputError, WorkError
@@ -29,6 +28,7 @@ from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, ru
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps, where
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 
 __all__ = ["Request", "coarse_choice", "predict_product"]
@@ -47,7 +47,7 @@ class Request:
 
     Attributes
     ----------
-    bundle, cube, out : Path
+    bundle, cube, out : Path or Remote
         The last is the product: created, or resumed where it exists.
     start, end : str
         First and last day, ``YYYY-MM-DD`` or ``YYYYMMDD``.
@@ -68,11 +68,11 @@ class Request:
         nothing more is expected.
     """
 
-    bundle: Path
-    cube: Path
+    bundle: Location
+    cube: Location
     start: str
     end: str
-    out: Path
+    out: Location
     workers: int = 1
     scheduler: str | None = None
     precision: str = "float32"
@@ -153,7 +153,7 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
 def _say_processors(prepared: _Prepared, product: Product) -> None:
     """Say in one line if the units of the request were made on several kinds of processors."""
     units = prepared.survey.layout.units(prepared.first, prepared.stop)
-    entries = [product.ledger.read(unit.key) for unit in units]
+    entries = product.ledger.read_all(unit.key for unit in units)
     kinds = Counter(entry.processor for entry in entries if entry and entry.processor)
     if len(kinds) > 1:
         told = "; ".join(f"{count} on {kind}" for kind, count in sorted(kinds.items()))
@@ -347,7 +347,7 @@ def _run(
     request = prepared.request
     job = Job(
         request.bundle.absolute(),
-        request.cube.absolute(),
+        prepared.survey.cube.folder.absolute(),
         request.out.absolute(),
         request.precision,
         request.device,

@@ -98,16 +98,17 @@ class Survey:
 
         Without a ledger all are new.
         """
-        for unit in self.layout.units(first, stop):
-            yield Planned(unit, self._state(unit, ledger), self.pixels(unit) == 0)
+        units = list(self.layout.units(first, stop))
+        entries = ledger.read_all(unit.key for unit in units) if ledger else [None] * len(units)
+        for unit, entry in zip(units, entries, strict=True):
+            yield Planned(unit, self._state(unit, entry), self.pixels(unit) == 0)
 
     def widths(self, unit: Unit, reach: Mapping[str, Reach]) -> list[float]:
         """For each day how many times as wide its intervals are, 0 of a final day; empty if all are final."""
         return [] if self.arrived is None else self.arrived.widths(reach, unit.first)
 
-    def _state(self, unit: Unit, ledger: Ledger | None) -> State:
+    def _state(self, unit: Unit, entry: Entry | None) -> State:
         """Whether a unit is new, done, or done from other inputs or of another status (stale)."""
-        entry = None if ledger is None else ledger.read(unit.key)
         if entry is None:
             return "new"
         return "stale" if self._changed(unit, entry) else "done"
@@ -135,7 +136,7 @@ class Survey:
                     if (source.name, shard.index) in looked:
                         continue
                     looked.add((source.name, shard.index))
-                    if gone := lost(self.cube.path, source, shard):
+                    if gone := lost(self.cube.folder, source, shard):
                         raise WorkError(
                             f"{gone[0]} is lost; run `mmnet-maps cube build` again, which makes it anew"
                         )

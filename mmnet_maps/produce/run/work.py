@@ -33,6 +33,7 @@ from mmnet_maps.produce.tile.reach import Reach, Reaches
 from mmnet_maps.produce.tile.reading import SUB_TILE, tile_inputs
 from mmnet_maps.produce.tile.rules import valid_range
 from mmnet_maps.produce.units import Unit
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import check_owner
 
 __all__ = [
@@ -55,7 +56,7 @@ class Job:
 
     Attributes
     ----------
-    bundle, cube, product : Path
+    bundle, cube, product : Path or Remote
     precision : {"float32", "bfloat16"}
     device : str
     coarse : {"nearest", "bilinear"}
@@ -68,9 +69,9 @@ class Job:
         What has arrived of the sources, where days can be provisional.
     """
 
-    bundle: Path
-    cube: Path
-    product: Path
+    bundle: Location
+    cube: Location
+    product: Location
     precision: str
     device: str
     coarse: Coarse
@@ -243,12 +244,12 @@ def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
             mark_provisional(values, widths, valid_range(state.engine))
             writing = time.perf_counter()
             outputs, days = state.product.write_unit(unit, values, job.run), day_digests(values)
-        check_owner(job.product, job.run)
+        state.cube.refuse_replaced()
         as_of = job.arrived.today if job.arrived is not None and widths else None
         inputs = state.survey.inputs(unit, reach)
         entry = Entry(
             unit.first, unit.stop, inputs, outputs, outside, days, processor_kind(), reach, widths, as_of
         )
-        state.product.ledger.write(unit.key, entry)
+        state.product.ledger.write(unit.key, entry, state.product.owned(job.run))
     done = time.perf_counter()
     return Report(unit.key, computed, done - began, done - writing, peak_mib())

@@ -1,0 +1,66 @@
+"""Where something is stored: a path of this machine, or an address in an object store.
+
+Both answer the same questions (`exists`, `iterdir`, `read_bytes`, ...), so that few functions need to know
+which of the two they were given.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from mmnet_maps.errors import InputError
+from mmnet_maps.store.remote import SCHEMES, Remote
+
+__all__ = ["Location", "Remote", "location", "open_to_read"]
+
+Location: TypeAlias = Path | Remote
+
+# pathlib takes the second slash away; it is put back here.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)
+
+
+def location(given: str | Location) -> Location:
+    """The location that a user names.
+
+    Parameters
+    ----------
+    given : str, Path or Remote
+        A path, or ``s3://bucket/prefix``, ``gs://``, ``az://``, ``http://`` and ``https://`` (to read), or
+        ``memory://name/prefix`` of this process.
+
+    Raises
+    ------
+    InputError
+        An address of another kind, or without a bucket.
+
+    Examples
+    --------
+    >>> str(location("s3://maps/iowa/") / "cube.zarr")
+    's3://maps/iowa/cube.zarr'
+    >>> location("cube.zarr").name
+    'cube.zarr'
+    """
+    if isinstance(given, Remote):
+        return given
+    found = _ADDRESS.fullmatch(str(given))
+    if found is None or (isinstance(given, Path) and given.is_absolute()):
+        return Path(given)
+    scheme, rest = found.groups()
+    if scheme == "file":
+        return Path("/" + rest)
+    if scheme not in SCHEMES:
+        raise InputError(f"{given}: expected a path or an address that begins with {', '.join(SCHEMES)}")
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise InputError(f"{given}: names no bucket; expected {scheme}://BUCKET/PREFIX")
+    return Remote(f"{scheme}://{bucket}", re.sub("/+", "/", key).strip("/"))
+
+
+def open_to_read(name: str, mode: str = "rb") -> BinaryIO:
+    """Open a file or an object to read in any order, as `rasterio.open` wants it of an opener."""
+    if mode not in ("r", "rb"):
+        raise ValueError(f"{name}: is opened to read alone")
+    found = location(name)
+    return found.open() if isinstance(found, Remote) else found.open("rb")
