@@ -13,7 +13,7 @@ from typing import Literal
 
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError, suggestion
-from mmnet_maps.variables import VARIABLES, Variable, same_collection
+from mmnet_maps.variables import TARGETS, VARIABLES, Variable, same_collection, target_named
 
 __all__ = [
     "FEATURE_INPUTS",
@@ -131,6 +131,27 @@ class Catalogue(Config):
     def inputs_of(self, feature: str) -> tuple[str, ...]:
         """Names of the variables that a snapshot feature is computed from."""
         return FEATURE_INPUTS.get(feature, (feature,))
+
+    @property
+    def target(self) -> Variable:
+        """What a model of this catalogue tells: the variable of kind target, ``VWC_5`` where none is held."""
+        return next((v for v in self.variables if v.kind == "target"), TARGETS["VWC_5"])
+
+    def with_target(self, name: str) -> Catalogue:
+        """The same catalogue for soil moisture at another depth.
+
+        Parameters
+        ----------
+        name : str
+            One of `mmnet_maps.variables.TARGETS`.
+
+        Raises
+        ------
+        InputError
+            There is no such target.
+        """
+        target, others = target_named(name), (v for v in self.variables if v.kind != "target")
+        return self.model_copy(update={"variables": (target, *others)})
 
     @property
     def snapshot_inputs(self) -> tuple[str, ...]:
@@ -264,14 +285,17 @@ class Catalogue(Config):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that gives a weight its meaning: names, order, units, lags, encoding."""
-        meaning = {
+        """Digest of all that gives a weight its meaning: names, order, units, lags, encoding, target."""
+        meaning: dict[str, object] = {
             "units": {name: self[name].unit for name in self.required},
             "snapshot": self.snapshot,
             "series": self.series,
             "lags": self.lags,
             "encoding": self.encoding,
         }
+        if self.target.name != "VWC_5":
+            # Left out for the first target, so that what was made before there were others keeps its digest.
+            meaning["target"] = self.target.name
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
 
     def refuse_mismatch(self, other: Catalogue, mine: str, theirs: str) -> None:
@@ -298,6 +322,8 @@ class Catalogue(Config):
                 for n in both
                 if self[n].unit != other[n].unit
             ]
+        if self.target.name != other.target.name:
+            found.append(f"target {self.target.name} in {mine}, {other.target.name} in {theirs}")
         if self.encoding != other.encoding:
             found.append(f"encoding {self.encoding} in {mine}, {other.encoding} in {theirs}")
         if self.lags != other.lags:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mmnet_maps.config import Config
+from mmnet_maps.errors import InputError, suggestion
 
 __all__ = [
     "NORMAL",
+    "TARGETS",
     "VARIABLES",
     "Cadence",
     "Fill",
@@ -21,6 +23,7 @@ __all__ = [
     "last_year_of",
     "normal_of",
     "same_collection",
+    "target_named",
 ]
 
 Kind = Literal["constant", "snapshot", "series", "target"]
@@ -31,6 +34,15 @@ Measure = Literal["amount", "class", "direction"]
 
 #: What the name of a source meant in records that were made before variables carried their sensor.
 _SENSORS: dict[object, Sensor] = {"hls": "optical", "sentinel1": "radar", "smap": "smap"}
+
+#: Top and bottom, in metres, of the soil that a probe at each depth stands for.
+_DEPTHS: dict[object, tuple[float, float]] = {
+    "VWC_5": (0.0, 0.05),
+    "VWC_10": (0.05, 0.15),
+    "VWC_20": (0.15, 0.25),
+    "VWC_50": (0.4, 0.6),
+    "VWC_100": (0.9, 1.1),
+}
 
 
 class Variable(Config):
@@ -73,6 +85,8 @@ class Variable(Config):
         Native grid, for the reader.
     standard_name : str, optional
         CF standard name, where there is one.
+    depth : tuple of float, optional
+        Top and bottom of the layer of soil, in metres below the surface; of a target.
     """
 
     name: str
@@ -92,14 +106,32 @@ class Variable(Config):
     band: str = ""
     resolution: str = ""
     standard_name: str | None = None
+    depth: tuple[float, float] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _older_record(cls, value: Any) -> Any:
-        """Give a record without a sensor the one that the name of its source stood for."""
-        if isinstance(value, dict) and "sensor" not in value:
-            return {**value, "sensor": _SENSORS.get(value.get("source"), "other")}
+        """Give a record without a sensor the one that its source stood for, and a target its depth."""
+        if not isinstance(value, dict):
+            return value
+        if "sensor" not in value:
+            value = {**value, "sensor": _SENSORS.get(value.get("source"), "other")}
+        if value.get("kind") == "target" and value.get("depth") is None:
+            value = {**value, "depth": _DEPTHS.get(value.get("name"))}
         return value
+
+    @model_serializer(mode="wrap")
+    def _without_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the depth out where there is none: records of inputs stay as they were, byte for byte."""
+        record: dict[str, Any] = handler(self)
+        if self.depth is None:
+            record.pop("depth", None)
+        return record
+
+    @property
+    def depth_text(self) -> str:
+        """The depth in words, such as ``0-5 cm``; empty where there is none."""
+        return "" if self.depth is None else "-".join(f"{100 * end:.6g}" for end in self.depth) + " cm"
 
     @property
     def is_reflectance(self) -> bool:
@@ -230,17 +262,41 @@ def _constant(name: str, unit: str, low: float, high: float, source: str, long_n
     )
 
 
-VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        name="VWC_5",
-        long_name="volumetric soil moisture, 0-5 cm, in situ",
+def _target(name: str, depth: tuple[float, float]) -> Variable:
+    layer = "-".join(f"{100 * end:.6g}" for end in depth)
+    return Variable(
+        name=name,
+        long_name=f"volumetric soil moisture, {layer} cm, in situ",
         unit="m3 m-3",
         kind="target",
         cadence="daily",
         source="in_situ",
         valid_range=(0.0, 1.0),
         standard_name="volume_fraction_of_condensed_water_in_soil",
-    ),
+        depth=depth,
+    )
+
+
+#: What a model can be trained to tell: soil moisture by the depth of the probe, ``VWC_`` and centimetres.
+TARGETS: dict[str, Variable] = {str(name): _target(str(name), depth) for name, depth in _DEPTHS.items()}
+
+
+def target_named(name: str) -> Variable:
+    """The target of that name.
+
+    Raises
+    ------
+    InputError
+        There is none; the message says which there are.
+    """
+    if name in TARGETS:
+        return TARGETS[name]
+    known = f"target {name}: expected one of {', '.join(TARGETS)}"
+    raise InputError(known + suggestion(name, TARGETS))
+
+
+VARIABLES: tuple[Variable, ...] = (
+    TARGETS["VWC_5"],
     Variable(
         name="SMAP",
         long_name="SMAP L4 surface soil moisture, mean of the UTC day",

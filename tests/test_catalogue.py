@@ -7,7 +7,7 @@ import pytest
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.mlp import MLP as MLPNetwork
-from mmnet_maps.variables import VARIABLES, Variable
+from mmnet_maps.variables import TARGETS, VARIABLES, Variable
 
 SNAPSHOT = """
 LC_Shrub LC_Grassland LC_Barren LC_Wetland LC_Forest LC_Developed LC_Crop LC_Pasture DoY_normalized
@@ -121,3 +121,33 @@ def test_a_record_without_a_sensor_has_the_one_of_its_source() -> None:
         assert Variable.from_mapping(older).sensor == variable.sensor
     beside = Variable.from_mapping({**VARIABLES[4].model_dump(), "source": "hlss30"})
     assert (beside.sensor, beside.is_reflectance) == ("optical", True)
+
+
+def test_the_target_is_five_centimetres_unless_it_is_said() -> None:
+    base = published_catalogue()
+    assert base.target.name == "VWC_5" and base.target.depth == (0.0, 0.05)
+    assert base.without(["VWC_5"]).target == base.target
+    assert base.with_target("VWC_5") == base
+    deep = base.with_target("VWC_50")
+    assert [v.name for v in deep.variables if v.kind == "target"] == ["VWC_50"]
+    assert (deep.target.depth, deep.target.depth_text) == ((0.4, 0.6), "40-60 cm")
+    assert deep.required == base.required and deep.with_target("VWC_5") == base
+    with pytest.raises(InputError, match=r"VWC_5, VWC_10, VWC_20, VWC_50, VWC_100; did you mean VWC_10\?"):
+        base.with_target("VWC10")
+
+
+def test_fingerprints_tell_targets_apart_and_that_of_the_first_stays_as_it_was() -> None:
+    base = published_catalogue()
+    # As it was before there was any other target: bundles and tables of then are read.
+    assert base.fingerprint == "0a1161944f045c05"
+    assert len({base.with_target(name).fingerprint for name in TARGETS}) == len(TARGETS)
+    with pytest.raises(InputError, match="different catalogues: target VWC_5 in the bundle, VWC_20 in the"):
+        base.refuse_mismatch(base.with_target("VWC_20"), "the bundle", "the table")
+
+
+def test_records_of_before_targets_had_a_depth_are_read() -> None:
+    record = published_catalogue().with_target("VWC_10").model_dump(mode="json")
+    assert record["variables"][0].pop("depth") == [0.05, 0.15]
+    assert Catalogue.from_mapping(record).target.depth == (0.05, 0.15)
+    # Records of inputs have no key of it: cubes and the digests of what they hold stay as they were.
+    assert not any("depth" in variable for variable in record["variables"])

@@ -24,6 +24,9 @@ Fill = Annotated[
     Literal["linear", "past"] | None,
     typer.Option("--fill", help="Gaps are filled from both sides, or from earlier days. Default: linear."),
 ]
+Target = Annotated[
+    str | None, typer.Option("--target", help="Depth to learn: VWC_5, VWC_10, ... VWC_100. Default: VWC_5.")
+]
 OutTable = Annotated[Path, typer.Option("--out", help="Station table to write, .parquet or .csv.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of the table's settings, e.g. gap_limits=none.")
@@ -54,6 +57,7 @@ def build(
         Path, typer.Option("--network", help="Stations with ID and Domain (GeoPackage, ...).")
     ],
     out: OutTable,
+    target: Target = None,
     encoding: Encoding = None,
     fill: Fill = None,
     without: Annotated[
@@ -70,7 +74,7 @@ def build(
 
     summary = build_table(
         raw, in_situ, network, out, without=without or (), soil_state=soil_state, normals_until=normals_until,
-        config=config, settings=[*(override or []), *_chosen(encoding=encoding, fill=fill)],
+        config=config, settings=[*(override or []), *_chosen(target=target, encoding=encoding, fill=fill)],
     )  # fmt: skip
     show(summary, as_json, table_lines(summary))
 
@@ -79,6 +83,7 @@ def build(
 def from_uscrn(
     files: Annotated[Path, typer.Option("--files", help="Zip or folder of CRND0103-YYYY-ST_Name.txt files.")],
     out: OutTable,
+    target: Target = None,
     encoding: Encoding = None,
     fill: Fill = None,
     soil_state: SoilState = False,
@@ -92,7 +97,7 @@ def from_uscrn(
 
     summary = table_from_uscrn(
         files, out, soil_state=soil_state, normals_until=normals_until,
-        config=config, settings=[*(override or []), *_chosen(encoding=encoding, fill=fill)],
+        config=config, settings=[*(override or []), *_chosen(target=target, encoding=encoding, fill=fill)],
     )  # fmt: skip
     show(summary, as_json, table_lines(summary))
 
@@ -101,10 +106,15 @@ def from_uscrn(
 def from_ismn(
     archive: Annotated[Path, typer.Option("--archive", help="ISMN zip or folder, either layout.")],
     out: Annotated[Path, typer.Option("--out", help="Ground truth CSV to write.")],
-    depth: Annotated[tuple[float, float], typer.Option("--depth", help="From and to, in metres.")] = (
-        0.0,
-        0.06,
-    ),
+    target: Annotated[
+        str, typer.Option("--target", help="Column to write: VWC_5, VWC_10, ... VWC_100.")
+    ] = "VWC_5",
+    depth: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--depth", help="From and to, in metres. Default: 0 0.06, or a fifth around the target."
+        ),
+    ] = None,
     min_hours: Annotated[int, typer.Option(help="Hours with a good value that a day needs.")] = 6,
     flag: Annotated[
         list[str] | None, typer.Option("--flag", help="Quality flag to accept. Default: G.")
@@ -116,7 +126,7 @@ def from_ismn(
     from mmnet_maps.jobs.stations import in_situ_from_ismn
 
     summary = in_situ_from_ismn(
-        archive, out, depth=depth, min_hours=min_hours, flags=flag or ["G"], all_days=all_days
+        archive, out, target=target, depth=depth, min_hours=min_hours, flags=flag or ["G"], all_days=all_days
     )
     show(summary, as_json, ismn_lines(summary))
 
@@ -134,6 +144,7 @@ def sample(
         typer.Option("--around", help="The map's pixel that holds the station, or a disc around it."),
     ] = "pixel",
     radius: Annotated[float, typer.Option("--radius", min=1.0, help="Metres, of the disc.")] = 70.7,
+    target: Target = None,
     encoding: Encoding = None,
     fill: Fill = None,
     without: Annotated[
@@ -153,7 +164,7 @@ def sample(
     summary = sample_table(
         config, network, in_situ, out, around=around, radius=radius, without=without or (),
         soil_state=soil_state, normals_until=normals_until, settings=cube_set or (),
-        table_settings=[*(override or []), *_chosen(encoding=encoding, fill=fill)],
+        table_settings=[*(override or []), *_chosen(target=target, encoding=encoding, fill=fill)],
     )  # fmt: skip
     show(summary, as_json, table_lines(summary))
 

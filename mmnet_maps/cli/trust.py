@@ -15,7 +15,10 @@ __all__ = ["register"]
 
 def adjust(
     bundle: Annotated[Path, typer.Option("--bundle", help="Trained model.")],
-    in_situ: Annotated[Path, typer.Option("--in-situ", help="Records of your probes: ID ... Date, VWC_5.")],
+    in_situ: Annotated[
+        Path,
+        typer.Option("--in-situ", help="Records of your probes: ID ... Date, VWC_5."),
+    ],
     network: Annotated[Path, typer.Option("--network", help="Where the probes are.")],
     out: Annotated[Path, typer.Option("--out", help="Adjusted bundle to write.")],
     cube: Annotated[Path | None, typer.Option("--cube", help="Cube that covers the probes.")] = None,

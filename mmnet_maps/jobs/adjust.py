@@ -45,7 +45,7 @@ def adjust(
     bundle : str or Path
         A bundle with an interval, not adjusted yet.
     in_situ : str or Path
-        CSV: ID, Network, Latitude, Longitude, Date, VWC_5.
+        CSV: ID, Network, Latitude, Longitude, Date, and the bundle's target, such as VWC_5.
     network : str or Path
         Where the probes are; its coordinates go before those of the CSV.
     out : str or Path
@@ -74,7 +74,9 @@ def adjust(
         raise InputError(f"{bundle}: is adjusted already; give the bundle that it was made from")
     if model.interval is None:
         raise InputError(f"{bundle}: has no interval, which tells how much a probe should count")
-    measured, counts = _checked(read_in_situ(Path(in_situ)))
+    target = model.catalogue.target.name
+    records = read_in_situ(Path(in_situ), target).rename(columns={target: "y_test"})
+    measured, counts = _checked(records)
     measured = _placed(measured, read_network(Path(network), domain=False))
     if table is not None:
         days = _from_table(model, location(table), measured)
@@ -95,13 +97,13 @@ def adjust(
 
 def _checked(in_situ: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """The records without the days that fail a check, and how many those are, by check."""
-    frame = in_situ.dropna(subset=["VWC_5"]).sort_values(["ID", "Date"], ignore_index=True)
+    frame = in_situ.dropna(subset=["y_test"]).sort_values(["ID", "Date"], ignore_index=True)
     counts: dict[str, int] = {}
     bad = np.zeros(len(frame), dtype=np.bool_)
     for _, rows in frame.groupby("ID", sort=False):
         at = rows.index.to_numpy()
         for reason, found in check_probe(
-            from_yyyymmdd(rows["Date"].to_numpy()), rows["VWC_5"].to_numpy()
+            from_yyyymmdd(rows["Date"].to_numpy()), rows["y_test"].to_numpy()
         ).items():
             counts[reason] = counts.get(reason, 0) + int(found.sum())
             bad[at] |= found
@@ -127,7 +129,7 @@ def _from_table(model: Bundle, path: Location, measured: pd.DataFrame) -> pd.Dat
     found = rows[["ID", "Date"]].assign(
         y_pred=model.predict(from_table(rows, model.catalogue)), land_cover=land_cover_index(rows)
     )
-    return found.merge(measured[["ID", "Date", "VWC_5"]], on=["ID", "Date"])
+    return found.merge(measured[["ID", "Date", "y_test"]], on=["ID", "Date"])
 
 
 def _summaries(days: pd.DataFrame, measured: pd.DataFrame) -> tuple[list[Probe], dict[str, str]]:
@@ -136,7 +138,7 @@ def _summaries(days: pd.DataFrame, measured: pd.DataFrame) -> tuple[list[Probe],
         rows = days[days["ID"] == name]
         position = float(own["Longitude"].iloc[0]), float(own["Latitude"].iloc[0])
         cover = int(rows["land_cover"].mode().iloc[0]) if len(rows) else -1
-        observed, told = rows["VWC_5"].to_numpy(np.float64), rows["y_pred"].to_numpy(np.float64)
+        observed, told = rows["y_test"].to_numpy(np.float64), rows["y_pred"].to_numpy(np.float64)
         probe = summarise_probe(str(name), position, observed, told, cover)
         if probe is None:
             usable = int((np.isfinite(observed) & np.isfinite(told)).sum())
@@ -157,7 +159,7 @@ def _half_width(model: Bundle, days: pd.DataFrame) -> float:
 
 def _judged(adjustment: Adjustment, probe: Probe, rows: pd.DataFrame) -> dict[str, Any]:
     """A probe's errors without the adjustment, with it, and with what the other probes alone say."""
-    told, observed = rows["y_pred"].to_numpy(np.float32), rows["VWC_5"].to_numpy(np.float64)
+    told, observed = rows["y_pred"].to_numpy(np.float32), rows["y_test"].to_numpy(np.float64)
 
     def rmse(estimate: NDArray[np.floating]) -> float:
         return float(np.sqrt(np.nanmean((estimate - observed) ** 2)))

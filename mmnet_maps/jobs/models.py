@@ -154,10 +154,10 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     table : str or Path
         Station table of the same catalogue.
     out : str or Path
-        CSV to write: ID, Date, y_test (where the table has VWC_5), y_pred, the ends ``lower`` and ``upper``
-        of its interval, ``outside``: how many inputs lie outside the range of the training rows, and, where
-        the bundle knows them, ``dissimilarity`` to the training rows and ``outside_applicability`` (1 where
-        it exceeds the bundle's threshold).
+        CSV to write: ID, Date, y_test (where the table has the target), y_pred, the ends ``lower`` and
+        ``upper`` of its interval, ``outside``: how many inputs lie outside the range of the training rows,
+        and, where the bundle knows them, ``dissimilarity`` to the training rows and ``outside_applicability``
+        (1 where it exceeds the bundle's threshold).
 
     Returns
     -------
@@ -169,8 +169,8 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     frame, catalogue = read_table(location(table))
     model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
     columns: dict[str, Any] = {"ID": frame["ID"], "Date": frame["Date"]}
-    if "VWC_5" in frame.columns:
-        columns["y_test"] = frame["VWC_5"]
+    if (target := model.catalogue.target.name) in frame.columns:
+        columns["y_test"] = frame[target]
     result = pd.DataFrame(columns | _told(model, frame))
     with appearing(path) as draft:
         result.to_csv(draft, index=False)

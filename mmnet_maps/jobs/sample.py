@@ -90,7 +90,8 @@ def sample_table(
     """
     path = output_file(out, (".parquet", ".csv"))
     chosen = settings_of(StationTableConfig, settings=table_settings)
-    truth, places = read_in_situ(Path(in_situ)), read_network(Path(network))
+    target = chosen.applied_to(published_catalogue()).target.name
+    truth, places = read_in_situ(Path(in_situ), target), read_network(Path(network))
     loaded = cube_config(config, settings)
     found = _Gathered()
     stations = truth.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]].sort_index()

@@ -60,7 +60,7 @@ def build_table(
         Add climate normals, of the weather up to this year.
     config : str, Path or StationTableConfig, optional
     settings : mapping or sequence of str
-        Single settings over `config`, such as ``{"encoding": "cyclic"}``.
+        Single settings over `config`, such as ``{"encoding": "cyclic"}`` or ``{"target": "VWC_20"}``.
 
     Returns
     -------
@@ -77,7 +77,8 @@ def build_table(
     catalogue = published_catalogue().without(list(without)).with_collections(read_collections(Path(raw)))
     if soil_state:
         catalogue = catalogue.with_soil_state()
-    truth, places = read_in_situ(Path(in_situ)), read_network(Path(network))
+    target = chosen.applied_to(catalogue).target.name
+    truth, places = read_in_situ(Path(in_situ), target), read_network(Path(network))
     tables = read_raw_folder(Path(raw), catalogue)
     written = write_station_table(tables, truth, places, chosen, catalogue, normals_until, path)
     return {"out": written.pop("out"), "files_not_read": unread_files(Path(raw)), **written}
@@ -114,14 +115,16 @@ def table_from_uscrn(
     written = write_station_table(
         weather, found.in_situ, found.network, chosen, catalogue, normals_until, path
     )
-    return {**found.notes, **written}
+    target = chosen.applied_to(catalogue).target.name
+    return {**found.notes, "soil_moisture_implausible": found.implausible[target], **written}
 
 
 def in_situ_from_ismn(
     archive: str | Path,
     out: str | Path,
     *,
-    depth: tuple[float, float] = (0.0, 0.06),
+    target: str = "VWC_5",
+    depth: tuple[float, float] | None = None,
     min_hours: int = 6,
     flags: Iterable[str] = ("G",),
     all_days: bool = False,
@@ -134,8 +137,11 @@ def in_situ_from_ismn(
         Zip or folder, either layout.
     out : str or Path
         CSV to write.
-    depth : tuple of float
-        From and to, in metres.
+    target : str
+        Name of the column to write: one of `mmnet_maps.variables.TARGETS`.
+    depth : tuple of float, optional
+        From and to, in metres, where sensors are used. By default 0 to 0.06 for ``VWC_5``, and 0.8 to 1.2
+        times the depth that another target is named after.
     min_hours : int
         Hours with a good value that a day needs.
     flags : iterable of str
@@ -149,7 +155,9 @@ def in_situ_from_ismn(
         ``out``, and what was read and left out (`mmnet_maps.sources.stations.ismn.IsmnReport`).
     """
     path = output_file(out)
-    found: StationRecords = read_ismn(Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days)
+    found: StationRecords = read_ismn(
+        Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days, target=target
+    )
     with appearing(path) as draft:
         found.in_situ.to_csv(draft, index=False)
     return {"out": str(out), **found.notes}

@@ -133,7 +133,7 @@ def run_experiment(
         say(f"{len(jobs) - len(todo)} of {len(jobs)} folds are finished already")
     _run(todo, frame)
     tables = {job.fold.name: pd.read_csv(job.folder / _PREDICTED, dtype={"ID": str}) for job in jobs}
-    summary = _summary(tables, frame, folds)
+    summary = _summary(tables, frame, folds, catalogue.target.name)
     if config.experiment == "all":
         everything = Fold("all", np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool))
         job = _job(everything, out, config, catalogue, digest)
@@ -189,7 +189,7 @@ def _say_what_is_left_out(
 
 
 def _table_digest(frame: pd.DataFrame, catalogue: Catalogue) -> str:
-    columns = [*model_columns(catalogue), "ID", "Date", "VWC_5"]
+    columns = [*model_columns(catalogue), "ID", "Date", catalogue.target.name]
     optional = [name for name in ("Domain", "SMAP") if name in frame.columns and name not in columns]
     missing = [name for name in columns if name not in frame.columns]
     if missing:
@@ -245,7 +245,9 @@ def _run_fold(job: _Job, frame: pd.DataFrame) -> None:
     bundle = save_bundle(fitted.bundle, job.folder / "bundle")
     tested = frame[job.fold.test]
     inputs = from_table(tested, job.catalogue)
-    table = tested[["ID", "Date"]].assign(y_test=tested["VWC_5"], y_pred=bundle.predict(inputs))
+    table = tested[["ID", "Date"]].assign(
+        y_test=tested[job.catalogue.target.name], y_pred=bundle.predict(inputs)
+    )
     if bundle.trees:
         table[_NETWORKS_ALONE] = bundle.networks_alone().predict(inputs)
     _write_csv(job.folder / _PREDICTED, table)
@@ -290,7 +292,9 @@ def _record(job: _Job, bundle: Bundle) -> None:
     write_whole(job.folder / _DONE, json.dumps(record, indent=2) + "\n")
 
 
-def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: list[Fold]) -> dict[str, Any]:
+def _summary(
+    tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: list[Fold], target: str
+) -> dict[str, Any]:
     summary = evaluate_table(join_groups(pd.concat(tables.values()), frame), "the held-out rows")
     summary["folds"] = {}
     for name, table in tables.items():
@@ -298,7 +302,7 @@ def _summary(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folds: lis
         summary["folds"][name] = {**found["overall"], "stations": found["stations"]}
     if "SMAP" in frame.columns:
         tested = pd.concat([frame[fold.test] for fold in folds])
-        observed, estimate = (tested[name].to_numpy(np.float64) for name in ("VWC_5", "SMAP"))
+        observed, estimate = (tested[name].to_numpy(np.float64) for name in (target, "SMAP"))
         summary["baselines"] = {"SMAP": scores(observed, estimate, tested["ID"].to_numpy())}
     return summary
 

@@ -36,7 +36,7 @@ def permutation_importance(
     ----------
     bundle : Bundle
     frame : DataFrame, n rows
-        VWC_5 of the rows.
+        The bundle's target, measured.
     inputs : ModelInput, n rows
         Complete.
     columns : tuple of Column
@@ -53,13 +53,14 @@ def permutation_importance(
     Raises
     ------
     InputError
-        There is no VWC_5 to compare with.
+        There is nothing measured to compare with.
     """
-    if "VWC_5" not in frame.columns or not frame["VWC_5"].notna().any():
+    target = bundle.catalogue.target.name
+    if target not in frame.columns or not frame[target].notna().any():
         raise InputError(
-            f"the importance of the inputs of a {bundle.kind} is measured against VWC_5: it is not there"
+            f"the importance of the inputs of a {bundle.kind} is measured against {target}: it is not there"
         )
-    truth = frame["VWC_5"].to_numpy(np.float64, na_value=np.nan)
+    truth = frame[target].to_numpy(np.float64, na_value=np.nan)
     cost = _cost(bundle, inputs.rows(np.isfinite(truth)), truth[np.isfinite(truth)], seed, _REPEATS)
     member, variables = membership(columns) > 0, variables_of(columns)
     each = np.eye(len(columns), dtype=bool)

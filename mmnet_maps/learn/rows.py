@@ -48,15 +48,18 @@ class TrainingRows:
     def from_frame(cls, frame: pd.DataFrame, catalogue: Catalogue) -> Self:
         """Take the rows out of a station table, those with missing values too.
 
+        What is learned is the column of the catalogue's target.
+
         Raises
         ------
         InputError
             A column is missing or holds something else than numbers, or a date is none.
         """
-        missing = [name for name in ("ID", "Date", "VWC_5") if name not in frame.columns]
+        target = catalogue.target.name
+        missing = [name for name in ("ID", "Date", target) if name not in frame.columns]
         if missing:
             raise InputError(f"the table lacks columns {', '.join(missing)}")
-        for name in ("Date", "VWC_5"):
+        for name in ("Date", target):
             if not pd.api.types.is_numeric_dtype(frame[name]):
                 raise InputError(f"column {name} of the table holds {frame[name].dtype}, expected numbers")
         day = from_yyyymmdd(frame["Date"].to_numpy(dtype=np.int64))
@@ -65,8 +68,8 @@ class TrainingRows:
             raise InputError(
                 f"Date {frame['Date'].iloc[row]} in row {row + 1} of the table is no YYYYMMDD date"
             )
-        target = frame["VWC_5"].to_numpy(dtype=np.float32, na_value=np.nan)
-        return cls(from_table(frame, catalogue), target, frame["ID"].to_numpy(dtype=object), day)
+        wanted = frame[target].to_numpy(dtype=np.float32, na_value=np.nan)
+        return cls(from_table(frame, catalogue), wanted, frame["ID"].to_numpy(dtype=object), day)
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> TrainingRows:
         """The chosen rows."""

@@ -134,7 +134,8 @@ def fit(
     """
     given, rows = len(rows), rows.complete()
     if len(rows) == 0:
-        raise InputError(f"{name}: none of the {given} training rows has all inputs and VWC_5")
+        target = catalogue.target.name
+        raise InputError(f"{name}: none of the {given} training rows has all inputs and {target}")
     if len(rows) < given:
         say(f"{name}: {given - len(rows)} of {given} training rows lack a value and are left out")
     rows = rows.every(config.every)

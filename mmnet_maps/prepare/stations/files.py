@@ -26,8 +26,9 @@ _METADATA_KEY = b"mmnet_maps.catalogue"
 _LAGGED = re.compile(r"_\d+$")
 _TEXT = ("ID", "Network", "Domain")
 _KEYS = ("ID", "Date", "Latitude", "Longitude")
-#: Columns that keep the type in which they are read; every other column of the catalogue is float32.
-_EXACT = ("Latitude", "Longitude", "VWC_5", "DoY", "LC")
+#: Columns that keep the type in which they are read, as the target does; every other one of the catalogue is
+#: float32.
+_EXACT = ("Latitude", "Longitude", "DoY", "LC")
 
 
 def model_columns(catalogue: Catalogue) -> tuple[str, ...]:
@@ -225,7 +226,7 @@ def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Location) -> pd
         *model_columns(catalogue),
         *(c for c in columns if _LAGGED.sub("", str(c)) in variables),
     }
-    for name in [c for c in columns if c in ours and c not in _EXACT]:
+    for name in [c for c in columns if c in ours and c not in (*_EXACT, catalogue.target.name)]:
         if columns[name].isna().all():
             columns[name] = pd.Series(np.full(len(frame), np.nan, dtype=np.float32))
         elif not pd.api.types.is_numeric_dtype(columns[name]):

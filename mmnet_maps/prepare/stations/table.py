@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import field_validator
 
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.config import Config
@@ -37,6 +38,7 @@ from mmnet_maps.prepare.stations.fill import (
     whole_windows,
 )
 from mmnet_maps.prepare.stations.report import Selection, TableReport
+from mmnet_maps.variables import target_named
 
 __all__ = ["OwnWeatherConfig", "StationTable", "StationTableConfig", "build_station_table"]
 
@@ -50,6 +52,9 @@ class StationTableConfig(Config):
 
     Attributes
     ----------
+    target : str, optional
+        What a model of the table learns to tell, by the depth of the probe: one of
+        `mmnet_maps.variables.TARGETS`, such as ``VWC_20``. None keeps that of the catalogue, ``VWC_5``.
     encoding : {"published", "cyclic"}, optional
         Of the day of year and the aspect; None keeps that of the catalogue.
     fill : {"linear", "past"}, optional
@@ -67,6 +72,7 @@ class StationTableConfig(Config):
         Networks used; empty for all.
     """
 
+    target: str | None = None
     encoding: Literal["published", "cyclic"] | None = None
     fill: Literal["linear", "past"] | None = None
     gap_limits: Literal["catalogue", "none"] = "catalogue"
@@ -75,8 +81,15 @@ class StationTableConfig(Config):
     window_gap: int = 3
     networks: tuple[str, ...] = ("SCAN", "USCRN")
 
+    @field_validator("target")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        return None if name is None else target_named(name).name
+
     def applied_to(self, catalogue: Catalogue) -> Catalogue:
-        """The catalogue with this encoding, these fill rules and these limits."""
+        """The catalogue with this target and encoding, these fill rules and these limits."""
+        if self.target is not None:
+            catalogue = catalogue.with_target(self.target)
         if self.encoding is not None:
             catalogue = catalogue.with_encoding(self.encoding)
         if self.fill is not None:
@@ -128,7 +141,7 @@ def build_station_table(
         Observations under any names, each with ID and variables of the catalogue, and with Date (YYYYMMDD) if
         they change by the day, Year if by the year, neither if never.
     in_situ : DataFrame
-        ID, Network, Latitude, Longitude, Date (YYYYMMDD), VWC_5.
+        ID, Network, Latitude, Longitude, Date (YYYYMMDD), and the target of the catalogue, such as VWC_5.
     network : DataFrame
         ID, Domain; columns Climate and State go into the table if they are there.
     config : StationTableConfig, optional
@@ -157,7 +170,7 @@ def build_station_table(
         **{name: truth[name].to_numpy(dtype=np.float32) for name in ("Latitude", "Longitude")},
     }
     _use_land_cover(tables, catalogue, axes, rows, selection, raw)
-    _use_ground_truth(truth, rows, config, selection)
+    _use_ground_truth(truth[catalogue.target.name].isna().to_numpy(), rows, config, selection)
     for name, values in constants_of(tables, _held(tables, catalogue, "static"), axes).items():
         raw[name] = values[rows.station]
     days = _fill_daily(tables, catalogue, config, axes, rows, selection, report)
@@ -218,15 +231,18 @@ def _truth(
         report.left_out["network not used"] = int((~used).sum())
     if (from_yyyymmdd(truth["Date"].to_numpy()) == NO_DAY).any():
         raise InputError("the ground truth holds a Date that is not YYYYMMDD")
-    low, high = catalogue["VWC_5"].valid_range if "VWC_5" in catalogue else (0.0, 1.0)
-    moisture = truth["VWC_5"].astype(np.float64)
+    target, (low, high) = catalogue.target.name, catalogue.target.valid_range
+    if target not in truth.columns:
+        raise InputError(f"the ground truth has no column {target}; found {', '.join(truth.columns)}")
+    moisture = truth[target].astype(np.float64)
     impossible = (moisture < low) | (moisture > high)
-    report.screened["VWC_5"] = int(impossible.sum())
-    truth = truth.assign(ID=truth["ID"].astype(str), VWC_5=moisture.mask(impossible))
+    report.screened[target] = int(impossible.sum())
+    truth = truth.assign(ID=truth["ID"].astype(str))
+    truth[target] = moisture.mask(impossible)
     twice = int(truth.duplicated(["ID", "Date"]).sum())
     if twice:
         report.averaged["ground truth"] = report.left_out["averaged into another row of the day"] = twice
-        how = {"Network": "first", "Latitude": "first", "Longitude": "first", "VWC_5": "mean"}
+        how = {"Network": "first", "Latitude": "first", "Longitude": "first", target: "mean"}
         truth = truth.groupby(["ID", "Date"], as_index=False, sort=False).agg(how)
     return truth.sort_values(["ID", "Date"], kind="stable").reset_index(drop=True)
 
@@ -298,10 +314,7 @@ def _use_land_cover(
     selection.leave_out(classes < 0, "land cover missing or of no class")
 
 
-def _use_ground_truth(
-    truth: pd.DataFrame, rows: _Rows, config: StationTableConfig, selection: Selection
-) -> None:
-    missing = truth["VWC_5"].isna().to_numpy()
+def _use_ground_truth(missing: Flags, rows: _Rows, config: StationTableConfig, selection: Selection) -> None:
     kept = selection.kept
     count = np.bincount(rows.station[kept], minlength=int(rows.station.max()) + 1)
     gone = np.bincount(rows.station[kept & missing], minlength=len(count))
@@ -428,7 +441,7 @@ def _frame(
     ids = pd.Index(axes.ids)
     for name in stations.columns:
         columns[name] = stations[name].reindex(ids).to_numpy()[rows.station[kept]]
-    columns["VWC_5"] = truth["VWC_5"].to_numpy()[kept]
+    columns[catalogue.target.name] = truth[catalogue.target.name].to_numpy()[kept]
     for variable in catalogue.variables:
         if variable.name in raw and variable.name not in columns:
             columns[variable.name] = raw[variable.name][kept]

@@ -29,12 +29,12 @@ def estimates_at(model: Bundle, cube: Cube, measured: pd.DataFrame) -> pd.DataFr
     model : Bundle
     cube : Cube
     measured : DataFrame
-        ID, Longitude, Latitude (degrees), Date (YYYYMMDD), VWC_5.
+        ID, Longitude, Latitude (degrees), Date (YYYYMMDD), y_test (what they measured).
 
     Returns
     -------
     DataFrame
-        ID, Date, VWC_5, y_pred (NaN where the map would have none) and land_cover (-1: not told).
+        ID, Date, y_test, y_pred (NaN where the map would have none) and land_cover (-1: not told).
 
     Raises
     ------
@@ -67,4 +67,4 @@ def _at_pixel(model: Bundle, engine: Engine, cube: Cube, pixel: Tile, own: pd.Da
                 values, _ = compute_unit(cube, model.catalogue, engine, unit)
                 told = SOIL_MOISTURE.decode(values["soil_moisture"])[:, 0, 0]
                 found[part] = told[days[part] - unit.first]
-    return own[["ID", "Date", "VWC_5"]].assign(y_pred=found, land_cover=-1)
+    return own[["ID", "Date", "y_test"]].assign(y_pred=found, land_cover=-1)

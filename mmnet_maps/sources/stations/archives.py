@@ -22,10 +22,13 @@ from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.ranges import Link
 from mmnet_maps.sources.stations.uscrn import domain_of, read_uscrn
 from mmnet_maps.store.whole import write_whole
+from mmnet_maps.variables import TARGETS
 
 __all__ = ["Records", "StationArchives", "fetch_scan", "fetch_uscrn"]
 
 Box = tuple[float, float, float, float]
+#: Depth of the SCAN probe that stands for each target, in inches.
+_INCHES = dict(zip(TARGETS, (2, 4, 8, 20, 40), strict=True))
 _USCRN_FILE = re.compile(r'href="(CRND\d{4}-\d{4}-[A-Z]{2}_[^"/]+\.txt)"')
 
 
@@ -47,7 +50,8 @@ class StationArchives(Config):
     uscrn_url: str = "https://www.ncei.noaa.gov/pub/data/uscrn/products/daily01/"
     scan_url: str = (
         "https://wcc.sc.egov.usda.gov/reportGenerator/view_csv/customSingleStationReport/daily/"
-        "{station}%7Cid=%22%22%7Cname/{first},{last}/SMS:-2:value"
+        "{station}%7Cid=%22%22%7Cname/{first},{last}/"
+        "SMS:-2:value,SMS:-4:value,SMS:-8:value,SMS:-20:value,SMS:-40:value"
     )
     scan_stations_url: str = (
         "https://wcc.sc.egov.usda.gov/awdbRestApi/services/v1/stations?stationTriplets=*:*:SCAN"
@@ -62,7 +66,7 @@ class Records:
     Attributes
     ----------
     in_situ : DataFrame
-        ID, Network, Latitude, Longitude, Date (YYYYMMDD), VWC_5 (m3 m-3).
+        ID, Network, Latitude, Longitude, Date (YYYYMMDD), and VWC_5 to VWC_100 (m3 m-3).
     network : DataFrame
         ID, Network, Latitude, Longitude, Domain, State; a row a station.
     files, fetched : int
@@ -119,7 +123,7 @@ def fetch_uscrn(config: StationArchives, years: range, box: Box, out: Path) -> R
     rows = found.in_situ[found.in_situ["Date"].between(first, last)].reset_index(drop=True)
     places = rows.drop_duplicates("ID", keep="last")[["ID", "Network", "Latitude", "Longitude"]]
     network = places.merge(found.network, on="ID").sort_values("ID").reset_index(drop=True)
-    return Records(rows, network, len(wanted), fetched, found.implausible)
+    return Records(rows, network, len(wanted), fetched, sum(found.implausible.values()))
 
 
 def _mapped(config: StationArchives, http: Http, stations: Iterable[list[str]], box: Box) -> list[list[str]]:
@@ -181,7 +185,10 @@ def fetch_scan(config: StationArchives, years: range, box: Box, out: Path, curre
     finally:
         http.close()
     rows = pd.concat(frames, ignore_index=True).assign(Network="SCAN")
-    rows = rows[["ID", "Network", "Latitude", "Longitude", "Date", "VWC_5"]]
+    rows = rows[["ID", "Network", "Latitude", "Longitude", "Date", *TARGETS]]
+    for name in TARGETS:
+        if not rows[name].notna().any():
+            say(f"SCAN: no report has soil moisture at {_INCHES[name]} inches; {name} is empty")
     network = stations.drop(columns="triplet").assign(
         Network="SCAN", Domain=[domain_of(x) for x in stations["Longitude"]]
     )
@@ -223,23 +230,24 @@ def _report(config: StationArchives, http: Http, triplet: str, year: int) -> str
 
 
 def _read_scan(path: Path) -> tuple[pd.DataFrame, int]:
-    """Date and VWC_5 of a report, and how many values are no volumetric percent."""
+    """Date and soil moisture by depth of a report, and how many values are no volumetric percent."""
     text = "\n".join(
         line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
     )
     frame = pd.read_csv(io.StringIO(text))
-    column = next((c for c in frame.columns if "Soil Moisture Percent -2in" in c), None)
-    if column is None or "pct" not in column:
-        raise InputError(
-            f"{path}: no column of soil moisture at 2 inches in percent; found {', '.join(frame.columns)}"
-        )
-    percent = pd.to_numeric(frame[column], errors="coerce")
-    wrong = (percent < 0) | (percent > 100)
     dates = pd.to_datetime(frame["Date"].astype(str).str[:10], format="%Y-%m-%d")
-    found = pd.DataFrame(
-        {
-            "Date": dates.dt.strftime("%Y%m%d").astype(np.int64),
-            "VWC_5": (percent.mask(wrong) / 100).round(6),
-        }
-    )
-    return found, int(wrong.sum())
+    found, wrong = pd.DataFrame({"Date": dates.dt.strftime("%Y%m%d").astype(np.int64)}), 0
+    for name, inches in _INCHES.items():
+        titles = (c for c in frame.columns if f"Soil Moisture Percent -{inches}in" in c and "pct" in c)
+        column = next(titles, None)
+        if column is None and name == "VWC_5":
+            raise InputError(
+                f"{path}: no column of soil moisture at 2 inches in percent; found {', '.join(frame.columns)}"
+            )
+        # A report of before other depths were asked for has the first alone.
+        blank = pd.Series(np.nan, index=frame.index)
+        percent = blank if column is None else pd.to_numeric(frame[column], errors="coerce")
+        bad = (percent < 0) | (percent > 100)
+        wrong += int(bad.sum())
+        found[name] = (percent.mask(bad) / 100).round(6)
+    return found, wrong

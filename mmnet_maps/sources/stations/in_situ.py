@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
+from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["PREFIXED", "StationRecords", "read_in_situ", "read_network", "station_names"]
 
-_IN_SITU = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
+_KEYS = ("ID", "Network", "Latitude", "Longitude", "Date")
 #: The network whose name stands in front of its station ids.
 PREFIXED = "USDA_ARS"
 _LIMITS = {"Latitude": 90.0, "Longitude": 180.0}
@@ -27,7 +28,8 @@ class StationRecords(Protocol):
     Attributes
     ----------
     in_situ : DataFrame
-        ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD), VWC_5 (m3 m-3, NaN where missing).
+        ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD), and soil moisture by depth: one or more of
+        `mmnet_maps.variables.TARGETS` (m3 m-3, NaN where missing).
     notes : dict
         What was read and what was left out, by name, for the summary of a command.
     """
@@ -43,14 +45,16 @@ class StationRecords(Protocol):
         ...
 
 
-def read_in_situ(path: Path) -> pd.DataFrame:
+def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
     """Read the ground truth CSV.
 
     Parameters
     ----------
     path : Path
-        Columns ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD), VWC_5 (m3 m-3, empty where
-        missing); others are left out.
+        Columns ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD) and `target` (m3 m-3, empty where
+        missing); others are left out, soil moisture at other depths (``VWC_`` and centimetres) among them.
+    target : str
+        Which depth to read: one of `mmnet_maps.variables.TARGETS`.
 
     Returns
     -------
@@ -64,14 +68,19 @@ def read_in_situ(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such in situ CSV")
+    wanted = (*_KEYS, target_named(target).name)
     try:
-        frame = pd.read_csv(path, dtype={"ID": str, "Network": str}, usecols=lambda name: name in _IN_SITU)
+        frame = pd.read_csv(
+            path,
+            dtype={"ID": str, "Network": str},
+            usecols=lambda name: name in wanted or name in TARGETS,
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
-    _refuse_missing(path, frame, _IN_SITU)
+    _refuse_missing(path, frame, wanted)
     if frame.empty:
         raise InputError(f"{path}: the in situ table has no rows")
-    for name in ("Latitude", "Longitude", "VWC_5"):
+    for name in ("Latitude", "Longitude", target):
         frame[name] = _numbers(path, frame[name])
     for name, limit in _LIMITS.items():
         _refuse(path, frame[name], ~(frame[name].abs() <= limit), f"{name} between -{limit:g} and {limit:g}")
@@ -81,7 +90,7 @@ def read_in_situ(path: Path) -> pd.DataFrame:
     _refuse(path, frame["Date"], from_yyyymmdd(number.to_numpy()) == NO_DAY, "a Date YYYYMMDD")
     frame["Date"] = number
     frame["ID"] = station_names(frame["ID"], frame["Network"])
-    return frame.loc[:, list(_IN_SITU)]
+    return frame.loc[:, list(wanted)]
 
 
 def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:

@@ -24,11 +24,14 @@ from mmnet_maps.dates import to_yyyymmdd
 from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import station_names
+from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["Ismn", "IsmnReport", "read_ismn", "refuse_unsafe_zip"]
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-_COLUMNS = ("ID", "Network", "Latitude", "Longitude", "Date", "VWC_5")
+_KEYS = ("ID", "Network", "Latitude", "Longitude", "Date")
+#: Sensors that lie wholly within this depth, in metres, stand for the surface.
+_SURFACE = (0.0, 0.06)
 #: What ismn raises at files that it cannot make sense of.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error)
 _NS_PER_HOUR, _NS_PER_DAY = 3_600_000_000_000, 86_400_000_000_000
@@ -102,8 +105,8 @@ class Ismn(NamedTuple):
     Attributes
     ----------
     in_situ : DataFrame
-        ID (``{network}_{station}``), Network, Latitude, Longitude, Date (YYYYMMDD), VWC_5 (m3 m-3), sorted
-        by ID and Date. Several sensors of a station are averaged.
+        ID (``{network}_{station}``), Network, Latitude, Longitude, Date (YYYYMMDD), and the target, such as
+        VWC_5 (m3 m-3), sorted by ID and Date. Several sensors of a station are averaged.
     report : IsmnReport
     """
 
@@ -118,11 +121,12 @@ class Ismn(NamedTuple):
 
 def read_ismn(
     archive: Path,
-    depth: tuple[float, float] = (0.0, 0.06),
+    depth: tuple[float, float] | None = None,
     min_hours: int = 6,
     *,
     flags: Sequence[str] = ("G",),
     all_days: bool = False,
+    target: str = "VWC_5",
 ) -> Ismn:
     """Daily means (UTC) of the good soil moisture values of an archive.
 
@@ -130,14 +134,17 @@ def read_ismn(
     ----------
     archive : Path
         Zip as downloaded, or the folder that it was extracted to.
-    depth : (float, float)
-        In metres: sensors that lie wholly within it are used.
+    depth : (float, float), optional
+        In metres: sensors that lie wholly within it are used. By default 0 to 0.06 for ``VWC_5``, and 0.8
+        to 1.2 times the depth that another target is named after.
     min_hours : int
         Least number of different hours with a good value for a day to count.
     flags : sequence of str
         Quality flags that are accepted. G is good; old archives have U, not flagged, in its place.
     all_days : bool
-        Also the other days between a station's first and last, with an empty VWC_5.
+        Also the other days between a station's first and last, without a value.
+    target : str
+        Name of the column: one of `mmnet_maps.variables.TARGETS`.
 
     Returns
     -------
@@ -146,13 +153,15 @@ def read_ismn(
     Raises
     ------
     InputError
-        There is no archive, it is unsafe or holds no such sensor, or no day is left.
+        There is no archive, it is unsafe or holds no such sensor, no day is left, or `depth` is not that of
+        the target.
     """
-    low, high = depth
+    low, high = depth = depth or _window_of(target)
     if not (0 <= low <= high) or not 1 <= min_hours <= 24:
         raise InputError(
             f"depth {low} {high} m, {min_hours} hours: expected 0 <= from <= to and 1 to 24 hours"
         )
+    _refuse_other_depth(depth, target)
     _refuse_no_archive(archive)
     if archive.is_dir():
         archive = _root_of(archive)
@@ -175,8 +184,8 @@ def read_ismn(
     frame = _mean_of_sensors(pd.concat(parts, ignore_index=True), report)
     if all_days:
         frame = _with_all_days(frame)
-    report.stations, report.days = frame["ID"].nunique(), int(frame["VWC_5"].notna().sum())
-    return Ismn(frame, report)
+    report.stations, report.days = frame["ID"].nunique(), int(frame["value"].notna().sum())
+    return Ismn(frame.rename(columns={"value": target}), report)
 
 
 def refuse_unsafe_zip(archive: Path) -> None:
@@ -194,6 +203,32 @@ def refuse_unsafe_zip(archive: Path) -> None:
             climbs = path.is_absolute() or ".." in path.parts or _DRIVE.match(str(path)) is not None
             if climbs or stat.S_ISLNK(info.external_attr >> 16):
                 raise InputError(f"{archive}: refused, its member {info.orig_filename!r} leaves the folder")
+
+
+def _window_of(target: str) -> tuple[float, float]:
+    """Depths, in metres, between which sensors stand for a target."""
+    top, bottom = _depth_of(target)
+    middle = (top + bottom) / 2
+    return _SURFACE if top == 0 else (round(0.8 * middle, 6), round(1.2 * middle, 6))
+
+
+def _depth_of(target: str) -> tuple[float, float]:
+    depth = target_named(target).depth
+    assert depth is not None
+    return depth
+
+
+def _refuse_other_depth(depth: tuple[float, float], target: str) -> None:
+    """Sensors of another depth must not be labelled as the target."""
+    top, bottom = _depth_of(target)
+    if depth[1] < top or depth[0] > bottom:
+        names = [
+            name for name in TARGETS if depth[1] >= _depth_of(name)[0] and depth[0] <= _depth_of(name)[1]
+        ]
+        known = f"; that of {' or '.join(names)}" if names else ""
+        raise InputError(
+            f"--depth {depth[0]:g} {depth[1]:g} is not the depth of {target}, {top:g} to {bottom:g} m{known}"
+        )
 
 
 def _most(flags: dict[str, int]) -> str:
@@ -334,7 +369,7 @@ def _read_sensor(
             "Latitude": float(meta["latitude", "val"]),
             "Longitude": float(meta["longitude", "val"]),
             "Date": to_yyyymmdd(day),
-            "VWC_5": mean,
+            "value": mean,
         }
     )
 
@@ -357,9 +392,9 @@ def _daily_means(
 
 def _mean_of_sensors(frame: pd.DataFrame, report: IsmnReport) -> pd.DataFrame:
     groups = frame.groupby(["ID", "Date"], as_index=False, sort=True)
-    how = {"Network": "first", "Latitude": "first", "Longitude": "first", "VWC_5": "mean"}
+    how = {"Network": "first", "Latitude": "first", "Longitude": "first", "value": "mean"}
     report.averaged_days = int((groups.size()["size"] > 1).sum())
-    return groups.agg(how)[list(_COLUMNS)]
+    return groups.agg(how)[[*_KEYS, "value"]]
 
 
 def _with_all_days(frame: pd.DataFrame) -> pd.DataFrame:
@@ -371,4 +406,4 @@ def _with_all_days(frame: pd.DataFrame) -> pd.DataFrame:
         fixed = ["ID", "Network", "Latitude", "Longitude"]
         filled[fixed] = filled[fixed].ffill()
         parts.append(filled.reset_index())
-    return pd.concat(parts, ignore_index=True)[list(_COLUMNS)]
+    return pd.concat(parts, ignore_index=True)[[*_KEYS, "value"]]

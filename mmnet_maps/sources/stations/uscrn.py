@@ -21,7 +21,7 @@ from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.evaporation import hargreaves, vapour_pressure_deficit
-from mmnet_maps.variables import VARIABLES, Variable
+from mmnet_maps.variables import TARGETS, VARIABLES, Variable
 
 __all__ = ["Uscrn", "domain_of", "read_uscrn", "uscrn_catalogue"]
 
@@ -40,7 +40,7 @@ _COLUMNS = {
     "skin_min": 13,
     "skin": 14,
     "rh": 17,
-    "VWC_5": 18,
+    **{name: 18 + n for n, name in enumerate(TARGETS)},
 }
 #: Files parsed at once.
 _BATCH = 64
@@ -109,15 +109,16 @@ class Uscrn:
         ID, Date, tmax, tmin, skin, skin_max, skin_min, skin_range (degC), pr, eto (mm d-1), srad (W m-2),
         rh (%), vpd (kPa). Of these eto, vpd and skin_range are computed from the others of the day.
     in_situ : DataFrame
-        ID, Network, Latitude, Longitude, Date, VWC_5 (m3 m-3): every day of every file, missing as NaN.
+        ID, Network, Latitude, Longitude, Date, and soil moisture at five depths, VWC_5 to VWC_100 (m3 m-3):
+        every day of every file, missing as NaN.
     network : DataFrame
         ID, Domain (W, M, E by longitude), State.
     files : int
         Files read.
     other_files : list of str
         Names that are not of daily01 files, left out.
-    implausible : int
-        Soil moisture values below 0 or above 0.6, set to missing.
+    implausible : dict of str to int
+        Soil moisture values below 0 or above 0.6, set to missing, by column.
     """
 
     weather: pd.DataFrame
@@ -125,7 +126,7 @@ class Uscrn:
     network: pd.DataFrame
     files: int
     other_files: list[str]
-    implausible: int
+    implausible: dict[str, int]
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class Uscrn:
         return {
             "files_read": self.files,
             "files_left_out": len(self.other_files),
-            "soil_moisture_implausible": self.implausible,
+            "soil_moisture_implausible": sum(self.implausible.values()),
         }
 
 
@@ -260,7 +261,8 @@ def _parse(data: bytes) -> pd.DataFrame | None:
     except ValueError:
         return None
     frame.columns = pd.Index(order)
-    good = (from_yyyymmdd(frame["Date"].to_numpy()) != NO_DAY) & frame["VWC_5"].notna().to_numpy()
+    # A value that is missing has a code: nothing there means that the line is too short.
+    good = (from_yyyymmdd(frame["Date"].to_numpy()) != NO_DAY) & frame[order[-1]].notna().to_numpy()
     return frame if good.all() else None
 
 
@@ -277,8 +279,11 @@ def _split(frame: pd.DataFrame, states: dict[str, str], files: int, others: list
     values = [name for name in _COLUMNS if name not in ("Date", "Longitude", "Latitude")]
     frame[values] = frame[values].where(~frame[values].isin(_MISSING))
     frame["srad"] *= _MJ_PER_DAY_TO_W
-    implausible = (frame["VWC_5"] < 0) | (frame["VWC_5"] > _WETTEST)
-    frame["VWC_5"] = frame["VWC_5"].mask(implausible)
+    depths, implausible = list(TARGETS), dict[str, int]()
+    for name in depths:
+        wrong = (frame[name] < 0) | (frame[name] > _WETTEST)
+        implausible[name] = int(wrong.sum())
+        frame[name] = frame[name].mask(wrong)
     # A station that moved a little has several positions: the latest stands for all its days.
     last = frame.sort_values("Date", kind="stable").groupby("ID")[["Latitude", "Longitude"]].last()
     ids = frame["ID"].astype("category")
@@ -289,10 +294,10 @@ def _split(frame: pd.DataFrame, states: dict[str, str], files: int, others: list
             "Latitude": frame["ID"].map(last["Latitude"]),
             "Longitude": frame["ID"].map(last["Longitude"]),
             "Date": frame["Date"],
-            "VWC_5": frame["VWC_5"],
+            **{name: frame[name] for name in depths},
         }
     )
-    weather = frame[["Date", *(n for n in values if n != "VWC_5")]].assign(
+    weather = frame[["Date", *(n for n in values if n not in depths)]].assign(
         ID=ids,
         skin_range=frame["skin_max"] - frame["skin_min"],
         vpd=vapour_pressure_deficit(*(frame[n].to_numpy() for n in ("tmax", "tmin", "rh"))),
@@ -310,4 +315,4 @@ def _split(frame: pd.DataFrame, states: dict[str, str], files: int, others: list
             "State": [states[name] for name in last.index],
         }
     )
-    return Uscrn(weather, in_situ, network, files, others, int(implausible.sum()))
+    return Uscrn(weather, in_situ, network, files, others, implausible)

@@ -56,6 +56,18 @@ def test_bad_ground_truth_is_refused_with_its_row(tmp_path: Path, frame: pd.Data
     assert "truth.csv" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_the_depth_that_is_asked_for_is_read_and_what_is_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows(VWC_20=[0.3, 0.31]).to_csv(path, index=False)
+    found = read_in_situ(path, "VWC_20")
+    assert list(found["VWC_20"]) == [0.3, 0.31] and "VWC_5" not in found.columns
+    assert "VWC_20" not in read_in_situ(path).columns
+    with pytest.raises(InputError, match=r"lacks column VWC_50; found ID, .*Date, VWC_5, VWC_20"):
+        read_in_situ(path, "VWC_50")
+    with pytest.raises(InputError, match="target VWC_7: expected one of"):
+        read_in_situ(path, "VWC_7")
+
+
 def test_networks_are_read_from_every_format(tmp_path: Path) -> None:
     points = geopandas.points_from_xy([-100.0, -90.0], [40.0, 41.0], crs="EPSG:4326").to_crs("EPSG:5070")
     layer = geopandas.GeoDataFrame({"ID": ["A", "B"], "Domain": ["W", "E"]}, geometry=points)

@@ -73,6 +73,29 @@ def test_only_sensors_within_the_depth_window_are_used_and_the_others_counted(pl
         read_ismn(place / SEPARATE, (0.0, 0.01))
 
 
+def test_the_column_is_named_after_the_depth_of_the_sensors(place: Path, tmp_path: Path) -> None:
+    ending, folder = "_sm_0.050000_0.050000_ECH20-EC-TM_20070101_20131231.stm", tmp_path / "MAQU" / "CST-01"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(place / OLD) as content:
+        [name] = [n for n in content.namelist() if n.endswith(f"CST-01{ending}")]
+        text = content.read(name).decode()
+        (folder / Path(name).name).write_text(text)
+        for depth in (0.1, 0.5):  # the same sensor again, deeper
+            deeper = Path(name).name.replace("0.050000", f"{depth:.6f}")
+            (folder / deeper).write_text(text.replace("0.05    0.05", f"{depth:.2f}    {depth:.2f}", 1))
+    surface, _ = read_ismn(tmp_path, flags=("U",))
+    for target, window in (("VWC_10", (0.08, 0.12)), ("VWC_50", (0.4, 0.6))):
+        deep, report = read_ismn(tmp_path, flags=("U",), target=target)
+        same, _ = read_ismn(tmp_path, window, flags=("U",), target=target)
+        assert report.sensors == 1 and len(deep) > 100
+        pd.testing.assert_frame_equal(deep, same)
+        pd.testing.assert_frame_equal(deep.rename(columns={target: "VWC_5"}), surface)
+    with pytest.raises(
+        InputError, match=r"--depth 0.4 0.6 is not the depth of VWC_5, 0 to 0.05 m; that of VWC_50"
+    ):
+        read_ismn(place / OLD, (0.4, 0.6))
+
+
 def test_a_folder_gives_the_same_as_its_zip_and_stays_as_it_was(place: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(place / HEADER) as content:
         content.extractall(tmp_path / "archive")

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.jobs.stations import table_from_uscrn
+from mmnet_maps.learn.rows import TrainingRows
+from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.prepare.stations.table import OwnWeatherConfig, build_station_table
 from mmnet_maps.sources.stations.uscrn import Uscrn, domain_of, read_uscrn, uscrn_catalogue
 
@@ -74,10 +77,11 @@ def test_a_real_file_agrees_with_a_plain_reading(real: Uscrn, archive: Path, nam
     for column, theirs in columns.items():
         np.testing.assert_array_equal(mine[column], plain[theirs])
     np.testing.assert_allclose(mine["srad"], plain["SOLARAD_DAILY"] * 1e6 / 86_400)
-    truth = real.in_situ.loc[mine.index, "VWC_5"]
-    kept = truth.notna().to_numpy()
-    np.testing.assert_array_equal(truth[kept], plain["SOIL_MOISTURE_5_DAILY"][kept])
-    assert (plain["SOIL_MOISTURE_5_DAILY"][~kept].dropna() > 0.6).all()
+    for depth in (5, 10, 20, 50, 100):
+        truth, theirs = real.in_situ.loc[mine.index, f"VWC_{depth}"], plain[f"SOIL_MOISTURE_{depth}_DAILY"]
+        kept = truth.notna().to_numpy()
+        np.testing.assert_array_equal(truth[kept], theirs[kept])
+        assert (theirs[~kept].dropna() > 0.6).all()
 
 
 def test_the_real_table_has_whole_windows_of_calendar_days(real: Uscrn) -> None:
@@ -102,7 +106,10 @@ def test_codes_for_missing_are_missing_and_implausible_soil_moisture_is_counted(
     (tmp_path / "CRND0103-2019-AL_Selma_13_WNW.txt").write_text(text)
     (tmp_path / "readme.txt").write_text("what it is")
     found = read_uscrn(tmp_path)
-    assert (found.files, found.other_files, found.implausible) == (1, ["readme.txt"], 2)
+    assert (found.files, found.other_files) == (1, ["readme.txt"])
+    # The line says 0.602 and 0.639 at 10 and at 100 cm.
+    counts = {"VWC_5": 2, "VWC_10": 40, "VWC_20": 0, "VWC_50": 0, "VWC_100": 40}
+    assert found.implausible == counts
     assert list(np.flatnonzero(found.weather["pr"].isna())) == [3]
     assert list(np.flatnonzero(found.in_situ["VWC_5"].isna())) == [4, 5, 6]
     np.testing.assert_allclose(found.weather["srad"], 100.0)
@@ -158,3 +165,18 @@ def test_places_without_such_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "CRND0103-2019-AL_Selma_13_WNW.txt").write_text("\n")
     with pytest.raises(InputError, match="every file is empty"):
         read_uscrn(tmp_path)
+
+
+def test_a_table_of_another_depth_holds_that_depth_alone(tmp_path: Path) -> None:
+    (tmp_path / "CRND0103-2019-AL_Selma_13_WNW.txt").write_text(station_file(moisture={4: "-99.000"}))
+    done = table_from_uscrn(tmp_path, tmp_path / "t.parquet", settings={"target": "VWC_20"})
+    frame, catalogue = read_table(tmp_path / "t.parquet")
+    assert catalogue.target.name == "VWC_20" and catalogue.target.depth == (0.15, 0.25)
+    assert [name for name in frame.columns if name.startswith("VWC")] == ["VWC_20"]
+    # The fifth day has no value at 5 cm, and one at 20 cm.
+    assert (frame["VWC_20"] == 0.595).all() and done["rows"] == 40 - 10
+    assert done["soil_moisture_implausible"] == 0
+    rows = TrainingRows.from_frame(frame, catalogue)
+    np.testing.assert_array_equal(rows.target, np.full(len(frame), 0.595, dtype=np.float32))
+    with pytest.raises(InputError, match=r"target: target VWC20: expected one of .*; did you mean VWC_20"):
+        table_from_uscrn(tmp_path, tmp_path / "t.parquet", settings={"target": "VWC20"})
