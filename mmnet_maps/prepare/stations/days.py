@@ -11,12 +11,27 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.dates import from_yyyymmdd
+from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import land_cover_class, nearest_release
 
-__all__ = ["Axes", "constants_of", "daily_values", "find_table", "land_cover_of", "screen_reflectance"]
+__all__ = [
+    "Axes",
+    "constants_of",
+    "daily_values",
+    "find_table",
+    "land_cover_of",
+    "refuse_another_unit",
+    "screen_reflectance",
+    "without_fill_values",
+]
 
 Dense = NDArray[np.float32]
 Tables = Mapping[str, pd.DataFrame]
+
+#: Numbers that files put where there is no value.
+_FILL_VALUES = (-9999.0, -9999.9, -999.0, -999.9, -99999.0, -32768.0, -32767.0, 32767.0, 65535.0, 1e20)
+#: Share of values out of range above which they are of another unit, not unlikely weather.
+_ANOTHER_UNIT = 0.9
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,40 @@ def screen_reflectance(table: pd.DataFrame, catalogue: Catalogue) -> tuple[pd.Da
         return table, 0
     names = [v.name for v in optical]
     return table.assign(**{n: table[n].mask(bad) for n in names}), int(bad.sum())
+
+
+def without_fill_values(
+    table: pd.DataFrame, names: Sequence[str], catalogue: Catalogue
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Make missing what stands for missing, such as -9999, where it cannot be a value.
+
+    Returns
+    -------
+    table : DataFrame
+        A new one if anything was made missing.
+    count : dict of str to int
+        Observations, by what they are.
+    """
+    blank, count = {}, {}
+    for name in names:
+        values, (low, high) = table[name], catalogue[name].valid_range
+        fill = values.isin(_FILL_VALUES) & ((values < low) | (values > high))
+        if fill.any():
+            blank[name], count[f"{name} as fill values"] = values.mask(fill), int(fill.sum())
+    return (table.assign(**blank) if blank else table), count
+
+
+def refuse_another_unit(title: str, table: pd.DataFrame, names: Sequence[str], catalogue: Catalogue) -> None:
+    """`InputError` where hardly a value of a variable that models take is in the range of its unit."""
+    for name in names:
+        values, (low, high) = table[name].to_numpy(), catalogue[name].valid_range
+        known = values[np.isfinite(values)]
+        beyond = (known < low) | (known > high)
+        if name in catalogue.required and known.size and beyond.mean() > _ANOTHER_UNIT:
+            raise InputError(
+                f"{title}: {beyond.mean():.0%} of the values of {name} are outside {low:g} to {high:g} "
+                f"{catalogue[name].unit}, the median is {np.median(known):.6g}; expected that unit and scale"
+            )
 
 
 def daily_values(table: pd.DataFrame, names: Sequence[str], axes: Axes) -> tuple[dict[str, Dense], int]:

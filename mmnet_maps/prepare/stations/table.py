@@ -26,7 +26,9 @@ from mmnet_maps.prepare.stations.days import (
     daily_values,
     find_table,
     land_cover_of,
+    refuse_another_unit,
     screen_reflectance,
+    without_fill_values,
 )
 from mmnet_maps.prepare.stations.fill import (
     bridge_gaps,
@@ -388,6 +390,9 @@ def _observed(
         clean, blanked = screen_reflectance(table, catalogue)
         if blanked:
             report.screened[f"{title} granules"] = blanked
+        clean, filled = without_fill_values(clean, names, catalogue)
+        report.screened |= filled
+        refuse_another_unit(title, clean, names, catalogue)
         values, extra = daily_values(clean, names, axes)
         if extra:
             report.averaged[title] = extra

@@ -253,7 +253,10 @@ def _read_plain(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> Par
 
 def _header(path: Path) -> list[str]:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return [name for name in next(csv.reader(file), []) if name]
+        line = next(file, "")
+    if "\0" in line:
+        raise InputError(f"{path}: is not in UTF-8 (in UTF-16?); expected a CSV as Earth Engine writes it")
+    return [name for name in next(csv.reader([line]), []) if name]
 
 
 def _has_rows(path: Path) -> bool:
@@ -271,7 +274,12 @@ def _read_csv(path: Path, numbers: Sequence[str], text: tuple[str, ...] = ()) ->
     needed = ["ID", *text, *numbers]
     missing = [name for name in needed if name not in header]
     if missing:
-        raise InputError(f"{path}: lacks column {', '.join(missing)}; found {', '.join(header[:14])}")
+        commas = "" if len(header) > 1 else ": expected commas between columns"
+        found = " ".join(", ".join(header[:14]).split())
+        raise InputError(f"{path}: lacks column {', '.join(missing)}; found {found}{commas}")
+    twice = [name for name in needed if header.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: column {', '.join(twice)} is there twice; expected one")
     if "Network" in header:
         needed.append("Network")
     types = {name: pa.float64() if name in numbers else pa.string() for name in needed}

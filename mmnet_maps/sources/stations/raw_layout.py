@@ -69,7 +69,8 @@ class Layout:
         """Names of its files: any part of a year, and a second copy, as a drive or a browser names it."""
         text = re.escape(self.file.replace("_{part}", "").removesuffix(".csv"))
         text = text.replace(r"\{year\}", r"(?P<year>\d{4})")
-        return re.compile(rf"{text}(?:_(?P<part>\d+))?(?: ?\(\d+\))?\.csv")
+        part = r"(?:[_ -](?:part[_ -]?)?(?P<part>\d+))?(?: ?\(\d+\))?(?: - Copy)?"
+        return re.compile(rf"(?:Copy of )?{text}{part}\.(?:csv|CSV)")
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -199,3 +199,17 @@ def test_climate_and_state_of_the_network_go_into_the_table(published: tuple) ->
     frame = build_station_table(tables, in_situ, network.assign(Climate=["BSk", "Cfa", "Dfb"])).frame
     expected = dict(zip(network["ID"], ["BSk", "Cfa", "Dfb"], strict=True))
     assert dict(zip(frame["ID"], frame["Climate"], strict=True)) == expected
+
+
+def test_fill_values_are_missing_and_another_unit_is_refused(published: tuple) -> None:
+    tables, truth, network = published
+    weather, lst = tables["gridmet"], tables["modis"]
+    filled = weather.assign(pr=weather["pr"].where(np.arange(len(weather)) % 9 > 0, -9999.0))
+    gone = weather.assign(pr=weather["pr"].where(np.arange(len(weather)) % 9 > 0))
+    one = build_station_table({**tables, "gridmet": filled}, truth, network)
+    other = build_station_table({**tables, "gridmet": gone}, truth, network)
+    pd.testing.assert_frame_equal(one.frame, other.frame)
+    assert one.report.screened["pr as fill values"] == -(-len(weather) // 9)
+    for change in (0.02, -1.0):
+        with pytest.raises(InputError, match=r"modis: 100% of the values of LST are outside 7500 to 65535"):
+            build_station_table({**tables, "modis": lst.assign(LST=lst["LST"] * change)}, truth, network)

@@ -154,6 +154,40 @@ def test_parts_and_second_copies_are_read_once(raw: Path, name: str) -> None:
     assert unread_files(raw) == []
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{}_part1.csv", "{}_part2.csv"),
+        ("{}.csv", "{}-1.csv"),
+        ("Copy of {}.csv", "{} - Copy.csv"),
+        ("{}.CSV", "{} (2).csv"),
+    ],
+)
+def test_parts_as_people_name_them(raw: Path, first: str, second: str) -> None:
+    name = "gridmet_SSM_2016"
+    before = read_raw_folder(raw)["gridmet"]
+    _halves(raw / f"{name}.csv", raw / first.format(name), raw / second.format(name))
+    after, keys = read_raw_folder(raw)["gridmet"], ["ID", "Date"]
+    one, other = (t.astype({"ID": str}).sort_values(keys, ignore_index=True) for t in (before, after))
+    pd.testing.assert_frame_equal(one, other)
+    assert unread_files(raw) == []
+
+
+def test_tables_that_are_no_csv_of_earth_engine_are_one_line(raw: Path) -> None:
+    path = raw / "gridmet_SSM_2016.csv"
+    text = path.read_text()
+    for change, says in (
+        (lambda: path.write_text(text.replace(",", ";")), "expected commas between columns"),
+        (lambda: path.write_text(text, encoding="utf-16"), r"is not in UTF-8 \(in UTF-16\?\)"),
+        (lambda: path.write_text(text.replace("sph,", "pr,", 1)), "lacks column sph"),
+        (lambda: path.write_text(text.replace("system:index,", "pr,", 1)), "lacks column system:index"),
+        (lambda: path.write_text(text.replace(".geo", "pr", 1)), "column pr is there twice; expected one"),
+    ):
+        change()
+        with pytest.raises(InputError, match=says):
+            read_raw_folder(raw)
+
+
 def test_two_exports_of_one_scene_with_other_values_are_refused(raw: Path) -> None:
     table = pd.read_csv(raw / "gridmet_SSM_2016.csv")
     table.loc[3, "pr"] = 77.0
