@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mmnet_maps.cli.output import Json, show
+from mmnet_maps.cli.score_lines import number
 from mmnet_maps.errors import WorkError
 from mmnet_maps.progress import counted
 
@@ -72,14 +73,15 @@ def validate(
 def _scores_text(found: dict[str, Any], out: Path) -> str:
     overall, coverage = found["overall"], found["interval_coverage"]
     names = {"corr": "R", "rmse": "RMSE", "bias": "bias", "ubrmse": "ubRMSE"}
-    scores = ", ".join(f"{names[k]} {overall[k]:.3f}" for k in names if overall[k] is not None)
+    scores = ", ".join(f"{names[k]} {number(overall[k])}" for k in names)
     inside = f"; the interval holds {100 * coverage['share']:.1f} %" if coverage["n"] else ""
     stations = found["stations"]["count"]
     lines = [f"{overall['n']} pairs at {stations} stations: {scores}{inside}"]
     for source, both in found.get("against", {}).items():
         if source != "all":
+            ours, theirs = both["maps"]["overall"], both["other"]["overall"]
             parts = (
-                f"{names[k]} {both['maps']['overall'][k]:.3f} against {both['other']['overall'][k]:.3f}"
+                f"{names[k]} {number(ours[k])} against {number(theirs[k])}"
                 for k in ("corr", "rmse", "ubrmse")
             )
             lines.append(f"beside {source}, {both['n']} pairs: {', '.join(parts)}")

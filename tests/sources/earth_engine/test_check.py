@@ -129,3 +129,29 @@ def test_the_settings_of_a_cube_do_for_every_command(standin: StandIn, config_fo
     example = Path(__file__).resolve().parents[3] / "configs" / "earthengine_cube.yaml"
     found = earth_engine_settings(example, ["project=p-test"])
     assert found.project == "p-test" and found.budget.eecu_hours == 20
+
+
+def test_the_commands_of_stations_and_cubes(standin: StandIn, config_for, network, tmp_path: Path) -> None:
+    import yaml
+    from ee_region import END, START
+    from typer.testing import CliRunner
+
+    from mmnet_maps.cli import app
+
+    settings = config_for(standin, without=[name for name in ASSETS if name not in ("smap", "gridmet")])
+    where = {
+        "region": {"box": [-113.005, 37.196, -112.995, 37.205]},
+        "grid": {"crs": "EPSG:32612", "resolution": 30},
+    }
+    plain = {**where, "start": str(START), "end": str(END), "earthengine": settings.model_dump(mode="json")}
+    config = tmp_path / "cube.yaml"
+    config.write_text(yaml.safe_dump(plain))
+    network.to_csv(tmp_path / "network.csv", index=False)
+    days = ["--start", str(START), "--end", str(END), "--config", str(config)]
+    files = ["--network", str(tmp_path / "network.csv"), "--out", str(tmp_path / "raw")]
+    done = CliRunner().invoke(app, ["earthengine", "stations", *files, *days], catch_exceptions=False)
+    assert done.exit_code == 0 and "EECU-hours used: 0" in done.stdout and "{" not in done.stdout
+    assert "next: mmnet-maps stations build --raw" in done.stdout and (tmp_path / "raw").is_dir()
+    out = ["--config", str(config), "--out", str(tmp_path / "cube.zarr")]
+    done = CliRunner().invoke(app, ["earthengine", "cube", *out], catch_exceptions=False)
+    assert done.exit_code == 0 and "gridmet: " in done.stdout and "EECU-hours: " in done.stdout
