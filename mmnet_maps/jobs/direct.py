@@ -102,7 +102,8 @@ def predict_box(
     tile = Tile(0, 0, grid.height, grid.width) if box is None else box_tile(grid, box, crs)
     check_cube(store, model.catalogue, first, stop, str(store.path))
     with one_thread():
-        engine = Engine(model, precision=precision, device=device, coarse=coarse_choice(coarse, model))
+        how = coarse_choice(coarse, model)
+        engine = Engine(model, precision=precision, device=device, coarse=how)
         values, _ = compute_unit(store, model.catalogue, engine, Unit(tile, first, stop))
     maps = _Computed(store.path, np.arange(first, stop), grid.crop(tile), values)
     found = as_dataset(maps, Tile(0, 0, tile.height, tile.width)).compute()
@@ -111,5 +112,5 @@ def predict_box(
         attributes = layer_attributes(layer, FLAGS, nominal)
         attributes.pop("coordinates")
         found[name].attrs = {**attributes, **found[name].attrs}
-    found.attrs |= {**global_attributes(), "bundle": model.digest, "precision": precision}
+    found.attrs |= {**global_attributes(), "bundle": model.digest, "precision": precision, "coarse": how}
     return xr.decode_cf(found, decode_coords="all")

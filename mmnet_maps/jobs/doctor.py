@@ -15,6 +15,7 @@ from mmnet_maps.learn.bundle import FORMAT as BUNDLE_FORMAT
 from mmnet_maps.prepare.cube.layout import FORMAT as CUBE_FORMAT
 from mmnet_maps.produce.engine.device import seen_devices
 from mmnet_maps.produce.engine.rates import product_rates
+from mmnet_maps.produce.product.store import FORMAT as PRODUCT_FORMAT
 from mmnet_maps.sources.rasters.drivers import gdal_drivers
 from mmnet_maps.version import __version__
 
@@ -64,7 +65,7 @@ def doctor(folder: str | Path = ".") -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "disk_free_gib": round(shutil.disk_usage(folder).free / 2**30, 1),
         "credentials": _credentials(),
-        "formats": {"bundle": BUNDLE_FORMAT, "cube": CUBE_FORMAT},
+        "formats": {"bundle": BUNDLE_FORMAT, "cube": CUBE_FORMAT, "product": PRODUCT_FORMAT},
     }
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 
 from mmnet_maps.catalogue import Catalogue
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 from mmnet_maps.learn.against_smap import beside_smap
 from mmnet_maps.learn.bundle import CARD, Bundle, save_bundle
 from mmnet_maps.learn.evaluate import evaluate_table, scores
@@ -145,7 +145,8 @@ def run_experiment(
 def _settled(config: ExperimentConfig) -> ExperimentConfig:
     known = (*NETWORKS, *BASELINES)
     if config.model not in known:
-        raise InputError(f"model {config.model} is not known; known are {', '.join(known)}")
+        more = suggestion(config.model, known)
+        raise InputError(f"model {config.model} is not known; known are {', '.join(known)}{more}")
     if config.experiment not in EXPERIMENTS:
         raise InputError(f"experiment {config.experiment} is not known; known are {', '.join(EXPERIMENTS)}")
     how = config.validation or DEFAULT_VALIDATION[config.experiment]

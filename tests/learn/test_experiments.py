@@ -196,6 +196,8 @@ def test_what_the_table_or_the_settings_lack_is_named(
     frame = make_table()
     with pytest.raises(InputError, match="model svm is not known; known are mmnet"):
         run_experiment(frame, catalogue, _config(model="svm"), tmp_path / "a")
+    with pytest.raises(InputError, match=r"did you mean xgboost\?"):
+        run_experiment(frame, catalogue, _config(model="xgbost"), tmp_path / "a")
     with pytest.raises(InputError, match="the table lacks columns clay"):
         run_experiment(frame.drop(columns="clay"), catalogue, _config(), tmp_path / "a")
     with pytest.raises(InputError, match="at least folds=3 stations; the table has 1"):

@@ -18,7 +18,7 @@ from pydantic import field_validator
 from mmnet_maps.catalogue import LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.config import Config
 from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd, year_of
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 from mmnet_maps.prepare.features import write_features
 from mmnet_maps.prepare.stations.days import (
     Axes,
@@ -258,7 +258,7 @@ def _stations(truth: pd.DataFrame, network: pd.DataFrame) -> pd.DataFrame:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise InputError(
             f"station {', '.join(unknown[:3])}{more} of the ground truth is not in the network, "
-            f"whose ids are like {known.index[0]}"
+            f"whose ids are like {known.index[0]}{suggestion(unknown[0], known.index)}"
         )
     if "Domain" not in known.columns:
         raise InputError(f"the network has no column Domain; found {', '.join(known.columns)}")

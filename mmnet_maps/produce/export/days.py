@@ -182,7 +182,9 @@ def _export_day(product: Product, out: Location, day: int) -> Literal["written",
     digest, stem = day_digest(product, day), day_stem(VALUES, iso(day))
     if _is_current(out, stem, digest):
         return "kept"
-    about = {name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "interval")}
+    about = {
+        name: product.about.get(name) for name in ("bundle", "catalogue", "precision", "coarse", "interval")
+    }
     provenance = {name: value for name, value in about.items() if value is not None}
     files, flags = day_files(product), product.flags()
     names = [f"{day_stem(file.name, iso(day))}.tif" for file in files]

@@ -132,7 +132,7 @@ def _write(
 ) -> None:
     base, turned = north_up(product.grid)[0], _Turned(product)
     grids, finer = level_grids(base), dict[str, "zarr.Array[Any]"]()
-    kept = ("bundle", "catalogue", "precision", "interval")
+    kept = ("bundle", "catalogue", "precision", "coarse", "interval")
     about = {name: product.about[name] for name in kept if name in product.about}
     root = create_group(
         draft,

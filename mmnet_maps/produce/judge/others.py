@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from mmnet_maps.dates import from_yyyymmdd, to_day
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 
 __all__ = ["values_at"]
 
@@ -159,7 +159,10 @@ def _variable(source: Path, data: xr.Dataset, name: str | None) -> xr.DataArray:
         )
     chosen = name or ("soil_moisture" if "soil_moisture" in daily else daily[0])
     if chosen not in daily:
-        raise InputError(f"{source}: no daily variable {chosen}; there are {', '.join(daily) or 'none'}")
+        there = ", ".join(daily) or "none"
+        raise InputError(
+            f"{source}: no daily variable {chosen}; there are {there}{suggestion(chosen, daily)}"
+        )
     return data[chosen]
 
 

@@ -55,11 +55,13 @@ def check_cube(cube: Cube, catalogue: Catalogue, first: int, stop: int, where: s
     Raises
     ------
     InputError
-        A variable is missing or in another unit, or its source does not cover the days; the message names it.
+        Variables are missing, one is in another unit, or its source does not cover the days; the message
+        names it, and all that are missing.
     """
+    _check_held(cube, catalogue, where)
     for name in catalogue.required:
         variable = catalogue[name]
-        source = _source_of(cube, variable, where)
+        source = cube.source_of(name)
         unit = source.units[name]
         if unit != variable.unit:
             raise InputError(f"{where}: {name} is in {unit}, the bundle expects {variable.unit}")
@@ -95,13 +97,13 @@ def _check_covered(
         )
 
 
-def _source_of(cube: Cube, variable: Variable, where: str) -> CubeSource:
-    name = variable.name
-    if name not in cube.variables:
-        held = ", ".join(cube.variables)
-        more = missing_normal(variable)
-        raise InputError(f"{where}: no {name}, which the bundle needs; the cube holds {held}{more}")
-    return cube.source_of(name)
+def _check_held(cube: Cube, catalogue: Catalogue, where: str) -> None:
+    lacking = [name for name in catalogue.required if name not in cube.variables]
+    if lacking:
+        held, more = ", ".join(cube.variables), missing_normal(catalogue[lacking[0]])
+        raise InputError(
+            f"{where}: no {', '.join(lacking)}, which the bundle needs; the cube holds {held}{more}"
+        )
 
 
 def needed_days(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mmnet_maps.assets import ASSETS, AssetSource
 from mmnet_maps.config import Config
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, suggestion
 
 __all__ = ["Budgeting", "EarthEngineConfig", "find_project", "key_path", "sources_of"]
 
@@ -131,7 +131,8 @@ def sources_of(config: EarthEngineConfig) -> dict[str, AssetSource]:
     known = ASSETS | config.sources
     for name, collection in config.collections.items():
         if name not in known:
-            raise InputError(f"collections: source {name} is not known; known are {', '.join(known)}")
+            more = suggestion(name, known)
+            raise InputError(f"collections: source {name} is not known; known are {', '.join(known)}{more}")
         assets = known[name].assets
         if len(assets) != 1:
             raise InputError(
@@ -142,7 +143,8 @@ def sources_of(config: EarthEngineConfig) -> dict[str, AssetSource]:
         known = known | {name: known[name].model_copy(update={"assets": replaced})}
     for name in config.without:
         if name not in known:
-            raise InputError(f"without: source {name} is not known; known are {', '.join(known)}")
+            more = suggestion(name, known)
+            raise InputError(f"without: source {name} is not known; known are {', '.join(known)}{more}")
     return {name: source for name, source in known.items() if name not in config.without}
 
 

@@ -36,7 +36,7 @@ def test_a_box_equals_the_same_part_of_a_product(world: Any, tmp_path: Path) -> 
     part = mm.predict(mm.load_bundle(made.bundle), cube, "2020-03-02", box=box, crs="EPSG:32612")
     for name in LAYERS:
         np.testing.assert_array_equal(part[name], product[name][1:2, 3:10, 5:12])
-    assert part.soil_moisture.attrs["units"] == "m3 m-3"
+    assert part.soil_moisture.attrs["units"] == "m3 m-3" and part.attrs["coarse"] == "nearest"
     assert part.attrs["bundle"] == mm.load_bundle(made.bundle).digest
 
 
