@@ -14,7 +14,7 @@ from mmnet_maps.errors import InputError, suggestion
 __all__ = ["Config", "read_yaml"]
 
 #: Bytes of the largest configuration that is read, and most aliases in it.
-_LARGEST, _MOST_ALIASES = 2**20, 20
+_LARGEST, _MOST_ALIASES = 2**18, 20
 
 
 class Config(BaseModel):
@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> Any:
     Raises
     ------
     InputError
-        It is not UTF-8 or not YAML, is larger than a mebibyte, nests too deep, or has a key twice.
+        It is not UTF-8 or not YAML, is larger than 256 KiB, nests too deep, or has a key twice.
     """
     size = path.stat().st_size
     if size > _LARGEST:

@@ -6,7 +6,27 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "Stopped", "WorkError", "needs_extra", "suggestion"]
+__all__ = ["InputError", "Stopped", "WorkError", "brief", "needs_extra", "suggestion"]
+
+#: Characters of the longest message.
+_LONGEST = 1_000
+
+
+def brief(message: object) -> str:
+    r"""A message without its middle where it repeats half a file, and without characters that move a cursor.
+
+    Examples
+    --------
+    >>> brief("a key\x1b[31m")
+    'a key\\x1b[31m'
+    >>> len(brief("x" * 10**6))
+    1000
+    """
+    text = str(message)
+    if len(text) > _LONGEST:
+        end = _LONGEST // 4
+        text = f"{text[: _LONGEST - end - 5]} ... {text[-end:]}"
+    return "".join(c if c.isprintable() or c.isspace() else ascii(c)[1:-1] for c in text)
 
 
 class InputError(ValueError):
@@ -15,9 +35,15 @@ class InputError(ValueError):
     The command line prints the message as one line and exits with status 2.
     """
 
+    def __init__(self, message: object = "") -> None:
+        super().__init__(brief(message))
+
 
 class WorkError(RuntimeError):
     """The work itself failed although the input was well formed; exit status 1."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(brief(message))
 
 
 @contextmanager

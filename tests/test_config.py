@@ -72,7 +72,7 @@ def test_a_wrong_override_is_shown(text: str) -> None:
         (b"a: 1\nb: 2\na: 3", "the key a is there twice"),
         (b"a: &a [1]\nb: [" + b"*a, " * 21 + b"1]", "more than 20 aliases"),
         (b"a: 2020-02-30", "not valid YAML: day is out of range"),
-        (b"#" * 2**21, "expected a configuration of at most 1,048,576"),
+        (b"#" * 2**21, "expected a configuration of at most 262,144"),
     ],
 )
 def test_hostile_yaml_is_one_short_line(tmp_path: Path, data: bytes, words: str) -> None:
@@ -80,3 +80,10 @@ def test_hostile_yaml_is_one_short_line(tmp_path: Path, data: bytes, words: str)
     with pytest.raises(InputError, match=words) as refused:
         read_yaml(tmp_path / "c.yaml")
     assert len(str(refused.value)) < 600
+
+
+def test_a_message_repeats_no_file_and_moves_no_cursor() -> None:
+    said = str(InputError(f"begin \x1b[2J {'x' * 10**6} end"))
+    assert said.startswith("begin \\x1b[2J xx")
+    assert said.endswith("xx end")
+    assert len(said) < 1_010

@@ -6,7 +6,7 @@ import sys
 
 from mmnet_maps.cli.main import app
 from mmnet_maps.cli.stopping import end, stop_on_signals
-from mmnet_maps.errors import InputError, Stopped, WorkError
+from mmnet_maps.errors import InputError, Stopped, WorkError, brief
 
 __all__ = ["app", "main"]
 
@@ -28,5 +28,6 @@ def main() -> None:
 
 
 def _stop(error: BaseException, status: int) -> None:
-    print(f"mmnet-maps: {' '.join(str(error).split())}", file=sys.stderr)
+    said = " ".join(brief(error).split()) or type(error).__name__
+    print(f"mmnet-maps: {said}", file=sys.stderr)
     sys.exit(status)

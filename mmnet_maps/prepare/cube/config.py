@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,8 @@ from mmnet_maps.source_reader import HttpConfig, SourceConfig
 __all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target", "lonlat_bounds"]
 
 Box = tuple[float, float, float, float]
+#: Names of sources, which are those of folders.
+_NAME = re.compile(r"\w[\w. -]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,10 @@ class CubeConfig(Config):
             raise ValueError(f"start {self.start} is after end {self.end}")
         held: dict[str, str] = {}
         for source, config in self.sources.items():
-            if source == "region" or "/" in source or source.startswith("."):
-                raise ValueError(f"sources.{source}: not a usable name for a source")
+            if source in ("region", "zarr.json") or not _NAME.fullmatch(source):
+                raise ValueError(
+                    f"sources.{source}: not a usable name for a source; expected letters, digits, - and _"
+                )
             for name in config.variables:
                 if name in held:
                     raise ValueError(

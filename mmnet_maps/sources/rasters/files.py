@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+import regex
+
 from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.source_reader import SourceConfig
@@ -34,6 +36,8 @@ _DATES = (
 _YEARS = (_DATES[-1], *_DATES[:-1])
 #: Other rasters, and packed ones, which no reader takes: folders that hold them say so.
 _OTHERS = (".jp2", ".grib", ".grib2", ".grb", ".grb2", ".asc", ".bil", ".flt", ".gz", ".tar", ".tgz", ".7z")
+#: Characters of the longest pattern, and seconds that one name may take: some patterns never come to an end.
+_LONGEST_PATTERN, _PATIENCE_S = 1_000, 1.0
 _FORMATS = {4: "%Y", 7: "%Y%j", 8: "%Y%m%d", 10: "%Y-%m-%d"}
 #: What a browser or a drive makes of a second file of one name.
 _COPY = re.compile(r"(.+?) ?\(\d+\)(\.\w+)")
@@ -117,7 +121,7 @@ def find_files(
     found = []
     for place in (places,) if isinstance(places, str) else places:
         for path in listed(base / place, config.reader, where):
-            match = None if named is None else named.search(path.name)
+            match = None if named is None else _search(named, path, where)
             if named is not None and match is None:
                 continue
             day = _day(path, match, config, yearly) if dated else None
@@ -141,17 +145,33 @@ def refuse_other_band(path: Path, variable: str) -> None:
         )
 
 
-def _compile(pattern: str | None, token: str, collection: str | None, where: str) -> re.Pattern[str] | None:
+def _search(named: regex.Pattern[str], path: Path, where: str) -> regex.Match[str] | None:
+    try:
+        return named.search(path.name, timeout=_PATIENCE_S)
+    except TimeoutError:
+        raise InputError(
+            f"{where}: pattern {named.pattern} does not come to an end at {path.name}; expected one without "
+            "repetitions of repetitions, such as (a+)+"
+        ) from None
+
+
+def _compile(
+    pattern: str | None, token: str, collection: str | None, where: str
+) -> regex.Pattern[str] | None:
     if collection is not None and "{collection}" not in (pattern or ""):
         raise InputError(f"{where}.collections: needs a pattern with {{collection}}, found {pattern}")
     if pattern is None:
         return None
+    if len(pattern) > _LONGEST_PATTERN:
+        raise InputError(
+            f"{where}: the pattern has {len(pattern):,} characters, expected at most {_LONGEST_PATTERN:,}"
+        )
     text = pattern.replace("{variable}", f"(?P<variable>{re.escape(token)})", 1)
     text = text.replace("{variable}", re.escape(token))
     text = text.replace("{collection}", re.escape(collection or "{collection}"))
     try:
-        return re.compile(text)
-    except re.error as error:
+        return regex.compile(text)
+    except (regex.error, OverflowError, RecursionError) as error:
         raise InputError(f"{where}: pattern {pattern} is not a regular expression: {error}") from None
 
 
@@ -206,14 +226,14 @@ def unread(folders: Iterable[Path], used: Set[Path]) -> Iterator[str]:
             yield f"{folder}: not read: {', '.join(left[:5])}{more}"
 
 
-def _key(path: Path, match: re.Match[str] | None) -> str:
+def _key(path: Path, match: regex.Match[str] | None) -> str:
     if match is None or "variable" not in match.groupdict():
         return str(path)
     start, end = match.span("variable")
     return f"{path.parent}/{path.name[:start]}*{path.name[end:]}"
 
 
-def _day(path: Path, match: re.Match[str] | None, config: SourceConfig, yearly: bool) -> int | None:
+def _day(path: Path, match: regex.Match[str] | None, config: SourceConfig, yearly: bool) -> int | None:
     if config.date is not None:
         return to_day(config.date)
     text, form = "", config.date_format
