@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import figures
 import reference_pages
 
 project = "mmnet-maps"
@@ -13,7 +14,9 @@ release = importlib.metadata.version("mmnet-maps")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 # What is said in code is taken from there: the pages of docs/generated and the tables of docs/product.md.
-reference_pages.write(Path(__file__).parent / "generated")
+generated = Path(__file__).parent / "generated"
+reference_pages.write(generated)
+figures.write(generated)
 myst_substitutions = reference_pages.TABLES
 nb_execution_mode = "off"  # the tests execute the notebooks
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
