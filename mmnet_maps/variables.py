@@ -12,14 +12,17 @@ from mmnet_maps.errors import InputError, suggestion
 
 __all__ = [
     "NORMAL",
+    "SURFACE",
     "TARGETS",
     "VARIABLES",
     "Cadence",
+    "Depth",
     "Fill",
     "Kind",
     "Measure",
     "Sensor",
     "Variable",
+    "depth_text",
     "last_year_of",
     "normal_of",
     "same_collection",
@@ -31,13 +34,16 @@ Cadence = Literal["static", "yearly", "daily", "irregular"]
 Fill = Literal["none", "linear", "hold", "past"]
 Sensor = Literal["optical", "radar", "smap", "other"]
 Measure = Literal["amount", "class", "direction"]
+#: Top and bottom of a layer of soil, in metres below the surface.
+Depth = tuple[float, float]
 
 #: What the name of a source meant in records that were made before variables carried their sensor.
 _SENSORS: dict[object, Sensor] = {"hls": "optical", "sentinel1": "radar", "smap": "smap"}
 
-#: Top and bottom, in metres, of the soil that a probe at each depth stands for.
-_DEPTHS: dict[object, tuple[float, float]] = {
-    "VWC_5": (0.0, 0.05),
+#: The uppermost layer, and the layers of soil that probes at all depths stand for.
+SURFACE: Depth = (0.0, 0.05)
+_DEPTHS: dict[object, Depth] = {
+    "VWC_5": SURFACE,
     "VWC_10": (0.05, 0.15),
     "VWC_20": (0.15, 0.25),
     "VWC_50": (0.4, 0.6),
@@ -106,7 +112,7 @@ class Variable(Config):
     band: str = ""
     resolution: str = ""
     standard_name: str | None = None
-    depth: tuple[float, float] | None = None
+    depth: Depth | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -129,9 +135,9 @@ class Variable(Config):
         return record
 
     @property
-    def depth_text(self) -> str:
-        """The depth in words, such as ``0-5 cm``; empty where there is none."""
-        return "" if self.depth is None else "-".join(f"{100 * end:.6g}" for end in self.depth) + " cm"
+    def soil(self) -> Depth:
+        """The layer of soil of a target: its depth, the uppermost layer where it has none."""
+        return self.depth or SURFACE
 
     @property
     def is_reflectance(self) -> bool:
@@ -142,6 +148,17 @@ class Variable(Config):
     def mosaic(self) -> Literal["mean", "first"]:
         """What becomes of several fields of one day: their mean, or the first that has a value."""
         return "mean" if self.measure == "amount" else "first"
+
+
+def depth_text(depth: Depth) -> str:
+    """A layer of soil in words.
+
+    Examples
+    --------
+    >>> depth_text((0.15, 0.25))
+    '15-25 cm'
+    """
+    return "-".join(f"{100 * end:.6g}" for end in depth) + " cm"
 
 
 #: What the name of a climate normal ends in, after that of the daily variable.
@@ -262,11 +279,10 @@ def _constant(name: str, unit: str, low: float, high: float, source: str, long_n
     )
 
 
-def _target(name: str, depth: tuple[float, float]) -> Variable:
-    layer = "-".join(f"{100 * end:.6g}" for end in depth)
+def _target(name: str, depth: Depth) -> Variable:
     return Variable(
         name=name,
-        long_name=f"volumetric soil moisture, {layer} cm, in situ",
+        long_name=f"volumetric soil moisture, {depth_text(depth)}, in situ",
         unit="m3 m-3",
         kind="target",
         cadence="daily",

@@ -130,7 +130,7 @@ def test_the_target_is_five_centimetres_unless_it_is_said() -> None:
     assert base.with_target("VWC_5") == base
     deep = base.with_target("VWC_50")
     assert [v.name for v in deep.variables if v.kind == "target"] == ["VWC_50"]
-    assert (deep.target.depth, deep.target.depth_text) == ((0.4, 0.6), "40-60 cm")
+    assert deep.target.depth == (0.4, 0.6) and "40-60 cm" in deep.target.long_name
     assert deep.required == base.required and deep.with_target("VWC_5") == base
     with pytest.raises(InputError, match=r"VWC_5, VWC_10, VWC_20, VWC_50, VWC_100; did you mean VWC_10\?"):
         base.with_target("VWC10")

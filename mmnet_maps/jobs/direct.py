@@ -18,13 +18,14 @@ from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.extract.box import as_dataset, box_tile
 from mmnet_maps.produce.extract.maps import Layer
-from mmnet_maps.produce.product.layers import LAYERS, global_attributes, layer_attributes
+from mmnet_maps.produce.product.layers import global_attributes, layer_attributes, layers_at
 from mmnet_maps.produce.run.predict import coarse_choice
 from mmnet_maps.produce.run.work import compute_unit, one_thread
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Unit, day_number
 from mmnet_maps.store.location import Location, location
+from mmnet_maps.variables import Depth
 
 __all__ = ["Box", "predict_box"]
 
@@ -40,6 +41,7 @@ class _Computed:
     days: NDArray[np.int64]
     grid: Grid
     values: dict[str, NDArray[Any]]
+    soil_depth: Depth
 
     @property
     def levels(self) -> Sequence[Grid]:
@@ -48,7 +50,8 @@ class _Computed:
     @property
     def layers(self) -> dict[str, Layer]:
         return {
-            name: Layer(name, layer.long_name, layer.units, layer.packing) for name, layer in LAYERS.items()
+            name: Layer(name, layer.long_name, layer.units, layer.packing)
+            for name, layer in layers_at(self.soil_depth).items()
         }
 
     @property
@@ -105,12 +108,14 @@ def predict_box(
         how = coarse_choice(coarse, model)
         engine = Engine(model, precision=precision, device=device, coarse=how)
         values, _ = compute_unit(store, model.catalogue, engine, Unit(tile, first, stop))
-    maps = _Computed(store.path, np.arange(first, stop), grid.crop(tile), values)
+    days, soil = np.arange(first, stop), model.catalogue.target.soil
+    maps = _Computed(store.path, days, grid.crop(tile), values, soil)
     found = as_dataset(maps, Tile(0, 0, tile.height, tile.width)).compute()
     nominal = model.interval.nominal if model.interval else None
-    for name, layer in LAYERS.items():
+    for name, layer in layers_at(maps.soil_depth).items():
         attributes = layer_attributes(layer, FLAGS, nominal)
         attributes.pop("coordinates")
         found[name].attrs = {**attributes, **found[name].attrs}
-    found.attrs |= {**global_attributes(), "bundle": model.digest, "precision": precision, "coarse": how}
+    found.attrs |= global_attributes(soil)
+    found.attrs |= {"bundle": model.digest, "precision": precision, "coarse": how}
     return xr.decode_cf(found, decode_coords="all")

@@ -15,6 +15,7 @@ from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
 from mmnet_maps.produce.extract.places import read_points, read_polygons
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import extract_polygons
+from mmnet_maps.produce.product.layers import title_at
 from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import appearing, can_hold
 
@@ -123,7 +124,7 @@ def as_series(maps: Maps, table: pd.DataFrame, where: pd.DataFrame | None) -> xr
         "id": ("id", names.astype(object), {"cf_role": "timeseries_id"}),
         "time": ("time", pd.to_datetime(dates), {"standard_name": "time"}),
     }
-    about = {"Conventions": "CF-1.11", "title": "Daily soil moisture, 0-5 cm", "source": maps.source.name}
+    about = {"Conventions": "CF-1.11", "title": title_at(maps.soil_depth), "source": maps.source.name}
     if where is not None:
         about["featureType"] = "timeSeries"
         placed = where.set_index("id").loc[names]

@@ -136,7 +136,7 @@ def validate(
     ----------
     product : str or Path
     in_situ : str or Path
-        Ground truth CSV: ID, Date, VWC_5.
+        Ground truth CSV: ID ... Date, and the depth that the product is of, such as VWC_5.
     network : str or Path
         Where the stations are: GeoPackage, Shapefile, GeoJSON or CSV.
     out : str or Path
@@ -150,8 +150,9 @@ def validate(
     dict
         What ``scores.json`` in `out` holds.
     """
-    measured, stations = read_in_situ(Path(in_situ)), read_network(Path(network), domain=False)
-    return validate_stations(read_product(location(product)), measured, stations, location(out), against)
+    maps, stations = read_product(location(product)), read_network(Path(network), domain=False)
+    measured = read_in_situ(Path(in_situ), maps.target.name)
+    return validate_stations(maps, measured, stations, location(out), against)
 
 
 def report(

@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.produce.judge.truth import CoarseField, TruthField
-from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.layers import LAYERS, title_at
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.tile.flags import FINE_COLOUR, NO_FLAG, colour_of
 from mmnet_maps.produce.units import iso
@@ -184,7 +184,7 @@ def write_comparison_maps(
         }
         panels = [Panel(name, _north_up(v, grid)) for name, v in values.items()]
         path = folder / f"maps_{iso(day).replace('-', '')}.png"
-        save(comparison_figure(panels, grid, f"Soil moisture, 0-5 cm, {iso(day)}"), path)
+        save(comparison_figure(panels, grid, f"{title_at(product.soil_depth)}, {iso(day)}"), path)
         written.append(path)
     return written
 

@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from mmnet_maps.grid import Tile
 from mmnet_maps.produce.judge.truth import CoarseField
-from mmnet_maps.produce.product.layers import REFERENCE
+from mmnet_maps.produce.product.layers import REFERENCE, title_at
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
@@ -159,7 +159,7 @@ def _in_short(
     pixel = abs(product.grid.transform[0]), abs(product.grid.transform[4])
     span = f", {iso(int(days[0]))} to {iso(int(days[-1]))}" if days.size else ""
     yield (
-        f"Daily soil moisture of the top 5 cm: {len(days)} finished of {len(product.days)} days{span}, "
+        f"{title_at(product.soil_depth)}: {len(days)} finished of {len(product.days)} days{span}, "
         f"{height:,} x {width:,} pixels of {pixel[0]:g} x {pixel[1]:g} in {_crs_name(product.grid.crs)}."
     )
     if found is not None:

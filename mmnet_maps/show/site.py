@@ -29,6 +29,7 @@ from mmnet_maps.produce.tile.flags import FINE_COLOUR, colour_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.cube_layers import SMAP, CubeLayers
 from mmnet_maps.show.positions import fitted
+from mmnet_maps.variables import depth_text
 from mmnet_maps.version import __version__
 
 __all__ = ["BLOCK", "SIDE", "Site", "page_files", "policy"]
@@ -179,9 +180,11 @@ class Site:
             "block": BLOCK,
             "series": self.series_layers,
             "stations": len(self.stations),
+            "soilDepth": self.maps.soil_depth,
             "baseMap": self.base_map,
             "live": live,
-            "made": f"mmnet-maps {__version__}. Values are of single pixels, daily means of the top 5 cm.",
+            "made": f"mmnet-maps {__version__}. Values are of single pixels, "
+            f"daily means of {depth_text(self.maps.soil_depth)}.",
         }
 
     @property

@@ -221,9 +221,9 @@ def _span(first: int | None, last: int | None) -> str:
 
 def _create(path: Location, product: Product, days: NDArray[np.int64]) -> zarr.Group:
     title = "Soil moisture against its season: percentiles, anomalies, drought classes"
-    about = {**global_attributes(), "title": title, **grid_attributes(product.grid)}
+    about = {**global_attributes(product.soil_depth), "title": title, **grid_attributes(product.grid)}
     group = create_group(path, about)
-    write_axes(group, product.grid, days)
+    write_axes(group, product.grid, days, product.soil_depth)
     side = min(_SIDE, *product.grid.shape)
     for name, layer in CLIMATE_LAYERS.items():
         packing = layer.packing

@@ -15,8 +15,7 @@ from mmnet_maps.produce.export.cog import DayFile, day_files, north_up
 from mmnet_maps.produce.export.folder import CATALOG, COLLECTION, items_of, read_json
 from mmnet_maps.produce.export.footprint import joined
 from mmnet_maps.produce.export.stac import EXTENSIONS, asset_fields, code_of, write_json
-from mmnet_maps.produce.product.axes import DEPTH
-from mmnet_maps.produce.product.layers import QUALITY, REFERENCE, TITLE, Layer
+from mmnet_maps.produce.product.layers import QUALITY, REFERENCE, Layer, title_at
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.version import __version__
@@ -107,8 +106,8 @@ def write_collection(
     terms = "" if publisher.license else " The terms of the input data apply."
     collection = pystac.Collection(
         id=COLLECTION,
-        title=TITLE,
-        description="Daily soil moisture of the upper 5 cm by MMNet: estimate, prediction interval, and "
+        title=title_at(product.soil_depth),
+        description=f"{title_at(product.soil_depth)}, by MMNet: estimate, prediction interval, and "
         f"quality bits that say why a value is missing or weak.{terms}",
         extent=pystac.Extent(pystac.SpatialExtent([whole]), pystac.TemporalExtent([list(interval)])),
         license=publisher.license or "other",
@@ -137,7 +136,7 @@ def write_collection(
     catalog = pystac.Catalog(id=CATALOG, title="MMNet maps", description="Maps exported by mmnet-maps.")
     catalog.remove_links("root")
     catalog.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
-    catalog.add_link(pystac.Link("child", "./collection.json", pystac.MediaType.JSON, TITLE))
+    catalog.add_link(pystac.Link("child", "./collection.json", pystac.MediaType.JSON, collection.title))
     write_json(folder / "collection.json", collection.to_dict(include_self_link=False, transform_hrefs=False))
     write_json(folder / "catalog.json", catalog.to_dict(include_self_link=False, transform_hrefs=False))
     return len(items)
@@ -176,7 +175,7 @@ def _datacube(product: Product, days: list[str]) -> dict[str, Any]:
         "time": {"type": "temporal", "extent": [days[0], days[-1]], "values": days},
         "y": _spatial("y", bottom, top, abs(grid.transform[4]), reference),
         "x": _spatial("x", left, right, abs(grid.transform[0]), reference),
-        "depth": {"type": "spatial", "axis": "z", "extent": list(DEPTH), "unit": "m"},
+        "depth": {"type": "spatial", "axis": "z", "extent": list(product.soil_depth), "unit": "m"},
     }
     variables = {
         layer.name: {

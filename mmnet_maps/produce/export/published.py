@@ -132,13 +132,14 @@ def _write(
 ) -> None:
     base, turned = north_up(product.grid)[0], _Turned(product)
     grids, finer = level_grids(base), dict[str, "zarr.Array[Any]"]()
-    kept = ("bundle", "catalogue", "precision", "coarse", "interval")
+    kept = ("bundle", "catalogue", "target", "precision", "coarse", "interval")
     about = {name: product.about[name] for name in kept if name in product.about}
+    said = global_attributes(product.soil_depth, publisher.institution, publisher.license)
     root = create_group(
         draft,
         zarr_format=3 if shards else 2,
         attributes={
-            **global_attributes(publisher.institution, publisher.license),
+            **said,
             **grid_attributes(base),
             ABOUT: json.dumps({**about, "digest": digest}),
             "multiscales": _multiscales(grids),
@@ -147,9 +148,8 @@ def _write(
     )
     write_mapping(root, base)
     for number, grid in enumerate(grids):
-        attributes = {**global_attributes(publisher.institution, publisher.license), **grid_attributes(grid)}
-        group = root.create_group(str(number), attributes=attributes)
-        write_axes(group, grid, np.asarray(days, dtype=np.int64))
+        group = root.create_group(str(number), attributes={**said, **grid_attributes(grid)})
+        write_axes(group, grid, np.asarray(days, dtype=np.int64), product.soil_depth)
         held = [layer for layer in product.layers.values() if number == 0 or layer.overview != "none"]
         arrays = {layer.name: _create(group, layer, held, product, grid, len(days), shards) for layer in held}
         parts = list(_shards(len(days), grid))

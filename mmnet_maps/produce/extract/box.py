@@ -121,7 +121,7 @@ def as_dataset(maps: Maps, tile: Tile, start: int | None = None, end: int | None
             source, (1, _SIDE, _SIDE), asarray=False, meta=blank, getitem=_part
         )
         variables[name] = (("time", "y", "x"), parts, _attributes(maps, layer))
-    about = {k: v for k, v in global_attributes().items() if k != "coordinates"}
+    about = {k: v for k, v in global_attributes(maps.soil_depth).items() if k != "coordinates"}
     about["history"] = f"{about['history']}, from {maps.source.name}"
     return xr.Dataset(variables, coords, about)
 

@@ -18,6 +18,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
+from mmnet_maps.produce.product.layers import soil_named
 from mmnet_maps.store.location import Location, Remote, open_to_read
 
 __all__ = ["CogMaps"]
@@ -63,6 +64,7 @@ class CogMaps:
                 self._describe(file, beside=True)
         if "soil_moisture" not in self.layers:
             raise InputError(f"{self._paths[0]}: no band soil_moisture; there are {', '.join(self.layers)}")
+        self.soil_depth = soil_named(self.layers["soil_moisture"].long_name)
 
     def depth(self, name: str) -> int:
         """Every layer has every overview."""

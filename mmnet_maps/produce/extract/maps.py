@@ -20,6 +20,7 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.store.location import Location
+from mmnet_maps.variables import Depth
 
 __all__ = ["QUALITY", "Layer", "Maps", "Reasons", "days_between", "open_maps", "require"]
 
@@ -71,6 +72,10 @@ class Maps(Protocol):
     @property
     def flags(self) -> dict[str, int]:
         """Bits of ``quality`` by meaning."""
+
+    @property
+    def soil_depth(self) -> Depth:
+        """Top and bottom of the layer of soil, in metres."""
 
     def depth(self, name: str) -> int:
         """How many of the `levels` hold a layer, from the finest on."""

@@ -18,6 +18,7 @@ from mmnet_maps.produce.extract.shards import shard_reader
 from mmnet_maps.store.arrays import fast_decoding, open_group
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import version_of
+from mmnet_maps.variables import SURFACE, Depth
 
 __all__ = ["ZarrMaps"]
 
@@ -57,6 +58,8 @@ class ZarrMaps:
         held = [n for n, a in base.items() if a.ndim == 3]
         self.layers = {name: _layer(name, base[name]) for name in sorted(held, key=_order)}
         self.flags = _flags(base.get(QUALITY))
+        bounds = np.asarray(base["depth_bnds"][:]) if "depth_bnds" in base else SURFACE
+        self.soil_depth: Depth = (float(bounds[0]), float(bounds[1]))
 
     def depth(self, name: str) -> int:
         """How many of the levels hold a layer: ends of an interval are not those of an area's mean."""

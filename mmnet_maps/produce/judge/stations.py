@@ -78,8 +78,8 @@ def pair_stations(
     ----------
     product : Product
     in_situ : DataFrame
-        ID, Latitude, Longitude (degree), Date (YYYYMMDD), VWC_5 (m3 m-3). Several rows of one station-day are
-        averaged.
+        ID, Latitude, Longitude (degree), Date (YYYYMMDD), and the product's target, such as VWC_5 (m3 m-3).
+        Several rows of one station-day are averaged.
     network : DataFrame, optional
         ID, and Latitude and Longitude, which go before those of `in_situ`.
 
@@ -94,13 +94,14 @@ def pair_stations(
     InputError
         No station lies in the grid on a finished day; the message says how many were looked at, and why not.
     """
-    measured, left = in_situ.dropna(subset=["VWC_5"]), LeftOut()
+    target = product.target.name
+    measured, left = in_situ.dropna(subset=[target]), LeftOut()
     positions = _positions(in_situ, network, left)
     row, col = pixels_at(product.grid, positions["Longitude"].to_numpy(), positions["Latitude"].to_numpy())
     inside = row >= 0
     left.outside = positions.index[~inside].tolist()
     positions = positions.assign(row=row, col=col)[inside]
-    wanted = measured.groupby(["ID", "Date"], as_index=False, sort=True)["VWC_5"].mean()
+    wanted = measured.groupby(["ID", "Date"], sort=True)[target].mean().rename("y_test").reset_index()
     wanted["day"] = from_yyyymmdd(wanted["Date"].to_numpy())
     finished = product.finished_days()
     wanted = wanted[wanted["ID"].isin(positions.index) & wanted["day"].isin(finished)]
@@ -169,7 +170,7 @@ def _read_group(product: Product, wanted: pd.DataFrame, group: pd.DataFrame) -> 
             {
                 "ID": part["ID"].to_numpy(),
                 "Date": to_yyyymmdd(part["day"].to_numpy()),
-                "y_test": part["VWC_5"].to_numpy(),
+                "y_test": part["y_test"].to_numpy(),
                 "y_pred": values["soil_moisture"],
                 "lower": values["lower"],
                 "upper": values["upper"],

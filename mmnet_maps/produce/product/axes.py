@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from mmnet_maps.grid import Grid
+from mmnet_maps.variables import Depth
 
 __all__ = [
     "COORDINATES",
-    "DEPTH",
     "TIME",
     "axis_attributes",
     "day_bounds",
@@ -26,8 +26,6 @@ __all__ = [
 
 #: Arrays of a store that are no layers.
 COORDINATES = ("time", "time_bnds", "depth", "depth_bnds", "y", "x", "spatial_ref")
-#: Top and bottom of the layer of soil, in metres.
-DEPTH = (0.0, 0.05)
 #: Length of the time axis' chunk: one object for centuries of days.
 _TIME_CHUNK = 1 << 16
 #: CF attributes of the time axis, but for its bounds.
@@ -41,7 +39,7 @@ TIME = {
 }
 
 
-def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
+def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64], soil: Depth) -> None:
     """Write every coordinate of a store.
 
     Parameters
@@ -51,6 +49,8 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
     grid : Grid
     days : ndarray of int64, shape (d,)
         Since 1970-01-01.
+    soil : tuple of float
+        Top and bottom of the layer of soil, in metres.
     """
     time = {**TIME, "bounds": "time_bnds"}
     _write(group, "time", days, ("time",), time, (_TIME_CHUNK,))
@@ -63,8 +63,8 @@ def write_axes(group: zarr.Group, grid: Grid, days: NDArray[np.int64]) -> None:
         "axis": "Z",
         "bounds": "depth_bnds",
     }
-    _write(group, "depth", np.array(sum(DEPTH) / 2), (), depth, ())
-    _write(group, "depth_bnds", np.array(DEPTH), ("bnds",), {}, (2,))
+    _write(group, "depth", np.array(sum(soil) / 2), (), depth, ())
+    _write(group, "depth_bnds", np.array(soil), ("bnds",), {}, (2,))
     _write(group, "y", grid.y(np.arange(grid.height)), ("y",), axis_attributes(grid, "y"), (grid.height,))
     _write(group, "x", grid.x(np.arange(grid.width)), ("x",), axis_attributes(grid, "x"), (grid.width,))
     write_mapping(group, grid)

@@ -13,13 +13,14 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.product.axes import write_axes
 from mmnet_maps.produce.product.conventions import declarations, grid_attributes
-from mmnet_maps.produce.product.layers import LAYERS, Layer, global_attributes, layer_attributes
+from mmnet_maps.produce.product.layers import Layer, global_attributes, layer_attributes, layers_at
 from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
 from mmnet_maps.store.arrays import create_group
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import appearing_folder
+from mmnet_maps.variables import Depth, target_named
 
 __all__ = ["create_product"]
 
@@ -38,7 +39,7 @@ def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> 
         Must not exist.
     layout : Layout
     about : mapping
-        JSON values: what the maps are made from (``bundle``: its digest, ``catalogue``, ``precision``, ...).
+        JSON values: what the maps are made from (``bundle``: its digest, ``target``, ``precision``, ...).
 
     Raises
     ------
@@ -52,11 +53,16 @@ def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> 
         # A group of its own keeps Zarr readers from taking the ledger for a broken array.
         group.create_group("ledger", attributes={"comment": "a JSON file a finished work unit"})
         days = np.arange(layout.start, layout.stop, dtype=np.int64)
-        write_axes(group, layout.grid, days)
-        for layer in LAYERS.values():
+        soil = _soil(about)
+        write_axes(group, layout.grid, days, soil)
+        for layer in layers_at(soil).values():
             _create_layer(group, layer, layout, about.get("interval"))
         consolidate(draft)
     return open_product(path)
+
+
+def _soil(about: Mapping[str, Any]) -> Depth:
+    return target_named(about.get("target", "VWC_5")).soil
 
 
 def _attributes(layout: Layout, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _attributes(layout: Layout, about: Mapping[str, Any]) -> dict[str, Any]:
         "block_days": layout.block_days,
     }
     return {
-        **global_attributes(),
+        **global_attributes(_soil(about)),
         **grid_attributes(layout.grid),
         ABOUT: json.dumps({"format": FORMAT, **about, "layout": cut}),
     }

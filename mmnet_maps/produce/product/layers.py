@@ -7,12 +7,13 @@ are derived from `LAYERS`. The tile program fills a layer by its name (`TileResu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.tile.trust import SOIL_MOISTURE
+from mmnet_maps.variables import SURFACE, TARGETS, Depth, depth_text
 from mmnet_maps.version import __version__
 
 __all__ = [
@@ -21,11 +22,13 @@ __all__ = [
     "MISSING",
     "QUALITY",
     "REFERENCE",
-    "TITLE",
     "Layer",
     "global_attributes",
     "layer_attributes",
+    "layers_at",
     "nominal_coverage",
+    "soil_named",
+    "title_at",
     "value_layers",
 ]
 
@@ -36,7 +39,6 @@ QUALITY = "quality"
 MISSING = -32768
 #: Names of the layers that are the ends of the interval of soil moisture.
 INTERVAL = ("lower", "upper")
-TITLE = "Daily soil moisture, 0-5 cm"
 #: The publication of the method.
 REFERENCE = "Integration of Snapshot and Time Series Data for Improving SMAP Soil Moisture Downscaling"
 _DRY_TO_WET = ("#6b3410", "#b5762f", "#e9cf97", "#d5ebe4", "#62b0cf", "#1f6aa8", "#0a2a66")
@@ -118,6 +120,24 @@ LAYERS: dict[str, Layer] = {
 }
 
 
+def layers_at(soil: Depth) -> dict[str, Layer]:
+    """`LAYERS` of a product of another layer of soil, in metres: its soil moisture names it."""
+    layer = LAYERS["soil_moisture"]
+    name = layer.long_name.replace(depth_text(SURFACE), depth_text(soil))
+    return LAYERS | {layer.name: replace(layer, long_name=name)}
+
+
+def soil_named(long_name: str) -> Depth:
+    """The layer of soil that the name of a layer of `layers_at` tells, in metres; else the uppermost."""
+    depths = (target.soil for target in TARGETS.values())
+    return next((soil for soil in depths if f" {depth_text(soil)}," in long_name), SURFACE)
+
+
+def title_at(soil: Depth) -> str:
+    """Title of maps of a layer of soil, in metres."""
+    return f"Daily soil moisture, {depth_text(soil)}"
+
+
 def value_layers(layers: Mapping[str, Layer]) -> tuple[Layer, ...]:
     """The layers that are values, in order: the bands of a day's file of values."""
     return tuple(layer for layer in layers.values() if layer.name != QUALITY)
@@ -155,11 +175,13 @@ def nominal_coverage(name: str, nominal: float | None) -> dict[str, Any]:
     return {"nominal_coverage": nominal} if name in INTERVAL and nominal is not None else {}
 
 
-def global_attributes(institution: str = "", terms: str = "") -> dict[str, Any]:
+def global_attributes(soil: Depth = SURFACE, institution: str = "", terms: str = "") -> dict[str, Any]:
     """CF attributes of a store of maps; without a date of making: same input, same bytes.
 
     Parameters
     ----------
+    soil : tuple of float
+        Top and bottom of the layer of soil, in metres.
     institution : str
         Who made the maps.
     terms : str
@@ -167,14 +189,14 @@ def global_attributes(institution: str = "", terms: str = "") -> dict[str, Any]:
     """
     return {
         "Conventions": "CF-1.11",
-        "title": TITLE,
+        "title": title_at(soil),
         "institution": institution or "not stated by whoever ran mmnet-maps",
         "source": "MMNet on satellite images, weather, terrain, soil and land cover",
         "history": f"made by mmnet-maps {__version__}",
         "references": REFERENCE,
         "license": terms or "not stated; the terms of the data that the maps were made from apply",
-        "comment": "Values are daily means over 0 to 5 cm. Read them with quality, which says why a value is "
-        "missing or weak, and with the interval from lower to upper.",
+        "comment": f"Values are daily means over {depth_text(soil)}. Read them with quality, which says why "
+        "a value is missing or weak, and with the interval from lower to upper.",
         # Read without a keyword, the CRS is a coordinate too.
         "coordinates": "spatial_ref",
     }

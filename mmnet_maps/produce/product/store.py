@@ -23,7 +23,7 @@ from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
-from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, nominal_coverage
+from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, layers_at, nominal_coverage
 from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
@@ -32,6 +32,7 @@ from mmnet_maps.store.arrays import open_group
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import check_owner
 from mmnet_maps.store.whole import digest_of_file, write_whole
+from mmnet_maps.variables import Depth, Variable, target_named
 
 __all__ = ["ABOUT", "FORMAT", "Product", "check_current", "consolidate", "open_product"]
 
@@ -53,7 +54,7 @@ class Product:
     layout : Layout
         Grid, days, and how both are cut into units.
     about : dict
-        What the maps were made from: ``bundle`` and ``catalogue`` digests, ``precision``, ``interval``, ...
+        What the maps were made from: ``bundle`` and ``catalogue`` digests, ``target``, ``precision``, ...
     layers : dict of str to Layer
         What it holds, soil moisture first, with the storage that it has (a product of format 1 has 16 bits of
         quality).
@@ -84,6 +85,16 @@ class Product:
     def ledger(self) -> Ledger:
         """What is finished."""
         return Ledger(self.path / "ledger")
+
+    @property
+    def target(self) -> Variable:
+        """What the maps tell: the target of their bundle."""
+        return target_named(self.about.get("target", "VWC_5"))
+
+    @property
+    def soil_depth(self) -> Depth:
+        """Top and bottom of the layer of soil, in metres."""
+        return self.target.soil
 
     def flags(self) -> dict[str, int]:
         """Bits of ``quality`` by meaning."""
@@ -314,7 +325,7 @@ def _open(path: Location) -> Product:
     assert isinstance(time, zarr.Array)
     grid = Grid.from_dict(cut["grid"])
     layout = Layout(grid, start, start + time.shape[0], int(cut["tile"]), int(cut["block_days"]))
-    layers = _layers(group)
+    layers = _layers(group, target_named(about.get("target", "VWC_5")).soil)
     for name in layers:
         _check_shape(path, name, group[name], layout)
     return Product(path, layout, about, group, layers)
@@ -340,10 +351,10 @@ def _about(stored: Any) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, dict) and "layout" in found else None
 
 
-def _layers(group: zarr.Group) -> dict[str, Layer]:
+def _layers(group: zarr.Group, soil: Depth) -> dict[str, Layer]:
     """Layers of the table that a store holds, with the storage that they have there."""
     found = {}
-    for name, layer in LAYERS.items():
+    for name, layer in layers_at(soil).items():
         array = group.get(name)
         if isinstance(array, zarr.Array):
             packing = layer.packing.model_copy(update={"dtype": str(array.dtype)})

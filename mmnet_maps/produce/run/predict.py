@@ -187,10 +187,12 @@ def _prepare(request: Request) -> _Prepared:
     product = open_product(request.out) if request.out.exists() else None
     if product is not None:
         check_current(product)
+        _refuse_other_target(product, bundle)
     precision = _precision(request, bundle, product)
     about: dict[str, Any] = {
         "bundle": bundle.digest,
         "catalogue": bundle.catalogue.fingerprint,
+        "target": bundle.catalogue.target.name,
         "model": bundle.kind,
         "precision": precision,
         "device": device,
@@ -219,6 +221,15 @@ def _prepare(request: Request) -> _Prepared:
         common["coarse"] = coarse
     survey = Survey(cube, bundle.catalogue, layout, common, coarse, request.arrived)
     return _Prepared(request, first, stop, about, survey, product, differ)
+
+
+def _refuse_other_target(product: Product, bundle: Bundle) -> None:
+    """A product is of one layer of soil."""
+    ours, theirs = bundle.catalogue.target, product.target
+    if ours.name != theirs.name:
+        raise InputError(
+            f"{product.path}: the product tells {theirs.name}, the bundle {ours.name}; give another --out"
+        )
 
 
 def coarse_choice(asked: str | None, bundle: Bundle) -> Coarse:

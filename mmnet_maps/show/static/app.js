@@ -14,12 +14,18 @@ const REFRESH_MS = 20000;
 // Opacity of a layer over a hillshade that is to be seen, and the residual of a station that has the full colour.
 const OVER_TERRAIN = 75;
 const FAR_OFF = 0.1;
-// Ways to say a volume share of water; millimetres are those of the uppermost 5 cm.
+// Ways to say a volume share of water; `withMillimetres` adds those of the layer of soil.
 const UNITS = {
   "m³ m⁻³": { name: "m³ m⁻³", factor: 1, digits: 3 },
   "vol. %": { name: "vol. %", factor: 100, digits: 1 },
-  "mm in 0–5 cm": { name: "mm in 0–5 cm", factor: 50, digits: 1 },
 };
+
+/** Add millimetres of water in the layer of soil that the maps are of. */
+function withMillimetres([top, bottom]) {
+  const [from, to] = [top, bottom].map((metres) => Number((100 * metres).toFixed(4)));
+  const name = `mm in ${from}–${to} cm`;
+  UNITS[name] = { name, factor: Number((1000 * (bottom - top)).toFixed(4)), digits: 1 };
+}
 
 let site;
 let map;
@@ -555,6 +561,7 @@ function fill() {
 
 async function start() {
   site = await about();
+  withMillimetres(site.soilDepth);
   places = site.stations ? await stations() : [];
   recall();
   $("made").textContent = site.made;
