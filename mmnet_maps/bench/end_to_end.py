@@ -77,6 +77,7 @@ def bench_report(rounds: int = 3) -> dict[str, float | str | None]:
         "matmul_gflops": engine.matmul_gflops,
         "engine_gflops": engine.engine_gflops,
         "roofline_fraction": engine.roofline_fraction,
+        "all_layers_ratio": engine.all_layers_ratio,
         **asdict(whole),
         **{name: value for name, value in engine.to_json().items() if name.startswith("bfloat16_")},
         "peak_memory_mib": peak_mib(),

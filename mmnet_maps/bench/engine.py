@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmnet_maps.bench.made_up import made_up_inputs, made_up_tile
+from mmnet_maps.bench.made_up import knowing_rows, made_up_inputs, made_up_tile
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, model_arrays
 from mmnet_maps.learn.train import threads
@@ -58,6 +58,8 @@ class EngineRates:
         A square float32 product, the pixel pass (its multiply-adds count 2), and their ratio.
     tile_pixel_days_per_s, tile_fraction : float
         `predict_tile`: series, gap filling, features, engine and trust; and its share of the engine alone.
+    all_layers_ratio : float
+        How many times as long it takes with every optional layer as without.
     bfloat16_pixels_per_s, bfloat16_ratio, bfloat16_rms, bfloat16_p999 : float or None
         The pixel pass in bfloat16 against float32, and the differences in m3 m-3; None for a network without
         one, and where it is less than 0.4 times as fast.
@@ -76,6 +78,7 @@ class EngineRates:
     roofline_fraction: float
     tile_pixel_days_per_s: float
     tile_fraction: float
+    all_layers_ratio: float
     bfloat16_pixels_per_s: float | None
     bfloat16_ratio: float | None
     bfloat16_rms: float | None
@@ -104,7 +107,8 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         Torch threads.
     """
     with threads(count):
-        engine, catalogue = Engine(bundle), bundle.catalogue
+        engine, catalogue = Engine(bundle, optional=()), bundle.catalogue
+        knowing = Engine(knowing_rows(bundle))
         days = np.arange(18_800, 18_800 + _DAYS, dtype=np.int64)
         tile = made_up_tile(catalogue, size, size, days)
         repeats = max(1, size * size * _DAYS // engine.block)
@@ -116,6 +120,7 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
             "engine": block.engine_days,
             "matmul": lambda: torch.mm(one, other, out=product),
             "tile": lambda: predict_tile(engine, tile, days),
+            "layers": lambda: predict_tile(knowing, tile, days),
         }
         half = None
         if (engine.bfloat16_gain() or 0.0) > _HOPELESS:
@@ -142,6 +147,7 @@ def measure_engine(bundle: Bundle, rounds: int = 7, size: int = 256, count: int 
         roofline_fraction=reached / peak,
         tile_pixel_days_per_s=mapped,
         tile_fraction=mapped / rate,
+        all_layers_ratio=found["layers"] / found["tile"],
         bfloat16_pixels_per_s=half_rate,
         bfloat16_ratio=None if half_rate is None else half_rate / rate,
         bfloat16_rms=None if error is None else float(np.sqrt((error**2).mean())),

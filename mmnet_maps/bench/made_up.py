@@ -13,7 +13,9 @@ from torch import nn
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.grid import Tile
+from mmnet_maps.learn.applicability import Applicability
 from mmnet_maps.learn.bundle import Bundle
+from mmnet_maps.learn.columns import columns_of, variables_of
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
 from mmnet_maps.learn.model_input import ModelInput, fit_scaler, model_arrays
 from mmnet_maps.learn.models.networks import build_network
@@ -21,7 +23,7 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.features import write_features
 from mmnet_maps.produce.tile.inputs import Layer, TileInputs
 
-__all__ = ["made_up_bundle", "made_up_inputs", "made_up_tile"]
+__all__ = ["knowing_rows", "made_up_bundle", "made_up_inputs", "made_up_tile"]
 
 _OPTICAL = Packing(dtype="int16", scale=1e-4, missing=-9999)
 _RADAR = Packing(dtype="int16", scale=0.01, missing=-32768)
@@ -191,3 +193,11 @@ def made_up_bundle(kind: str, catalogue: Catalogue, seed: int = 0, rows: int = 4
     noise = np.random.default_rng(seed).normal(0, 0.04, rows).astype(np.float32)
     interval = IntervalTable.calibrate(predicted + noise, predicted, np.arange(rows) % 40)
     return replace(bundle, interval=interval, digest="0" * 64)
+
+
+def knowing_rows(bundle: Bundle, seed: int = 0, rows: int = 4096) -> Bundle:
+    """A made-up bundle with the training rows that it would know, every variable of the same importance."""
+    inputs = made_up_inputs(bundle.catalogue, rows, seed)
+    importance = dict.fromkeys(variables_of(columns_of(bundle.kind, bundle.catalogue)), 1.0)
+    known = Applicability.fit(bundle.kind, inputs, np.arange(rows) % 40, bundle.catalogue, importance)
+    return replace(bundle, applicability=known)

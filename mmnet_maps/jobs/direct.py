@@ -18,8 +18,8 @@ from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.extract.box import as_dataset, box_tile
 from mmnet_maps.produce.extract.maps import Layer
-from mmnet_maps.produce.product.layers import global_attributes, layer_attributes, layers_at
-from mmnet_maps.produce.run.predict import coarse_choice
+from mmnet_maps.produce.product.layers import global_attributes, layer_attributes, layers_with
+from mmnet_maps.produce.run.chosen import coarse_choice, optional_layers
 from mmnet_maps.produce.run.work import compute_unit, one_thread
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.tile.reading import check_cube
@@ -51,7 +51,7 @@ class _Computed:
     def layers(self) -> dict[str, Layer]:
         return {
             name: Layer(name, layer.long_name, layer.units, layer.packing)
-            for name, layer in layers_at(self.soil_depth).items()
+            for name, layer in layers_with(self.values, self.soil_depth).items()
         }
 
     @property
@@ -93,6 +93,7 @@ def predict_box(
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
+    layers: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Maps as an xarray data set; see `mmnet_maps.jobs.maps.predict`."""
     model = bundle if isinstance(bundle, Bundle) else load_bundle(location(bundle))
@@ -105,15 +106,16 @@ def predict_box(
     tile = Tile(0, 0, grid.height, grid.width) if box is None else box_tile(grid, box, crs)
     check_cube(store, model.catalogue, first, stop, str(store.path))
     with one_thread():
-        how = coarse_choice(coarse, model)
-        engine = Engine(model, precision=precision, device=device, coarse=how)
+        how, optional = coarse_choice(coarse, model), optional_layers(layers, model)
+        engine = Engine(model, precision=precision, device=device, coarse=how, optional=optional)
         values, _ = compute_unit(store, model.catalogue, engine, Unit(tile, first, stop))
     days, soil = np.arange(first, stop), model.catalogue.target.soil
     maps = _Computed(store.path, days, grid.crop(tile), values, soil)
     found = as_dataset(maps, Tile(0, 0, tile.height, tile.width)).compute()
     nominal = model.interval.nominal if model.interval else None
-    for name, layer in layers_at(maps.soil_depth).items():
-        attributes = layer_attributes(layer, FLAGS, nominal)
+    held = layers_with(values, soil)
+    for name, layer in held.items():
+        attributes = layer_attributes(layer, FLAGS, nominal, held)
         attributes.pop("coordinates")
         found[name].attrs = {**attributes, **found[name].attrs}
     found.attrs |= global_attributes(soil)

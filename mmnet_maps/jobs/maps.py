@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
@@ -26,6 +27,7 @@ class How(TypedDict, total=False):
     precision: str
     device: str
     coarse: str | None
+    layers: Sequence[str] | None
     tile: int | None
     block_days: int | None
 
@@ -43,6 +45,7 @@ def predict(
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
+    layers: Sequence[str] | None = None,
 ) -> xr.Dataset: ...
 
 
@@ -59,6 +62,7 @@ def predict(
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
+    layers: Sequence[str] | None = None,
     tile: int | None = None,
     block_days: int | None = None,
 ) -> dict[str, Any]: ...
@@ -78,6 +82,7 @@ def predict(
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
+    layers: Sequence[str] | None = None,
     tile: int | None = None,
     block_days: int | None = None,
 ) -> dict[str, Any] | xr.Dataset:
@@ -109,6 +114,9 @@ def predict(
     coarse : {"nearest", "bilinear"}, optional
         How weather, surface temperature and SMAP reach a pixel: from the cell that holds it, or interpolated
         between cells. As the bundle says without it.
+    layers : sequence of str, optional
+        Optional layers, of which there is ``dissimilarity`` (to the training rows; with it goes the flag
+        ``outside_applicability``). All that the bundle can give without it; empty for none.
     tile, block_days : int, optional
         Pixels a side and days of a work unit; as the product has it, or 1,024 and 16.
 
@@ -117,7 +125,8 @@ def predict(
     dict or Dataset
         With `out`: ``product``; ``units``: how many were new, stale, done before, and outside the region;
         ``pixel_days_done``; ``seconds``; ``peak_memory_mib``; ... Without: ``soil_moisture``, ``lower`` and
-        ``upper`` (m3 m-3, NaN where missing) and ``quality`` (bits) over (time, y, x), with the CRS.
+        ``upper`` (m3 m-3, NaN where missing), ``dissimilarity`` and ``quality`` (bits) over (time, y, x),
+        with the CRS.
 
     Raises
     ------
@@ -144,7 +153,7 @@ def predict(
     'm3 m-3'
     """
     if out is None:
-        return predict_box(bundle, cube, start, end, box, crs, precision, device, coarse)
+        return predict_box(bundle, cube, start, end, box, crs, precision, device, coarse, layers)
     if box is not None:
         raise InputError("box: a product holds the whole cube; leave out `out` to get a box as a data set")
     if isinstance(bundle, Bundle) or isinstance(cube, Cube) or end is None:
@@ -155,6 +164,7 @@ def predict(
         "precision": precision,
         "device": device,
         "coarse": coarse,
+        "layers": layers,
         "tile": tile,
         "block_days": block_days,
     }

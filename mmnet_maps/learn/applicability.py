@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
 #: Training rows that are kept, at most.
-REFERENCES = 512
+REFERENCES = 256
 #: Parts of the stations between which the threshold is measured.
 FOLDS = 5
 #: Training rows that clusters and threshold are made from, at most.

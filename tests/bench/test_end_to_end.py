@@ -38,6 +38,6 @@ def test_the_report_has_exactly_the_stable_names(monkeypatch: pytest.MonkeyPatch
     assert half == {f"bfloat16_{n}" for n in "pixels_per_s ratio rms p999 matmul_gflops fraction".split()}
     assert sorted(report.keys() - half) == sorted(
         "published_pixels_per_s engine_pixels_per_s engine_ratio max_abs_difference matmul_gflops "
-        "engine_gflops roofline_fraction end_to_end_pixel_days_per_s end_to_end_fraction "
+        "engine_gflops roofline_fraction all_layers_ratio end_to_end_pixel_days_per_s end_to_end_fraction "
         "naive_pixel_days_per_s end_to_end_ratio peak_memory_mib threads".split()
     )

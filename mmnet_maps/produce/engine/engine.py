@@ -10,7 +10,7 @@ same shape, short blocks are padded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -29,6 +29,7 @@ from mmnet_maps.learn.models.temporal import Temporal
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine.arrays import NUMPY, Array, Arrays, DeviceArrays, sent
 from mmnet_maps.produce.engine.device import find_device
+from mmnet_maps.produce.engine.dissimilarity import Dissimilarity
 from mmnet_maps.produce.engine.members import MembersPass
 from mmnet_maps.produce.engine.pixels import DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine.precision import PRECISIONS, Bfloat16Pass, bfloat16_gain, refuse_device
@@ -88,6 +89,8 @@ class Engine:
         What tiles are computed with; NumPy on a processor and tensors elsewhere without it.
     coarse : {"nearest", "bilinear"}, optional
         How coarse fields reach a pixel (`tile.nodes`); as the bundle says without it.
+    optional : collection of str, optional
+        Names of the optional layers that are computed; all that the bundle can give without it.
 
     Attributes
     ----------
@@ -106,6 +109,8 @@ class Engine:
         Pixels that are computed at once.
     mean, std : array of float32, shape (features, 1)
         Scale of each.
+    dissimilarity : Dissimilarity or None
+        None where it is not asked for, or the bundle does not know its training rows.
 
     Raises
     ------
@@ -121,6 +126,7 @@ class Engine:
         sizes: Sizes | None = None,
         xp: Arrays | None = None,
         coarse: Coarse | None = None,
+        optional: Collection[str] | None = None,
     ) -> None:
         if bundle.network is None:
             raise InputError(f"the bundle holds a {bundle.kind}; maps need a network ({', '.join(NETWORKS)})")
@@ -150,6 +156,17 @@ class Engine:
         self.pixels: PixelPass = split[0][1]
         if len(split) > 1 or bundle.target != "identity":
             self.pixels = MembersPass([own for _, own in split], self._row_width, bundle.target)
+        self.dissimilarity: Dissimilarity | None = None
+        if bundle.applicability is not None and (optional is None or "dissimilarity" in optional):
+            scale = (self._scale[0][:, 0], self._scale[1][:, 0])
+            self.dissimilarity = Dissimilarity(
+                bundle.applicability, self.catalogue, self.features, *scale, self.sizes.step, self.device
+            )
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Names of the optional layers that tiles get."""
+        return () if self.dissimilarity is None else ("dissimilarity",)
 
     def _set_features(self) -> None:
         catalogue, scaler = self.catalogue, self.bundle.scaler
@@ -163,7 +180,8 @@ class Engine:
         self._order = [own.index(name) for name in self.features]
         mean, std = scaler.snapshot_mean.astype(np.float32), scaler.snapshot_std.astype(np.float32)
         chosen = [columns.index(name) for name in self.features]
-        self.mean, self.std = (self.xp.send(part[chosen, None]) for part in (mean, std))
+        self._scale = mean[chosen, None], std[chosen, None]
+        self.mean, self.std = (self.xp.send(part) for part in self._scale)
         if takes_windows(self.bundle.kind):
             self._series_mean = scaler.series_mean.astype(np.float32)
             self._series_std = scaler.series_std.astype(np.float32)
@@ -286,6 +304,18 @@ class Engine:
         """
         wanted = self.block if count is None else count
         return self.xp.of(self.pixels(workspace.tensors, table, wanted))
+
+    @torch.inference_mode()
+    def apart(self, workspace: Workspace, table: Tensor, count: int) -> Array:
+        """Dissimilarity of the block that stands in the workspace, shape (block,), as `predict` has it.
+
+        Parameters
+        ----------
+        table : Tensor, shape (places, columns)
+            The day's rows of `Dissimilarity.table`.
+        """
+        assert self.dissimilarity is not None
+        return self.xp.of(self.dissimilarity(workspace.tensors, table, count))
 
 
 def _cadence(catalogue: Catalogue, feature: str) -> int:

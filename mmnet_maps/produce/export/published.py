@@ -170,7 +170,7 @@ def _write(
 def _create(
     group: zarr.Group, layer: Layer, held: list[Layer], product: Product, grid: Grid, days: int, shards: bool
 ) -> zarr.Array[Any]:
-    attributes = layer_attributes(layer, product.flags(), product.about.get("interval"))
+    attributes = layer_attributes(layer, product.flags(), product.about.get("interval"), product.layers)
     names = {other.name for other in held}
     if "ancillary_variables" in attributes:
         others = [name for name in attributes["ancillary_variables"].split() if name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.product.axes import write_axes
 from mmnet_maps.produce.product.conventions import declarations, grid_attributes
-from mmnet_maps.produce.product.layers import Layer, global_attributes, layer_attributes, layers_at
+from mmnet_maps.produce.product.layers import Layer, global_attributes, layer_attributes, layers_with
 from mmnet_maps.produce.product.store import ABOUT, FORMAT, Product, consolidate, open_product
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout
@@ -30,7 +30,9 @@ _AXES = ("time", "y", "x")
 _CHUNK_DAYS, _CHUNK = 4, 256
 
 
-def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> Product:
+def create_product(
+    path: Location, layout: Layout, about: Mapping[str, Any], optional: Collection[str] = ()
+) -> Product:
     """Create an empty product; it appears whole under its name or not at all.
 
     Parameters
@@ -40,6 +42,8 @@ def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> 
     layout : Layout
     about : mapping
         JSON values: what the maps are made from (``bundle``: its digest, ``target``, ``precision``, ...).
+    optional : collection of str
+        Names of the optional layers that it holds.
 
     Raises
     ------
@@ -53,10 +57,11 @@ def create_product(path: Location, layout: Layout, about: Mapping[str, Any]) -> 
         # A group of its own keeps Zarr readers from taking the ledger for a broken array.
         group.create_group("ledger", attributes={"comment": "a JSON file a finished work unit"})
         days = np.arange(layout.start, layout.stop, dtype=np.int64)
-        soil = _soil(about)
+        soil, nominal = _soil(about), about.get("interval")
         write_axes(group, layout.grid, days, soil)
-        for layer in layers_at(soil).values():
-            _create_layer(group, layer, layout, about.get("interval"))
+        layers = layers_with(optional, soil)
+        for layer in layers.values():
+            _create_layer(group, layer, layout, layer_attributes(layer, masks(), nominal, layers))
         consolidate(draft)
     return open_product(path)
 
@@ -79,7 +84,7 @@ def _attributes(layout: Layout, about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: float | None) -> None:
+def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, attributes: Mapping[str, Any]) -> None:
     side = _CHUNK if layout.tile % _CHUNK == 0 else layout.tile
     days = _CHUNK_DAYS if layout.block_days % _CHUNK_DAYS == 0 else 1
     packing = layer.packing
@@ -95,7 +100,7 @@ def _create_layer(group: zarr.Group, layer: Layer, layout: Layout, nominal: floa
         fill_value=int(packing.missing),
         dimension_names=_AXES,
         attributes={
-            **layer_attributes(layer, masks(), nominal),
+            **attributes,
             **grid_attributes(layout.grid),
             "zarr_conventions": declarations("proj", "spatial"),
         },

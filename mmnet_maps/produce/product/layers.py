@@ -6,13 +6,13 @@ are derived from `LAYERS`. The tile program fills a layer by its name (`TileResu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import FLAGS
-from mmnet_maps.produce.tile.trust import SOIL_MOISTURE
+from mmnet_maps.produce.tile.trust import DISSIMILARITY, SOIL_MOISTURE
 from mmnet_maps.variables import SURFACE, TARGETS, Depth, depth_text
 from mmnet_maps.version import __version__
 
@@ -26,6 +26,7 @@ __all__ = [
     "global_attributes",
     "layer_attributes",
     "layers_at",
+    "layers_with",
     "nominal_coverage",
     "soil_named",
     "title_at",
@@ -64,6 +65,8 @@ class Layer:
         the colours of their flags.
     colour_range : (float, float)
         In `units`.
+    optional : bool
+        Whether products may be without it: it is chosen when a product is made.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Layer:
     overview: Literal["mean", "bits", "none"] = "mean"
     colours: tuple[str, ...] = ()
     colour_range: tuple[float, float] = (0.0, 1.0)
+    optional: bool = False
 
 
 _SOIL_MOISTURE: dict[str, Any] = {
@@ -108,6 +112,16 @@ LAYERS: dict[str, Layer] = {
             **_SOIL_MOISTURE,
         ),
         Layer(
+            name="dissimilarity",
+            packing=DISSIMILARITY,
+            long_name="dissimilarity to the training rows",
+            units="1",
+            cell_methods="time: mean",
+            overview="mean",
+            colours=("#f2efe6", "#d9c9a8", "#c08f6b", "#9c4f4b", "#5a1f3c"),
+            optional=True,
+        ),
+        Layer(
             name=QUALITY,
             # What was never written has the bit "not computed".
             packing=Packing(dtype="uint32", missing=FLAGS["not_computed"]),
@@ -138,12 +152,27 @@ def title_at(soil: Depth) -> str:
     return f"Daily soil moisture, {depth_text(soil)}"
 
 
+def layers_with(optional: Collection[str], soil: Depth = SURFACE) -> dict[str, Layer]:
+    """The layers that every product has, and those of the optional ones that are named.
+
+    Parameters
+    ----------
+    optional : collection of str
+        Names of other layers count for nothing.
+    soil : Depth
+        Layer of soil, in metres.
+    """
+    return {n: layer for n, layer in layers_at(soil).items() if not layer.optional or n in optional}
+
+
 def value_layers(layers: Mapping[str, Layer]) -> tuple[Layer, ...]:
     """The layers that are values, in order: the bands of a day's file of values."""
     return tuple(layer for layer in layers.values() if layer.name != QUALITY)
 
 
-def layer_attributes(layer: Layer, flags: Mapping[str, int], nominal: float | None = None) -> dict[str, Any]:
+def layer_attributes(
+    layer: Layer, flags: Mapping[str, int], nominal: float | None = None, held: Iterable[str] = ()
+) -> dict[str, Any]:
     """CF attributes of a layer's array.
 
     Parameters
@@ -153,6 +182,8 @@ def layer_attributes(layer: Layer, flags: Mapping[str, int], nominal: float | No
         Bits of ``quality`` by meaning.
     nominal : float, optional
         Coverage that the interval aims at, in (0, 1).
+    held : iterable of str
+        All layers beside it; those that every product has without it.
     """
     found: dict[str, Any] = {"long_name": layer.long_name, "units": layer.units}
     found |= {"standard_name": layer.standard_name} if layer.standard_name else {}
@@ -162,7 +193,8 @@ def layer_attributes(layer: Layer, flags: Mapping[str, int], nominal: float | No
         # No _FillValue: readers would turn the bits into floats with NaN. "not_computed" is a bit of its own.
         return found | {"flag_masks": list(flags.values()), "flag_meanings": " ".join(flags)}
     found |= nominal_coverage(layer.name, nominal)
-    others = [name for name in LAYERS if name != layer.name] if layer.name == "soil_moisture" else [QUALITY]
+    beside = tuple(held) or layers_with(())
+    others = [name for name in beside if name != layer.name] if layer.name == "soil_moisture" else [QUALITY]
     return found | {
         "scale_factor": layer.packing.scale,
         "_FillValue": int(layer.packing.missing or 0),

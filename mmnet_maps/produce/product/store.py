@@ -23,7 +23,14 @@ from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
-from mmnet_maps.produce.product.layers import INTERVAL, LAYERS, QUALITY, Layer, layers_at, nominal_coverage
+from mmnet_maps.produce.product.layers import (
+    INTERVAL,
+    QUALITY,
+    Layer,
+    layers_at,
+    layers_with,
+    nominal_coverage,
+)
 from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
@@ -163,7 +170,7 @@ class Product:
         begin, shard = self.index(unit.first), self.layout.shard(unit)
         where = slice(begin, begin + unit.days), unit.tile.rows, unit.tile.cols
         # One layer after the other: a worker then holds one of them encoded, not all.
-        objects = ((name, encoded(self._array(name), shard, where, values[name])) for name in LAYERS)
+        objects = ((name, encoded(self._array(name), shard, where, values[name])) for name in self.layers)
         return self._put(unit, objects, run)
 
     def erase_unit(self, unit: Unit, run: str | None = None) -> dict[str, str | None]:
@@ -378,7 +385,7 @@ def check_current(product: Product) -> None:
     known = {*COORDINATES, "ledger"}
     held = sorted(name for name in product.group if name not in known)
     for what, has, wants in (
-        ("layers", held, sorted(LAYERS)),
+        ("layers", held, sorted(layers_with(held))),
         (f"flags of {QUALITY}", list(product.flags()), list(masks())),
     ):
         if has != wants:

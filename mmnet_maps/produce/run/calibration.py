@@ -27,7 +27,6 @@ from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
-from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import compute_unit, one_thread, peak_mib, resident_mib
 from mmnet_maps.produce.tile.reading import SUB_TILE, required_sources, sub_tiles
@@ -120,7 +119,7 @@ def measure(survey: Survey, unit: Unit, bundle: Location, precision: str, device
         Of the engine.
     """
     resident = resident_mib()
-    engine = Engine(load_bundle(bundle), precision, device, coarse=survey.coarse)
+    engine = Engine(load_bundle(bundle), precision, device, coarse=survey.coarse, optional=survey.optional)
     piece = Unit(_densest(survey, unit), unit.first, unit.stop)
     short = Unit(piece.tile, piece.first, min(piece.first + _FEW_DAYS, piece.stop))
     cube, catalogue = survey.cube, survey.catalogue
@@ -169,12 +168,12 @@ def _timed(
             grid, side = cube.grid.crop(unit.tile), max(unit.tile.height, unit.tile.width)
             side = -(-side // SUB_TILE) * SUB_TILE
             layout = Layout(grid, unit.first, unit.stop, side, unit.days)
-            product = create_product(Path(scratch) / "product", layout, {})
+            product = create_product(Path(scratch) / "product", layout, {}, engine.optional)
             own = next(iter(layout.units()))
             start = time.perf_counter()
             product.write_unit(own, values)
             seconds = time.perf_counter() - start
-            writing = seconds, sum(size_of(product.path / name / "c") for name in LAYERS)
+            writing = seconds, sum(size_of(product.path / name / "c") for name in product.layers)
     return took, pixel_days, writing
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
-from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.layers import layers_with
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
 from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import resident_mib
@@ -97,7 +97,7 @@ def _start_mib(found: Calibration, workers: int) -> float:
 def _more_mib(survey: Survey, unit: Unit, found: Calibration) -> float:
     """Memory of a unit beyond that of a calibration: the rest of its output, a layer's shard, chunks kept."""
     values = unit.days * unit.tile.height * unit.tile.width
-    sizes = [_bytes(layer.packing.dtype) for layer in LAYERS.values()]
+    sizes = [_bytes(layer.packing.dtype) for layer in layers_with(survey.optional).values()]
     output = max(0, values - found.pixel_days) * sum(sizes) + values * max(sizes)
     rows = min(1.0, SUB_TILE / unit.tile.height)
     seen = survey.bytes_seen(unit)

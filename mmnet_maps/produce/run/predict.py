@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any, get_args
+from typing import Any
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.against_smap import warning_line
-from mmnet_maps.learn.bundle import Bundle, Coarse, load_bundle
+from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.engine.device import find_device
@@ -22,6 +22,7 @@ from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
 from mmnet_maps.produce.product.store import Product, check_current, open_product
 from mmnet_maps.produce.run.arrived import Arrived
+from mmnet_maps.produce.run.chosen import coarse_choice, optional_layers
 from mmnet_maps.produce.run.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.run.survey import Planned, Survey
 from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, run_unit
@@ -31,7 +32,7 @@ from mmnet_maps.progress import say, steps, where
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 
-__all__ = ["Request", "coarse_choice", "predict_product"]
+__all__ = ["Request", "predict_product"]
 
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
@@ -63,6 +64,8 @@ class Request:
         as the bundle says without it.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
+    layers : sequence of str, optional
+        Optional layers; as the product has them, or all that the bundle can give. Empty: none.
     arrived : Arrived, optional
         What has arrived of the sources: days that later observations can change are provisional. Without it
         nothing more is expected.
@@ -80,6 +83,7 @@ class Request:
     coarse: str | None = None
     tile: int | None = None
     block_days: int | None = None
+    layers: Sequence[str] | None = None
     arrived: Arrived | None = None
 
 
@@ -219,7 +223,8 @@ def _prepare(request: Request) -> _Prepared:
         common["device"] = device
     if coarse != "nearest":
         common["coarse"] = coarse
-    survey = Survey(cube, bundle.catalogue, layout, common, coarse, request.arrived)
+    optional = optional_layers(request.layers, bundle, product.layers if product else None)
+    survey = Survey(cube, bundle.catalogue, layout, common, coarse, request.arrived, optional)
     return _Prepared(request, first, stop, about, survey, product, differ)
 
 
@@ -230,20 +235,6 @@ def _refuse_other_target(product: Product, bundle: Bundle) -> None:
         raise InputError(
             f"{product.path}: the product tells {theirs.name}, the bundle {ours.name}; give another --out"
         )
-
-
-def coarse_choice(asked: str | None, bundle: Bundle) -> Coarse:
-    """How coarse fields reach a pixel: as asked for, or as the bundle says.
-
-    Raises
-    ------
-    InputError
-        What is asked for is not known.
-    """
-    asked = asked or bundle.coarse
-    if asked not in get_args(Coarse):
-        raise InputError(f"--coarse {asked}: expected {' or '.join(get_args(Coarse))}")
-    return "bilinear" if asked == "bilinear" else "nearest"
 
 
 def _device_kind(request: Request) -> str:
@@ -347,7 +338,7 @@ def _ready_product(prepared: _Prepared) -> Product:
     """The product as long as the request needs it, naming the bundle that it is being made from."""
     layout, out = prepared.survey.layout, prepared.request.out
     if prepared.product is None:
-        return create_product(out, layout, prepared.about)
+        return create_product(out, layout, prepared.about, prepared.survey.optional)
     prepared.product.clear_drafts()
     return prepared.product.extended(layout.stop).described(prepared.about)
 

@@ -71,6 +71,8 @@ class Survey:
         How coarse fields reach a pixel, and so which cells it rests on.
     arrived : Arrived, optional
         What has arrived of the sources; without it nothing more is expected, and every day is final.
+    optional : tuple of str
+        Optional layers of the product.
     """
 
     cube: Cube
@@ -79,6 +81,7 @@ class Survey:
     common: dict[str, Any]
     coarse: Coarse = "nearest"
     arrived: Arrived | None = None
+    optional: tuple[str, ...] = ()
     _places: dict[Tile, _Place] = field(default_factory=dict)
 
     def inputs(self, unit: Unit, reach: Mapping[str, Reach]) -> dict[str, Any]:

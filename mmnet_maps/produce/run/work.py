@@ -20,7 +20,7 @@ from mmnet_maps.learn.bundle import Coarse, load_bundle
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.processor import processor_kind
-from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.layers import layers_with
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.objects import day_digests
 from mmnet_maps.produce.product.store import Product, open_product
@@ -120,8 +120,8 @@ class Report:
 def open_worker(job: Job) -> WorkerState:
     """Open what the units of a job need; kept until a unit of another job comes."""
     bundle = load_bundle(job.bundle)
-    engine = Engine(bundle, precision=job.precision, device=job.device, coarse=job.coarse)
     cube, catalogue, product = open_cube(job.cube), bundle.catalogue, open_product(job.product)
+    engine = Engine(bundle, job.precision, job.device, coarse=job.coarse, optional=product.layers)
     survey = Survey(cube, catalogue, product.layout, dict(job.common), job.coarse, job.arrived)
     return WorkerState(cube, catalogue, engine, product, survey)
 
@@ -191,7 +191,7 @@ def compute_unit(
     shape = (unit.days, unit.tile.height, unit.tile.width)
     values = {
         name: np.full(shape, layer.packing.missing, dtype=layer.packing.dtype)
-        for name, layer in LAYERS.items()
+        for name, layer in layers_with(engine.optional).items()
     }
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0

@@ -104,6 +104,13 @@ FLAG_TABLE: dict[str, Flag] = {
         Flag("not_computed", 15, "outside the region, or not computed yet", True, "#b9b9b9"),
         Flag("adjusted", 16, "the estimate was brought to the level of a probe nearby", False, "#5b8c5a"),
         Flag("provisional", 17, "observations that can change the value are still to come", False, "#8fb8de"),
+        Flag(
+            "outside_applicability",
+            18,
+            "unlike the training rows: outside the area of applicability",
+            False,
+            "#9c6b98",
+        ),
     )
 }
 

@@ -57,6 +57,7 @@ from mmnet_maps.produce.tile.trust import (
     finish,
     land_cover_outside,
     mark,
+    unlike,
 )
 
 __all__ = ["TileResult", "predict_tile", "predict_tiles"]
@@ -76,6 +77,8 @@ class TileResult:
         As `trust.SOIL_MOISTURE` stores them.
     quality : ndarray of `trust.QUALITY`, shape (days, pixels)
         Bits of `trust.FLAGS`.
+    dissimilarity : ndarray of int16, shape (days, pixels), or None
+        As `trust.DISSIMILARITY` stores it, where the engine computes it.
     prediction : ndarray of float32, shape (days, pixels), or None
         The estimate before it was clipped and rounded, where it was asked for; NaN where missing.
     """
@@ -84,6 +87,7 @@ class TileResult:
     lower: NDArray[np.int16]
     upper: NDArray[np.int16]
     quality: NDArray[Any]
+    dissimilarity: NDArray[np.int16] | None = None
     prediction: NDArray[np.float32] | None = None
 
 
@@ -209,7 +213,8 @@ class _Program:
         """Map a tile; the function gives the maps, once they are there."""
         xp, there = self.xp, tile.upload()
         shape = (len(self.days), len(tile.inputs.inside))
-        maps = {name: xp.full(shape, int(MISSING), xp.int16) for name in _STORED[:3]}
+        names = (*_STORED[:3], *self.engine.optional)
+        maps = {name: xp.full(shape, int(MISSING), xp.int16) for name in names}
         maps["quality"] = xp.empty(shape, xp.int32)
         if self.keep_prediction:
             maps["prediction"] = xp.full(shape, np.nan, xp.float32)
@@ -240,7 +245,7 @@ class _Part:
     ) -> None:
         self.program, self.tile, self.there, self.year = program, tile, there, year
         engine, xp, self.days = program.engine, program.xp, program.days[year.days]
-        self.pixels, self.table = xp.send(series.pixels), series.table
+        self.pixels, self.table, self.similar = xp.send(series.pixels), series.table, series.similar
         self.rows, self.places = xp.send(series.rows), xp.send(series.places)
         self.weights: Array = None if series.weights is None else xp.send(series.weights)
         #: Whether a pixel may have neighbours to interpolate between but no series of its own.
@@ -258,8 +263,12 @@ class _Part:
         size = max(1, min(self.program.engine.block, _DECODED // max(1, depth)))
         for start in range(0, len(self.pixels), size):
             block = _Block(self, slice(start, min(start + size, len(self.pixels))))
-            estimate, bits = block.predict()
+            estimate, bits, apart = block.predict()
             codes = finish(estimate, bits, self.program.intervals, xp)
+            known = self.program.engine.dissimilarity
+            if known is not None:
+                stored = unlike(apart, estimate, bits, known.threshold, xp)
+                xp.put(maps["dissimilarity"], block.pixels, stored)
             for name, values in zip(_STORED, (*codes, bits), strict=True):
                 xp.put(maps[name], block.pixels, values)
             if "prediction" in maps:
@@ -324,14 +333,23 @@ class _Block:
         self.inputs[: self.engine.static] = features[:, None]
         return bits
 
-    def predict(self) -> tuple[Array, Array]:
-        """Estimates in m3 m-3, shape (days, n), not finite where missing, and their bits so far."""
+    def predict(self) -> tuple[Array, Array, Array]:
+        """Estimates in m3 m-3, not finite where missing, their bits so far, and dissimilarities if computed.
+
+        Each of shape (days, n).
+        """
         shape = (len(self.part.days), self.count)
         estimate, bits = self.xp.empty(shape, self.xp.float32), self.xp.empty(shape, self.xp.int32)
+        similar = self.part.similar
+        apart: Array = None if similar is None else self.xp.empty(shape, self.xp.float32)
         for start in range(0, len(self.part.days), self.step):
             days = slice(start, min(start + self.step, len(self.part.days)))
             estimate[days] = self._predict_days(days, bits[days])
-        return estimate, bits
+            if similar is not None:
+                size = (days.stop - days.start) * self.count
+                found = self.engine.apart(self.program.workspace, similar[days].flatten(0, 1), size)[:size]
+                apart[days] = found.reshape(apart[days].shape)
+        return estimate, bits, apart
 
     def _predict_days(self, days: slice, bits: Array) -> Array:
         """Estimates of some days, shape (days, n); `bits`, of the same shape, are written."""

@@ -55,6 +55,8 @@ class Series:
         Bits that stem from the series, of every distinct combination of cells.
     places : ndarray of int64, shape (n,)
         Column of `bits` for each pixel.
+    similar : Tensor, shape (days, rows, columns), or None
+        `Dissimilarity.table`, in the rows of `table`.
     """
 
     pixels: NDArray[np.int64]
@@ -63,6 +65,7 @@ class Series:
     weights: NDArray[np.float32] | None
     bits: NDArray[np.int32]
     places: NDArray[np.int64]
+    similar: Tensor | None
 
 
 class Encoder:
@@ -123,7 +126,8 @@ def series_parts(
     values, filled = _fill(engine.catalogue, inputs, places, days)
     bits, place = _bits(engine, values, filled, len(days)), rows.astype(np.int64)
     if engine.coarse == "nearest":
-        yield Series(pixels, encoder.table(values, len(days)), place, None, bits, place)
+        similar = _similar(engine, values, len(days))
+        yield Series(pixels, encoder.table(values, len(days)), place, None, bits, place, similar)
         return
     nodes = inputs.nodes
     if nodes is None or not nodes.cells.keys() >= set(sources):
@@ -133,7 +137,12 @@ def series_parts(
     else:
         corners, weights = nodes.corners[pixels], nodes.weights[pixels]
         values = _fill_nodes(engine.catalogue, inputs, nodes, days)
-    yield Series(pixels, encoder.table(values, len(days)), corners, weights, bits, place)
+    similar = _similar(engine, values, len(days))
+    yield Series(pixels, encoder.table(values, len(days)), corners, weights, bits, place, similar)
+
+
+def _similar(engine: Engine, values: Array, count: int) -> Tensor | None:
+    return None if engine.dissimilarity is None else engine.dissimilarity.table(values, count)
 
 
 def _fill_nodes(catalogue: Catalogue, inputs: TileInputs, nodes: Nodes, days: NDArray[np.int64]) -> Array:

@@ -20,12 +20,14 @@ from mmnet_maps.variables import Variable
 __all__ = [
     "ADJUSTED",
     "CLIPPED",
+    "DISSIMILARITY",
     "FLAGS",
     "LAND_COVER_MISSING",
     "MISSING",
     "MISSING_REASONS",
     "NOT_COMPUTED",
     "NO_INTERVAL",
+    "OUTSIDE_APPLICABILITY",
     "QUALITY",
     "OUTSIDE_TRAINING_DOMAIN",
     "PROVISIONAL",
@@ -45,10 +47,13 @@ __all__ = [
     "land_cover_outside",
     "mark",
     "missing_flag",
+    "unlike",
 ]
 
 #: Storage of soil moisture and of its interval.
 SOIL_MOISTURE = Packing(dtype="int16", scale=1e-4, missing=-32768)
+#: Storage of the dissimilarity to the training rows; what exceeds its range is stored as the largest value.
+DISSIMILARITY = Packing(dtype="int16", scale=1e-3, missing=-32768)
 #: Stored value of what is missing.
 MISSING = np.int16(-32768)
 #: How `quality` is stored. Bits are gathered in int32, with which every device computes.
@@ -69,6 +74,7 @@ NO_INTERVAL = FLAGS["no_interval"]
 NOT_COMPUTED = FLAGS["not_computed"]
 ADJUSTED = FLAGS["adjusted"]
 PROVISIONAL = FLAGS["provisional"]
+OUTSIDE_APPLICABILITY = FLAGS["outside_applicability"]
 #: Any of these explains a missing value.
 MISSING_REASONS = sum(flag.mask for flag in FLAG_TABLE.values() if flag.missing)
 
@@ -226,3 +232,23 @@ def finish(
     if some_missing:
         codes, lower, upper = (xp.where(missing, int(MISSING), values) for values in (codes, lower, upper))
     return codes, lower, upper
+
+
+def unlike(apart: Array, estimate: Array, bits: Array, threshold: float, xp: Arrays = NUMPY) -> Array:
+    """Dissimilarity as it is stored, int16; the bit of what exceeds the threshold is added to `bits`.
+
+    Parameters
+    ----------
+    apart, estimate : array of float32
+        Missing where either is not finite.
+    bits : array of int32, same shape
+    threshold : float
+        Compared with the stored value, so that a map and its bits agree.
+    xp : Arrays
+    """
+    missing = ~(xp.isfinite(apart) & xp.isfinite(estimate))
+    largest = float(np.iinfo(np.int16).max)
+    told = xp.clip(xp.where(missing, 0.0, apart) * float(np.float32(1 / DISSIMILARITY.scale)), 0.0, largest)
+    codes = xp.asarray(xp.round(told), dtype=xp.int16)
+    mark(bits, (codes > threshold / DISSIMILARITY.scale) & ~missing, OUTSIDE_APPLICABILITY, xp)
+    return xp.where(missing, int(MISSING), codes)

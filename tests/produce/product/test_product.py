@@ -12,7 +12,7 @@ import pytest
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.produce.product.create import create_product
-from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.product.layers import LAYERS, layers_with
 from mmnet_maps.produce.product.ledger import Entry
 from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.tile.trust import FLAGS, NOT_COMPUTED
@@ -30,7 +30,10 @@ def product(tmp_path: Path) -> Product:
 def _values(unit: Unit, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     shape = (unit.days, unit.tile.height, unit.tile.width)
-    return {name: rng.integers(1, 5000, shape).astype(layer.packing.dtype) for name, layer in LAYERS.items()}
+    return {
+        name: rng.integers(1, 5000, shape).astype(layer.packing.dtype)
+        for name, layer in layers_with(()).items()
+    }
 
 
 def _finish(product: Product, unit: Unit, bundle: str = "b1") -> None:
@@ -50,7 +53,7 @@ def test_a_unit_reads_back_where_it_stands_and_nowhere_else(product: Product) ->
     values = _values(unit)
     product.write_unit(unit, values)
     again = open_product(product.path)
-    for name in LAYERS:
+    for name in layers_with(()):
         np.testing.assert_array_equal(
             again.read(name, unit.first, unit.stop, unit.tile.rows, unit.tile.cols), values[name]
         )

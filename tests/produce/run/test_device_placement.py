@@ -21,7 +21,6 @@ from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.pixels import DensePass
 from mmnet_maps.produce.engine.precision import Bfloat16Pass
 from mmnet_maps.produce.engine.sizes import Sizes
-from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict
 from mmnet_maps.produce.run.calibration import Calibration, measure
@@ -119,7 +118,7 @@ def test_a_product_is_made_on_the_device_and_another_device_makes_it_anew(
     assert not predict_product(here)["failed"]
     one, other = open_product(there.out), open_product(here.out)
     assert (one.about["device"], other.about["device"]) == (NAME, "cpu")
-    for name in LAYERS:
+    for name in one.layers:
         maps = [p.read(name, 18_322, 18_326, slice(0, 20), slice(0, 28)).astype(int) for p in (one, other)]
         assert np.abs(maps[0] - maps[1]).max() <= (1 if name != "quality" else 0)
     assert predict_product(there)["units"] == {"new": 0, "done": 1, "stale": 0, "outside": 0}

@@ -17,7 +17,6 @@ from mmnet_maps.prepare.cube import plan as cube_plan
 from mmnet_maps.prepare.cube.layout import Layout as CubeLayout
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.processor import processor_kind
-from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict as predict_module
 from mmnet_maps.produce.run import work
@@ -34,11 +33,12 @@ def _day(number: int) -> str:
 def _maps(path: Path) -> dict[str, Any]:
     product = open_product(path)
     layout = product.layout
-    return {name: product.read(name, layout.start, layout.stop) for name in LAYERS}
+    return {name: product.read(name, layout.start, layout.stop) for name in product.layers}
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    for name in LAYERS:
+    assert one.keys() == other.keys()
+    for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mmnet_maps.bench.made_up import made_up_bundle, made_up_tile
+from mmnet_maps.bench.made_up import knowing_rows, made_up_bundle, made_up_tile
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Bundle
@@ -26,7 +26,7 @@ from mmnet_maps.produce.tile import program
 from mmnet_maps.produce.tile import series as tile_series
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tile
-from mmnet_maps.produce.tile.trust import FLAGS, MISSING, MISSING_REASONS
+from mmnet_maps.produce.tile.trust import DISSIMILARITY, FLAGS, MISSING, MISSING_REASONS
 
 DAYS = np.arange(18_810, 18_822, dtype=np.int64)
 #: NumPy's arrays, and tensors of the processor in the place of a device's, with blocks of another size.
@@ -41,7 +41,7 @@ def _one_thread() -> None:
 
 @lru_cache
 def _bundle(kind: str) -> Bundle:
-    return made_up_bundle(kind, published_catalogue(), rows=1024)
+    return knowing_rows(made_up_bundle(kind, published_catalogue(), rows=1024), rows=1024)
 
 
 @lru_cache
@@ -97,20 +97,28 @@ def test_the_map_at_a_pixel_is_the_station_path_there(kind: str) -> None:
     height, width = (37, 70) if kind != "transformer" else (20, 30)
     inputs = made_up_tile(bundle.catalogue, height, width, DAYS, seed=4, clouds=0.5, missing=0.02)
     result = predict_tile(Engine(bundle), inputs, DAYS, keep_prediction=True)
-    assert result.prediction is not None
+    assert result.prediction is not None and result.dissimilarity is not None
     some = 0
     for pixel in np.random.default_rng(0).choice(height * width, 60, replace=False):
-        expected = bundle.predict(station_path(bundle.catalogue, inputs, int(pixel), DAYS))
+        own = station_path(bundle.catalogue, inputs, int(pixel), DAYS)
+        expected = bundle.predict(own)
         if not inputs.inside[pixel]:
             assert np.isnan(result.prediction[:, pixel]).all()
             continue
         np.testing.assert_allclose(result.prediction[:, pixel], expected, rtol=0, atol=1e-5)
+        apart = np.where(np.isfinite(expected), np.minimum(bundle.dissimilarity(own), 32.767), np.nan)
+        told = DISSIMILARITY.decode(result.dissimilarity[:, pixel])
+        np.testing.assert_allclose(told, apart, rtol=0, atol=6e-4)
         some += np.isfinite(expected).sum()
     assert some > 200
+    assert bundle.applicability is not None
+    beyond = DISSIMILARITY.decode(result.dissimilarity) > bundle.applicability.threshold
+    np.testing.assert_array_equal((result.quality & FLAGS["outside_applicability"]) != 0, beyond)
+    assert 0 < beyond.mean() < 1
 
 
 def _equal(one: TileResult, other: TileResult, columns: NDArray[np.int64] | slice = slice(None)) -> None:
-    for name in ("soil_moisture", "lower", "upper", "quality", "prediction"):
+    for name in ("soil_moisture", "lower", "upper", "dissimilarity", "quality", "prediction"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[:, columns], err_msg=name)
 
 
