@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
 import shutil
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,3 +226,84 @@ def test_what_cannot_be_shown_is_refused(make_product: Any, tmp_path: Path) -> N
     with listen("127.0.0.1", 0) as taken, pytest.raises(InputError, match="cannot be used"):
         taken.listen()
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_request_that_never_becomes_whole_is_closed(
+    site: tuple[Any, int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmnet_maps.show.server._REQUEST_S", 0.4)
+    whole = b"GET /about.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for before in (b"", whole):
+        with socket.create_connection(("127.0.0.1", site[1]), timeout=20) as line:
+            line.sendall(before + b"GET / HT")
+            began, answered = time.monotonic(), b""
+            with contextlib.suppress(OSError):
+                # A byte now and then does not keep it open.
+                for _ in range(40):
+                    line.settimeout(0.1)
+                    with contextlib.suppress(TimeoutError):
+                        part = line.recv(1 << 20)
+                        answered += part
+                        if not part:
+                            break
+                    line.sendall(b"T")
+            assert time.monotonic() - began < 3
+            assert answered.startswith(b"HTTP/1.1 200" if before else b"")
+    assert _get(site[1], "/")[0] == 200
+
+
+def test_days_that_are_exported_later_appear(
+    site: tuple[Any, int, Path], make_product: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, port, out = site
+    monkeypatch.setattr("mmnet_maps.show.server._RENEW_S", 0.0)
+    before = json.loads(_get(port, "/about.json")[1])
+    export_product(make_product("later", days=1, start="2021-06-03"), out)
+    after = json.loads(_get(port, "/about.json")[1])
+    assert [day["date"] for day in after["days"]] == ["20210601", "20210602", "20210603"]
+    assert after["days"][:2] == before["days"] and after["version"] != before["version"]
+    z, x, y = before["zoom"][1], *next(iter(Site(open_maps(out)).tiles(before["zoom"][1])))
+    assert _get(port, f"/tiles/width/20210603/{z}/{x}/{y}.bin")[0] == 200
+    body = gzip.decompress(_get(port, "/series/0/0.bin")[1])
+    assert len(body) == 3 * 32 * 32 * (2 + 2 + 2 + 4)
+
+
+def test_a_day_replaced_while_it_is_read_is_one_of_both(
+    site: tuple[Any, int, Path], make_product: Any
+) -> None:
+    product, port, out = site
+    about = json.loads(_get(port, "/about.json")[1])
+    z, x, y, _, _ = _position(product, about, 50, 60)
+    path = f"/tiles/soil_moisture/20210601/{z}/{x}/{y}.bin"
+    export_product(make_product("again", days=2, seed=7), out.with_name("again-out"))
+    name = "soil_moisture_20210601.tif"
+    files = [
+        shutil.copy(folder / name, out.parent / f"{k}.tif")
+        for k, folder in enumerate((out, out.with_name("again-out")))
+    ]
+    states = []
+    for file in files:
+        shutil.copy(file, out / "part")
+        (out / "part").replace(out / name)
+        states.append(_get(port, path)[1])
+    assert states[0] != states[1]
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            for file in files:
+                shutil.copy(file, out / "part")
+                (out / "part").replace(out / name)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: _get(port, path), range(100)))
+    finally:
+        stop.set()
+        writer.join()
+    assert all(status == 200 and body in states for status, body, _ in found)
+    shutil.copy(files[0], out / "part")
+    (out / "part").replace(out / name)
+    assert _get(port, path)[1] == states[0]

@@ -103,8 +103,9 @@ async function pictureOf(words) {
 // Maps across 180 degrees have an east above 180, which a source of tiles does not know.
 const within = () => (site.bounds[2] > 180 ? {} : { bounds: site.bounds });
 
-// Put a picture on a map; the one before stays until the new one is complete.
-function put(target, picture, done) {
+// Put a picture on a map; the one before stays until the new one is complete. Tells whether it is on the map then,
+// or another was wanted meanwhile.
+function put(target, picture) {
   const id = `picture-${++serial}`;
   const below = target.getLayer("stations") ? "stations" : undefined;
   target.addSource(id, {
@@ -116,35 +117,30 @@ function put(target, picture, done) {
     paint: { "raster-fade-duration": 0, "raster-resampling": "nearest", "raster-opacity": state.opacity / 100 },
   }, below);
   target.wantedPicture = id;
-  const settled = () => {
-    if (target.wantedPicture !== id) return;
+  return new Promise((settled) => target.once("idle", () => {
+    if (target.wantedPicture !== id) return settled(false);
     for (const layer of target.getStyle().layers) {
       if (layer.id.startsWith("picture-") && layer.id !== id) {
         target.removeLayer(layer.id);
         target.removeSource(layer.id);
       }
     }
-    done();
-  };
-  target.once("idle", settled);
+    settled(true);
+  }));
 }
 
-function show() {
+async function show() {
   const picture = wanted(state.day, state.compare === "difference");
   const other = state.compare === "swipe" ? wanted(state.other, false, otherLayer()) : null;
   const key = JSON.stringify([picture, other]);
   remember();
-  if (shown === key) return Promise.resolve();
+  if (shown === key) return;
   shown = key;
   document.body.dataset.loading = "true";
-  return new Promise((resolve) => {
-    put(map, picture, () => {
-      describe(picture);
-      delete document.body.dataset.loading;
-      resolve();
-    });
-    if (other && beside?.ready) put(beside, other, () => {});
-  });
+  if (other && beside?.ready) put(beside, other);
+  if (!(await put(map, picture))) return;
+  describe(picture);
+  delete document.body.dataset.loading;
 }
 
 // Say what is on the screen: only once it is there.
