@@ -18,6 +18,7 @@ __all__ = [
     "SCORE_NAMES",
     "facts",
     "figure",
+    "heading",
     "lead",
     "note",
     "number",
@@ -73,6 +74,11 @@ def page(title: str, body: Iterable[str]) -> str:
 def section(title: str, parts: Sequence[str]) -> str:
     """A heading with what stands under it."""
     return "\n".join([f"<h2>{escape(title)}</h2>", *parts])
+
+
+def heading(text: str) -> str:
+    """A small heading inside a section."""
+    return f"<h3>{escape(text)}</h3>"
 
 
 def note(text: str) -> str:

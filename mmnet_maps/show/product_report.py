@@ -20,7 +20,7 @@ from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import steps
 from mmnet_maps.show.figures import scatter_figure, series_figure, share_figure
 from mmnet_maps.show.maps import day_figures
-from mmnet_maps.show.page import SCORE_NAMES, facts, figure, lead, note, section, side_by_side, table
+from mmnet_maps.show.page import SCORE_NAMES, facts, figure, heading, lead, note, section, side_by_side, table
 from mmnet_maps.show.run_folder import read_scores
 from mmnet_maps.show.run_report import station_table
 from mmnet_maps.store.location import Location, open_to_read
@@ -198,7 +198,7 @@ def _maps(product: Product, days: NDArray[np.int64], smap: CoarseField | None) -
     parts = [note("All days have one colour range. Brown is dry, blue is wet, grey has no value.")]
     for day, pictures in day_figures(product, shown, smap, _SIDE):
         date = iso(int(day))
-        parts.append(f"<h3>{date}</h3>")
+        parts.append(heading(date))
         parts.append(side_by_side(figure(drawn, f"{title}, {date}") for title, drawn in pictures))
     yield section("Maps" if smap is None else "Maps beside SMAP", parts)
 
