@@ -74,12 +74,14 @@ def measure(source: Path, tiles: int) -> str:
         paths = _paths(about, tiles + 208)
         for path in paths[:8]:
             _get(connection, path)
-        taken = []
+        taken, used = [], time.process_time()
         for path in paths[8 : tiles + 8]:
             began = time.perf_counter()
             status, _ = _get(connection, path)
             assert status == 200, path
             taken.append(1000 * (time.perf_counter() - began))
+
+        used = 1000 * (time.process_time() - used) / len(taken)
 
         def single(path: str) -> int:
             own = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -95,7 +97,7 @@ def measure(source: Path, tiles: int) -> str:
     good = statuses.count(200)
     return (
         f"{source.name}: {len(taken)} tiles, median {middle:.0f} ms, 95 % within {most:.0f} ms, slowest "
-        f"{largest:.0f} ms; {len(statuses)} at once: {good} answered in {together:.1f} s"
+        f"{largest:.0f} ms, processor {used:.0f} ms a tile; {len(statuses)} at once: {good} answered in {together:.1f} s"
     )
 
 
