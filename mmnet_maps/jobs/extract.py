@@ -18,10 +18,18 @@ from mmnet_maps.produce.extract.polygons import extract_polygons
 from mmnet_maps.produce.product.layers import title_at
 from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import appearing, can_hold
+from mmnet_maps.version import __version__
 
 __all__ = ["extract"]
 
 _TABLES = (".csv", ".parquet", ".nc")
+#: Long names of columns that are no layers.
+_LONG = {
+    "p10": "10th percentile of the pixels of the polygon, by area",
+    "p90": "90th percentile of the pixels of the polygon, by area",
+    "valid_share": "share of the polygon's area that has values",
+    "pixels": "pixels that the polygon touches",
+}
 
 
 def extract(
@@ -105,31 +113,35 @@ def extract(
 
 
 def as_series(maps: Maps, table: pd.DataFrame, where: pd.DataFrame | None) -> xr.Dataset:
-    """A table of series as a CF data set of time series, (id, time)."""
+    """A table of series as a CF data set of time series, (series, time); ``id`` names each."""
     names, dates = table["id"].unique(), table["date"].unique()
     shape = len(names), len(dates)
     variables: dict[str, Any] = {}
     for name in table.columns.difference(["id", "date", "reasons"], sort=False):
         values = table[name].to_numpy().reshape(shape)
-        attributes: dict[str, Any] = {"units": "1"}
+        layer = maps.layers.get({"estimate": "soil_moisture"}.get(str(name), str(name)))
+        attributes: dict[str, Any] = {"long_name": _LONG.get(str(name), layer.long_name if layer else name)}
         if name == QUALITY:
-            attributes = {"flag_masks": list(maps.flags.values()), "flag_meanings": " ".join(maps.flags)}
-            attributes["flag_masks"] = values.dtype.type(attributes["flag_masks"])
-        elif name in ("estimate", "lower", "upper", "p10", "p90"):
-            attributes = {"units": maps.layers["soil_moisture"].units}
-        elif name in maps.layers:
-            attributes = {"units": maps.layers[name].units, "long_name": maps.layers[name].long_name}
-        variables[str(name)] = (("id", "time"), values, attributes)
+            masks = values.dtype.type(list(maps.flags.values()))
+            attributes |= {"flag_masks": masks, "flag_meanings": " ".join(maps.flags)}
+        else:
+            layer = maps.layers["soil_moisture"] if name in ("p10", "p90") else layer
+            attributes["units"] = layer.units if layer else "1"
+        variables[str(name)] = (("series", "time"), values, attributes)
+    named = {"long_name": "name of the point or polygon", "cf_role": "timeseries_id"}
+    time = {"standard_name": "time", "long_name": "day (UTC) that the value is the mean of", "axis": "T"}
     coords: dict[str, Any] = {
-        "id": ("id", names.astype(object), {"cf_role": "timeseries_id"}),
-        "time": ("time", pd.to_datetime(dates), {"standard_name": "time"}),
+        "id": ("series", names.astype(object), named),
+        "time": ("time", pd.to_datetime(dates), time | {"units_metadata": "leap_seconds: none"}),
     }
     about = {"Conventions": "CF-1.11", "title": title_at(maps.soil_depth), "source": maps.source.name}
+    about["history"] = f"extracted by mmnet-maps {__version__} from {maps.source.name}"
     if where is not None:
         about["featureType"] = "timeSeries"
         placed = where.set_index("id").loc[names]
         for name, unit in (("longitude", "degrees_east"), ("latitude", "degrees_north")):
-            coords[name] = ("id", placed[name].to_numpy(), {"standard_name": name, "units": unit})
+            about_it = {"standard_name": name, "long_name": f"{name} of the point", "units": unit}
+            coords[name] = ("series", placed[name].to_numpy(), about_it)
     return xr.Dataset(variables, coords, about)
 
 

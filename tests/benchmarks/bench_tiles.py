@@ -97,7 +97,8 @@ def measure(source: Path, tiles: int) -> str:
     good = statuses.count(200)
     return (
         f"{source.name}: {len(taken)} tiles, median {middle:.0f} ms, 95 % within {most:.0f} ms, slowest "
-        f"{largest:.0f} ms, processor {used:.0f} ms a tile; {len(statuses)} at once: {good} answered in {together:.1f} s"
+        f"{largest:.0f} ms, processor {used:.0f} ms a tile; {len(statuses)} at once: {good} answered in "
+        f"{together:.1f} s"
     )
 
 

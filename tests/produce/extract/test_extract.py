@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from shapely.geometry import Polygon, box
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, lonlat
 from mmnet_maps.jobs.extract import extract
+from mmnet_maps.jobs.products import open_product
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.extract.points import extract_points
@@ -189,7 +191,7 @@ def test_tables_are_written_by_their_ending(make_product: Make, tmp_path: Path) 
     tables["parquet"] = pd.read_parquet(tmp_path / "o.parquet")
     np.testing.assert_allclose(tables["csv"]["estimate"], tables["parquet"]["estimate"], atol=1e-6)
     with xr.open_dataset(tmp_path / "o.nc") as found:
-        assert found.attrs["featureType"] == "timeSeries" and dict(found.sizes) == {"id": 5, "time": 4}
+        assert found.attrs["featureType"] == "timeSeries" and dict(found.sizes) == {"series": 5, "time": 4}
         np.testing.assert_array_equal(
             found["estimate"], tables["parquet"]["estimate"].to_numpy().reshape(5, 4)
         )
@@ -229,3 +231,34 @@ def test_a_truncated_file_is_named(make_product: Make, tmp_path: Path) -> None:
     points, _, _ = _points(product, 5)
     with pytest.raises(InputError, match=r"soil_moisture_20210602\.tif: not a readable export"):
         extract_points(open_maps(tmp_path / "cogs"), points)
+
+
+@pytest.mark.parametrize("what", ["box", "points", "product"])
+def test_the_compliance_checker_finds_no_error(make_product: Make, tmp_path: Path, what: str) -> None:
+    pytest.importorskip("compliance_checker", reason="compliance-checker is not here")
+    from compliance_checker.runner import CheckSuite, ComplianceChecker
+
+    product = make_product()
+    if what == "product":
+        part = open_product(product.path).isel(y=slice(0, 9), x=slice(0, 9))
+        part.to_netcdf(tmp_path / "o.nc", engine="h5netcdf")
+    else:
+        points, _, _ = _points(product, 5)
+        points.to_csv(tmp_path / "p.csv", index=False)
+        west, south = points["longitude"].min(), points["latitude"].min()
+        east, north = points["longitude"].max(), points["latitude"].max()
+        asked = {"box": (west, south, east, north)} if what == "box" else {"points": tmp_path / "p.csv"}
+        extract(product.path, tmp_path / "o.nc", **asked)
+    CheckSuite.load_all_available_checkers()
+    _, failed = ComplianceChecker.run_checker(
+        str(tmp_path / "o.nc"), ["cf:1.11"], 0, "strict", output_filename=str(tmp_path / "o.json"),
+        output_format="json",
+    )  # fmt: skip
+    found = json.loads((tmp_path / "o.json").read_text())["cf:1.11"]
+    told = [
+        line
+        for kind in ("high_priorities", "medium_priorities", "low_priorities")
+        for part in found[kind]
+        for line in part["msgs"]
+    ]
+    assert not failed and told == []
