@@ -161,7 +161,7 @@ class Catalogue(Config):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Every variable that a prediction needs; place and date are known from the pixel itself."""
+        """Every variable that a prediction needs; position and date are known from the pixel itself."""
         names = dict.fromkeys((*self.snapshot_inputs, *self.series_inputs))
         return tuple(name for name in names if name not in ("Latitude", "Longitude"))
 
@@ -218,11 +218,11 @@ class Catalogue(Config):
         """
         if variable.name in self or variable.name in FEATURE_INPUTS:
             raise InputError(f"variable {variable.name} is already in the catalogue")
-        place = "series" if variable.kind == "series" else "snapshot"
+        part = "series" if variable.kind == "series" else "snapshot"
         return self.model_copy(
             update={
                 "variables": (*self.variables, variable),
-                place: (*getattr(self, place), variable.name),
+                part: (*getattr(self, part), variable.name),
             }
         )
 

@@ -80,12 +80,12 @@ def _notes(found: Opened, base: Path) -> list[str]:
     readers = [getattr(reader, "elevation", reader) for reader in found.readers]
     rasters = [reader for reader in readers if isinstance(reader, RasterSource)]
     used = {path for source in rasters for path in source.files_read}
-    places: list[str] = []
+    paths: list[str] = []
     for keys in found.config.sources.values():
         for path in (keys.path, *(one.path for one in keys.variables.values())):
-            places += [path] if isinstance(path, str) else path or []
+            paths += [path] if isinstance(path, str) else path or []
     notes = [note for source in rasters for note in source.notes]
-    return [*notes, *unread([base / place for place in places], used)]
+    return [*notes, *unread([base / each for each in paths], used)]
 
 
 def open_cube(cube: str | Path) -> Cube:

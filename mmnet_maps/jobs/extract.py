@@ -71,19 +71,19 @@ def extract(
     """
     if sum(given is not None for given in (points, polygons, box)) != 1:
         raise InputError("expected one of --points, --polygons and --box")
-    place = location(out)
-    ending = place.suffix.lower()
+    target = location(out)
+    ending = target.suffix.lower()
     if ending not in (_TABLES if box is None else (".nc",)):
         allowed = ".csv, .parquet or .nc" if box is None else ".nc for a box"
         raise InputError(f"--out {out}: expected a name that ends in {allowed}")
-    if not can_hold(place.parent):
-        raise InputError(f"--out {out}: there is no folder {place.parent}")
+    if not can_hold(target.parent):
+        raise InputError(f"--out {out}: there is no folder {target.parent}")
     maps = open_maps(location(source))
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     if box is not None:
         tile = box_tile(maps.levels[0], box)
         subset = as_dataset(maps, tile, first, last)
-        with appearing(place) as draft:
+        with appearing(target) as draft:
             subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
         return {
             "out": str(out),
@@ -99,7 +99,7 @@ def extract(
     else:
         assert polygons is not None
         table = extract_polygons(maps, read_polygons(Path(polygons)), first, last, workers)
-    with appearing(place) as draft:
+    with appearing(target) as draft:
         if ending == ".csv":
             table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
         elif ending == ".parquet":

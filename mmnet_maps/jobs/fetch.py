@@ -77,9 +77,9 @@ def _fetch_source(archive: Archive, name: str, folder: Path, workers: int) -> di
     with steps(f"fetch {name}", len(unique)) as advance:
 
         def one(file: Listed) -> tuple[str, bool, Path]:
-            place = Path(file.link.name)
+            path = Path(file.link.name)
             # Files of one name keep the folders that tell them apart.
-            target = folder / (place.name if names[place.name] == 1 else place)
+            target = folder / (path.name if names[path.name] == 1 else path)
             fresh = download(archive.http, archive.signer(file), file.link, target)
             advance(1, target.name)
             return file.link.name, fresh, target
@@ -100,7 +100,7 @@ def _fetch_source(archive: Archive, name: str, folder: Path, workers: int) -> di
 
 
 def _local_config(config: Path, base: Path, out: Path, names: list[str]) -> Path:
-    """The configuration with the listings of what was fetched, paths seen from its new place."""
+    """The configuration with the listings of what was fetched, paths seen from its new folder."""
     data = read_yaml(config)
 
     def moved(path: str) -> str:

@@ -97,7 +97,7 @@ def init(
     if first > last:
         raise InputError(f"--start {first} is after --end {last}")
     catalogue = _catalogue(bundle)
-    place = _region(region, out.parent)
+    area = _region(region, out.parent)
     doors = _doors(door, sources or {}, catalogue)
     own = None if presets is None else Path(presets)
     if own is not None and not own.is_dir():
@@ -105,13 +105,13 @@ def init(
     back, why = _history(catalogue)
     begin = first - dt.timedelta(days=back)
     normals = _normals(catalogue)
-    texts = {name: _source_text(name, *doors[name], place, out.parent, own) for name in doors}
+    texts = {name: _source_text(name, *doors[name], area, out.parent, own) for name in doors}
     lines = [
         f"# Inputs of daily soil-moisture maps, {first} to {last}. Paths start from this file.",
         f"# Look first: mmnet-maps cube check {out.name}",
         f"# Then build: mmnet-maps cube build --config {out.name} --out cube.zarr",
-        f"region: {_flow(place.keys)}",
-        f"grid: {{crs: {place.utm}, resolution: {resolution:g}}}    # the UTM zone of the region's centre",
+        f"region: {_flow(area.keys)}",
+        f"grid: {{crs: {area.utm}, resolution: {resolution:g}}}    # the UTM zone of the region's centre",
         f"maps: [{first}, {last}]    # days to map",
         f"start: {begin}    # {back} days earlier: {why}",
         f"end: {last}    # a later day would fill gaps near the end from both sides",
@@ -125,7 +125,7 @@ def init(
     write_whole(out, text)
     return {
         "out": str(out),
-        "grid": {"crs": place.utm, "resolution": resolution},
+        "grid": {"crs": area.utm, "resolution": resolution},
         "start": begin.isoformat(),
         "end": last.isoformat(),
         "maps": [first.isoformat(), last.isoformat()],
@@ -199,9 +199,9 @@ def _normals(catalogue: Catalogue) -> dict[str, Any]:
     return {"until": years[0], "since": years[0] - 9, "variables": [n.removesuffix("_normal") for n in used]}
 
 
-def _source_text(name: str, door: str, folder: str, place: _Region, base: Path, own: Path | None) -> str:
+def _source_text(name: str, door: str, folder: str, area: _Region, base: Path, own: Path | None) -> str:
     given = "" if not folder else os.path.relpath(folder, base or ".")
-    return Template(preset(door, name, own)).safe_substitute(folder=given, utm=place.utm)
+    return Template(preset(door, name, own)).safe_substitute(folder=given, utm=area.utm)
 
 
 def _flow(value: Any) -> str:

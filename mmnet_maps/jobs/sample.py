@@ -67,8 +67,8 @@ def sample_table(
     out : str or Path
         Table to write, ``.parquet`` or ``.csv``.
     around : {"pixel", "disc"}
-        The pixel of the map that holds the station, with the place of its centre: what a map sees there. Or
-        a disc around the station, as the published exports are sampled.
+        The pixel of the map that holds the station, with the coordinates of its centre: what a map sees
+        there. Or a disc around the station, as the published exports are sampled.
     radius : float
         Of the disc, in metres.
     without, soil_state, normals_until
@@ -91,7 +91,7 @@ def sample_table(
     path = output_file(out, (".parquet", ".csv"))
     chosen = settings_of(StationTableConfig, settings=table_settings)
     target = chosen.applied_to(published_catalogue()).target.name
-    truth, places = read_in_situ(Path(in_situ), target), read_network(Path(network))
+    truth, known = read_in_situ(Path(in_situ), target), read_network(Path(network))
     loaded = cube_config(config, settings)
     found = _Gathered()
     stations = truth.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]].sort_index()
@@ -108,7 +108,7 @@ def sample_table(
     if not found.frames:
         raise InputError(f"{config}: no source reaches any of the {len(stations)} stations")
     if around == "pixel":
-        # A pixel stands for its centre, and its place is an input of the model.
+        # A pixel stands for its centre, and its position is an input of the model.
         truth = truth.assign(
             Longitude=truth["ID"].map({k: v[0] for k, v in centres.items()}),
             Latitude=truth["ID"].map({k: v[1] for k, v in centres.items()}),
@@ -117,7 +117,7 @@ def sample_table(
     if soil_state:
         catalogue = catalogue.with_soil_state()
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in sorted(found.frames.items())}
-    summary = write_station_table(tables, truth, places, chosen, catalogue, normals_until, path)
+    summary = write_station_table(tables, truth, known, chosen, catalogue, normals_until, path)
     return {**summary, "stations_not_reached": found.unreached}
 
 
@@ -169,10 +169,10 @@ def _gather(
     for reader in work.readers:
         if reader.name.endswith("_normals"):
             continue
-        place = (
+        cells = (
             at_pixel(grid, pixel, reader.grid) if radius is None else in_disc(lon, lat, radius, reader.grid)
         )
-        series = series_at(reader, place, *work.config.days)
+        series = series_at(reader, cells, *work.config.days)
         if series is None:
             continue
         reached = True

@@ -78,9 +78,9 @@ def build_table(
     if soil_state:
         catalogue = catalogue.with_soil_state()
     target = chosen.applied_to(catalogue).target.name
-    truth, places = read_in_situ(Path(in_situ), target), read_network(Path(network))
+    truth, known = read_in_situ(Path(in_situ), target), read_network(Path(network))
     tables = read_raw_folder(Path(raw), catalogue)
-    written = write_station_table(tables, truth, places, chosen, catalogue, normals_until, path)
+    written = write_station_table(tables, truth, known, chosen, catalogue, normals_until, path)
     return {"out": written.pop("out"), "files_not_read": unread_files(Path(raw)), **written}
 
 

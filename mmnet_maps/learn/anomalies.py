@@ -49,13 +49,13 @@ def climatology(
         NaN where the window holds fewer than `MIN_VALUES` values or fewer than `MIN_YEARS` years.
     """
     slot, year = _slot_and_year(day)
-    place = code * _SLOTS + slot
+    index = code * _SLOTS + slot
     size = groups * _SLOTS
-    total = _windowed(np.bincount(place, values, size).astype(np.float64).reshape(groups, _SLOTS))
-    count = _windowed(np.bincount(place, minlength=size).reshape(groups, _SLOTS).astype(np.float64))
+    total = _windowed(np.bincount(index, values, size).astype(np.float64).reshape(groups, _SLOTS))
+    count = _windowed(np.bincount(index, minlength=size).reshape(groups, _SLOTS).astype(np.float64))
     years = np.zeros((groups, _SLOTS))
     for one in np.unique(year):
-        held = np.bincount(place[year == one], minlength=size).reshape(groups, _SLOTS)
+        held = np.bincount(index[year == one], minlength=size).reshape(groups, _SLOTS)
         years += _windowed(held.astype(np.float64)) > 0.5
     enough = (np.round(count) >= MIN_VALUES) & (years >= MIN_YEARS)
     mean = np.where(enough, total / np.maximum(count, 1), np.nan)

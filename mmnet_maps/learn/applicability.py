@@ -188,9 +188,9 @@ def _raw(
 
 def station_folds(station: NDArray[Any], count: int = FOLDS) -> NDArray[np.int64]:
     """Fold of each row: stations in `count` parts, all 0 where there is one station."""
-    names, place = np.unique(station, return_inverse=True)
+    names, index = np.unique(station, return_inverse=True)
     shuffled = np.random.default_rng(1).permutation(len(names))
-    return shuffled[place] % min(count, len(names))
+    return shuffled[index] % min(count, len(names))
 
 
 def thinned(

@@ -177,9 +177,9 @@ def train_modern(
 def _place_noise(kind: str, catalogue: Catalogue, config: ModernConfig) -> Tensor:
     """Standard deviation of the noise on every column of the first input."""
     columns = NETWORKS[kind].columns(catalogue)
-    place = [name in _PLACE or name.endswith("_normal") for name in columns]
+    noisy = [name in _PLACE or name.endswith("_normal") for name in columns]
     assert config.place_noise is not None
-    return torch.tensor(place, dtype=torch.float32) * config.place_noise
+    return torch.tensor(noisy, dtype=torch.float32) * config.place_noise
 
 
 def _epochs(

@@ -103,7 +103,7 @@ def error_parts(observed: Values, predicted: Values, station: NDArray[Any]) -> d
 
     By kind (Gupta et al. 2009): ``total`` = ``bias`` + ``amplitude`` + ``timing``, with bias = (mean
     error)^2, amplitude = (s_p - s_o)^2, timing = 2 s_o s_p (1 - r); standard deviations and r over all rows.
-    By place: ``total`` = ``bias`` + ``station_bias`` + ``within_stations``: the variance over rows of the
+    By station: ``total`` = ``bias`` + ``station_bias`` + ``within_stations``: the variance over rows of the
     mean error of their station, and the mean over rows of the squared ubrmse of their station.
 
     Returns

@@ -133,12 +133,12 @@ def _off_site(frame: pd.DataFrame, folds: int) -> list[Fold]:
     names = np.unique(station.astype(str) if station.dtype == object else station)
     if len(names) < folds:
         raise InputError(f"off-site needs at least folds={folds} stations; the table has {len(names)}")
-    place = np.searchsorted(names, station.astype(names.dtype))
+    index = np.searchsorted(names, station.astype(names.dtype))
     # The published folds: scikit-learn's KFold(folds, shuffle=True, random_state=1).
     shuffled = np.random.RandomState(1).permutation(len(names))
     found = []
     for number, out in enumerate(np.array_split(shuffled, folds), start=1):
-        test = np.isin(place, out)
+        test = np.isin(index, out)
         found.append(Fold(f"fold-{number}", ~test, test))
     return found
 

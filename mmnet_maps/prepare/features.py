@@ -206,7 +206,7 @@ def write_features(names: Sequence[str], raw: Values, out: Array, xp: Any = np) 
                 row[xp.broadcast_to(cover, row.shape) < 0] = np.nan
             else:
                 row[...] = raw[name]
-        _drop_infinite(out, [place for place, name in enumerate(names) if name in _INDEX], xp)
+        _drop_infinite(out, [index for index, name in enumerate(names) if name in _INDEX], xp)
 
 
 def _drop_infinite(out: Array, rows: list[int], xp: Any) -> None:

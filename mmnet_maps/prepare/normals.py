@@ -59,7 +59,7 @@ class MonthSums:
         self._count += np.bincount(cell, minlength=self._count.size)
 
     def normals(self) -> NDArray[np.float64]:
-        """Mean of the means of the twelve months, shape (places,).
+        """Mean of the means of the twelve months, shape (n,).
 
         So that a gap in one season does not shift it. NaN where a month has fewer than 20 days.
         """

@@ -24,14 +24,14 @@ class Limiter:
         self.configure(concurrency, per_second)
 
     def configure(self, concurrency: int, per_second: float) -> None:
-        """Set both limits; requests under way keep their places."""
+        """Set both limits; requests under way keep their slots."""
         with self._changed:
             self._concurrency, self._spacing = concurrency, 1.0 / per_second
             self._changed.notify_all()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a place and for the time to start; hold the place while the block runs."""
+        """Wait for a slot and for the time to start; hold the slot while the block runs."""
         with self._changed:
             self._changed.wait_for(lambda: self._running < self._concurrency)
             self._running += 1

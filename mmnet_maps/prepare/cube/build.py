@@ -1,7 +1,7 @@
 """Build a cube: in parts, in parallel, in bounded memory, and again where an input changed.
 
 A part is one shard of every variable of one source. It has one owner, writes its data, then its digests, then
-its place in the ledger (the array ``made_from`` of the source): what it was made from. A part whose entry is
+its entry in the ledger (the array ``made_from`` of the source): what it was made from. A part whose entry is
 there and unchanged is not made again, so a build that died resumes, a later day touches the last shard alone,
 and a replaced file its own. Of a part that is made again, only days whose inputs have changed are read from
 them; the others come from the finished cube (`mmnet_maps.prepare.cube.earlier`). All of it happens in a draft
@@ -22,8 +22,7 @@ from dask.delayed import delayed
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import tiles
-from mmnet_maps.prepare.cube import draft
-from mmnet_maps.prepare.cube import index as place
+from mmnet_maps.prepare.cube import draft, index
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.earlier import Earlier, earlier_of
 from mmnet_maps.prepare.cube.layout import (
@@ -57,7 +56,7 @@ from mmnet_maps.store.whole import naming
 __all__ = ["build_cube"]
 
 #: A shard: its source and its index.
-_Place = tuple[str, tuple[int, int, int]]
+_Shard = tuple[str, tuple[int, int, int]]
 #: Attribute of a draft: sources that its build changes; those that it does not name are whole.
 _CHANGING = "changing"
 #: Pixels along a side of what is rasterised at once.
@@ -115,14 +114,14 @@ def build_cube(
         gone = _lost(cube, parts) if held and not begun else set()
         if held and not begun and not gone and not _changes(plans, parts, cube):
             return _summary(out, plans, parts, 0)
-        place = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
-        root = open_group(place, "r+")
+        folder = draft.resume(out) if begun else draft.begin_update(out) if held else draft.begin(out)
+        root = open_group(folder, "r+")
         _forget_others(root, out, plans)
         _prepare(root, target, plans)
         for plan in plans:
             _shape_source(root, plan)
         missing = _missing(root, parts, gone)
-        _run(root, place, missing, workers, earlier_of(cube) if held else {})
+        _run(root, folder, missing, workers, earlier_of(cube) if held else {})
         del root.attrs[_CHANGING]
         draft.appear(out)
     return _summary(out, plans, parts, len(missing))
@@ -142,38 +141,38 @@ def _changes(plans: list[Plan], parts: list[Part], path: Location) -> bool:
     return not all(up_to_date(plan, root) for plan in plans) or bool(_missing(root, parts))
 
 
-def _missing(root: zarr.Group, parts: list[Part], gone: Set[_Place] = frozenset()) -> list[Part]:
+def _missing(root: zarr.Group, parts: list[Part], gone: Set[_Shard] = frozenset()) -> list[Part]:
     """Parts whose entry in the ledger is not what they would be made from now, and those that are gone."""
     names = {part.plan.reader.name for part in parts}
     ledgers = {name: np.asarray(cast("Any", root[f"{name}/made_from"])[...]) for name in names}
     return [
         part
         for part in parts
-        if ledgers[part.plan.reader.name][part.index] != part.made_from or _place_of(part) in gone
+        if ledgers[part.plan.reader.name][part.index] != part.made_from or _shard_of(part) in gone
     ]
 
 
-def _place_of(part: Part) -> _Place:
+def _shard_of(part: Part) -> _Shard:
     return part.plan.reader.name, part.index
 
 
-def _lost(path: Location, parts: list[Part]) -> set[_Place]:
+def _lost(path: Location, parts: list[Part]) -> set[_Shard]:
     """Shards of a finished cube whose files are gone."""
     sources = open_sources(open_group(path))
     names = sorted({part.plan.reader.name for part in parts} & sources.keys())
-    found: dict[_Place, list[Location]] = {}
+    found: dict[_Shard, list[Location]] = {}
     for name in names:
         found |= {(name, s.index): lost(path, sources[name], s) for s in shards(sources[name])}
     for files in filter(None, found.values()):
         say(f"{files[0]} is lost and is made again")
-    return {place for place, files in found.items() if files}
+    return {shard for shard, files in found.items() if files}
 
 
 def _refuse_empty(target: Target) -> None:
     if target.polygon is None:
         return
     for tile in tiles(target.grid, _BLOCK):
-        if place.burn(target.grid.crop(tile), target.polygon, all_touched=False).any():
+        if index.burn(target.grid.crop(tile), target.polygon, all_touched=False).any():
             return
     raise InputError(
         f"{target.made_from}: holds no pixel centre of the target grid; expected a larger region or "
@@ -210,17 +209,17 @@ def _write_inside(root: zarr.Group, target: Target) -> None:
     array.attrs["long_name"] = "1 where a pixel centre lies in the region"
     assert target.polygon is not None
     for tile in tiles(target.grid, array.chunks[0]):
-        inside = place.burn(target.grid.crop(tile), target.polygon, all_touched=False)
+        inside = index.burn(target.grid.crop(tile), target.polygon, all_touched=False)
         array[tile.rows, tile.cols] = inside.astype(np.uint8)
 
 
 def _write_cells(group: zarr.Group, plan: Plan, target: Target) -> None:
-    array, region = add_mask(group, plan.grid), place.native_region(plan.grid, target)
+    array, region = add_mask(group, plan.grid), index.native_region(plan.grid, target)
     array.attrs.update({"flag_values": [0, 1, 2], "flag_meanings": "not_held margin region"})
     for tile in tiles(plan.grid, array.chunks[0]):
-        held = place.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
+        held = index.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
         cells = np.ones((tile.height, tile.width), dtype=np.uint8) if held is None else held.astype(np.uint8)
-        cells[place.burn(plan.grid.crop(tile), region, all_touched=True)] = 2
+        cells[index.burn(plan.grid.crop(tile), region, all_touched=True)] = 2
         array[tile.rows, tile.cols] = cells
 
 
@@ -242,7 +241,7 @@ def _shape_source(root: zarr.Group, plan: Plan) -> None:
 
 
 def _run(
-    root: zarr.Group, place: Location, parts: list[Part], workers: int | None, earlier: dict[str, Earlier]
+    root: zarr.Group, folder: Location, parts: list[Part], workers: int | None, earlier: dict[str, Earlier]
 ) -> None:
     if not parts:
         return
@@ -252,7 +251,7 @@ def _run(
     with steps("cube", len(parts)) as advance:
 
         def work(part: Part) -> None:
-            with naming(place / part.plan.reader.name):
+            with naming(folder / part.plan.reader.name):
                 build_part(part, arrays[part.plan.reader.name], earlier.get(part.plan.reader.name))
             with lock:
                 advance(1, part.plan.reader.name)

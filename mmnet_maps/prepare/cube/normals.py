@@ -66,11 +66,11 @@ class NormalsReader:
         for begin in range(self._first, self._last, _STEPS):
             end = min(begin + _STEPS, self._last)
             month = np.repeat(to_yyyymmdd(self._source.days[begin:end]) // 100 % 100 - 1, cells)
-            place = np.tile(np.arange(cells), end - begin)
+            cell = np.tile(np.arange(cells), end - begin)
             fields = self._source.read(begin, end, rows, cols)
             for name in self._names:
                 values = self._source.variables[name].decode(fields[name])
-                sums[name].add(values.ravel(), place, month)
+                sums[name].add(values.ravel(), cell, month)
         return {f"{n}{NORMAL}": s.normals().astype(np.float32).reshape(shape) for n, s in sums.items()}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from mmnet_maps.grid import Tile
-from mmnet_maps.prepare.cube import index as place
+from mmnet_maps.prepare.cube import index
 from mmnet_maps.prepare.cube.earlier import Earlier
 from mmnet_maps.prepare.cube.layout import fill_of
 from mmnet_maps.prepare.cube.plan import Part
@@ -32,7 +32,7 @@ def build_part(part: Part, arrays: dict[str, zarr.Array[Any]], earlier: Earlier 
         The source in the cube that is brought up to date: days that were made from the same are taken over.
     """
     plan, tile = part.plan, part.tile
-    needed = place.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
+    needed = index.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
     offset = part.begin - plan.first
     time = slice(offset, offset + part.end - part.begin)
     _, high, wide = plan.layout.chunks
@@ -98,7 +98,7 @@ def _read_part(part: Part, needed: NDArray[np.bool_] | None) -> dict[str, NDArra
     if wanted is None:
         return _nothing(part, shape)
     row, col = plan.window.row + tile.row + wanted.row, plan.window.col + tile.col + wanted.col
-    have = place.covered(plan.reader.grid, Tile(row, col, wanted.height, wanted.width))
+    have = index.covered(plan.reader.grid, Tile(row, col, wanted.height, wanted.width))
     if have is None:
         return _nothing(part, shape)
     rows = slice(row + have.row, row + have.row + have.height)

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
-from mmnet_maps.prepare.cube import index as place
+from mmnet_maps.prepare.cube import index
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.draft import is_cube
 from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout, has_days
@@ -118,8 +118,8 @@ class Part:
 
 def plan_source(reader: SourceReader, target: Target, days: Days) -> Plan:
     """Window, steps and shards of a source; `InputError` if it does not reach the region or the days."""
-    window = place.native_window(reader.grid, target)
-    if place.covered(reader.grid, window) is None:
+    window = index.native_window(reader.grid, target)
+    if index.covered(reader.grid, window) is None:
         left, bottom, right, top = (round(v, 3) for v in reader.grid.bounds)
         extent = f"{reader.grid.crs[:40]}, x {left} to {right}, y {bottom} to {top}"
         raise InputError(
@@ -128,9 +128,9 @@ def plan_source(reader: SourceReader, target: Target, days: Days) -> Plan:
         )
     static = reader.cadence == "static"
     first, last = (0, 1) if static else _steps(reader, days)
-    coarse = place.is_coarse(reader.grid, target.grid)
+    coarse = index.is_coarse(reader.grid, target.grid)
     layout = choose_layout(window.height, window.width, coarse, static)
-    polygon = place.native_polygon(reader.grid, target)
+    polygon = index.native_polygon(reader.grid, target)
     return Plan(reader, window, reader.grid.crop(window), layout, first, last, polygon)
 
 

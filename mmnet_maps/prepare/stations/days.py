@@ -72,8 +72,8 @@ class Axes:
     def stations(self, ids: pd.Series) -> NDArray[np.int64]:
         """Column of each id; -1 for a station that is not of this table."""
         kinds = ids if isinstance(ids.dtype, pd.CategoricalDtype) else ids.astype("category")
-        place = pd.Index(self.ids).get_indexer(pd.Index(kinds.cat.categories.astype(str)))
-        found: NDArray[np.int64] = np.append(place, -1)[kinds.cat.codes.to_numpy()]
+        index = pd.Index(self.ids).get_indexer(pd.Index(kinds.cat.categories.astype(str)))
+        found: NDArray[np.int64] = np.append(index, -1)[kinds.cat.codes.to_numpy()]
         return found
 
 

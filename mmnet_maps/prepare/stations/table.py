@@ -310,8 +310,8 @@ def _use_land_cover(
     _held(tables, catalogue, "yearly")
     table = find_table(tables, "LC", "Year")
     assert table is not None
-    years, place = np.unique(rows.year, return_inverse=True)
-    classes = land_cover_of(table, axes, years)[place, rows.station]
+    years, index = np.unique(rows.year, return_inverse=True)
+    classes = land_cover_of(table, axes, years)[index, rows.station]
     raw["LC"] = classes.astype(np.float32)
     selection.leave_out(classes < 0, "land cover missing or of no class")
 

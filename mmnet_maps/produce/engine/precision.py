@@ -36,7 +36,7 @@ class Bfloat16Pass(DensePass):
 
     def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
         wide = range(_EXACT, len(layers) - 1)
-        kinds = [torch.bfloat16 if place in wide else torch.float32 for place in range(len(layers))]
+        kinds = [torch.bfloat16 if index in wide else torch.float32 for index in range(len(layers))]
         super().__init__([layer.of(kind) for layer, kind in zip(layers, kinds, strict=True)], entry, step)
 
 

@@ -203,8 +203,8 @@ def _consolidate(path: Location, shards: bool) -> None:
         consolidate(path)
         return
     found: dict[str, Any] = {}
-    for place in files_named(path, (".zgroup", ".zattrs", ".zarray")):
-        key, data = str(place.relative_to(path)), json.loads(place.read_text(encoding="utf-8"))
+    for file in files_named(path, (".zgroup", ".zattrs", ".zarray")):
+        key, data = str(file.relative_to(path)), json.loads(file.read_text(encoding="utf-8"))
         if key != ".zattrs":
             data.pop("zarr_conventions", None)
         found[key] = data

@@ -173,12 +173,12 @@ def compare_with_truth(
         for tile in whole:
             pixels = np.zeros((len(_SUMS), tile.height * tile.width))
             lookup = cell_lookup(product.grid, tile, smap.grid)
-            numbers, places = np.unique(smap.cell_numbers(lookup).ravel(), return_inverse=True)
+            numbers, index = np.unique(smap.cell_numbers(lookup).ravel(), return_inverse=True)
             for at, day in enumerate(wanted):
                 terms, inside = _terms(product, truth, smap, day, tile, lookup)
                 covered += inside
                 pixels += terms
-                _add_cells(sums, at, numbers, places, terms)
+                _add_cells(sums, at, numbers, index, terms)
             _add_time(time, pixels)
             advance()
     if not sums:
@@ -214,14 +214,14 @@ def _add_cells(
     sums: dict[tuple[int, int], Float],
     day: int,
     numbers: NDArray[np.int64],
-    places: NDArray[Any],
+    index: NDArray[Any],
     terms: Float,
 ) -> None:
     count = numbers.size
-    table = np.stack([np.bincount(places, weights=row, minlength=count) for row in terms], axis=1)
-    for place in np.flatnonzero(table[:, 0]):
-        key = day, int(numbers[place])
-        sums[key] = sums[key] + table[place] if key in sums else table[place]
+    table = np.stack([np.bincount(index, weights=row, minlength=count) for row in terms], axis=1)
+    for cell in np.flatnonzero(table[:, 0]):
+        key = day, int(numbers[cell])
+        sums[key] = sums[key] + table[cell] if key in sums else table[cell]
 
 
 def _add_time(time: dict[str, Float], pixels: Float) -> None:

@@ -147,7 +147,7 @@ class EarthEngineReader:
         return [piece] if halves is None else [p for half in halves for p in self._pieces(half)]
 
     def _fetch(self, piece: _Piece, origin: tuple[int, slice, slice], out: dict[str, NDArray[Any]]) -> None:
-        """Fill a piece's place in the arrays; in halves where it is too much."""
+        """Fill a piece's part of the arrays; in halves where it is too much."""
         bands = {(n, i): f"{n}_{i}" for i in range(piece.last - piece.first) for n in self.variables}
         image = ee.Image.cat([self._packed(piece.first + i, i) for i in range(piece.last - piece.first)])
         grid = self._native.window(piece.rows, piece.cols)

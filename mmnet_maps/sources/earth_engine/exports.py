@@ -163,7 +163,7 @@ class _Exporter:
 
     def _fetch(self, name: str) -> list[dict[str, Any]]:
         config = self._session.config
-        place = config.bucket if self._via == "gcs" else config.drive_folder
+        target = config.bucket if self._via == "gcs" else config.drive_folder
         try:
             if self._via == "gcs":
                 where = f"{config.storage_url}/b/{config.bucket}/o/{urllib.parse.quote(name, safe='')}"
@@ -176,7 +176,7 @@ class _Exporter:
             content = self._session.get(f"exported {name}", f"{where}?alt=media")
         except (InputError, WorkError, LookupError, ValueError) as error:
             raise InputError(
-                f"{name} is exported to {place}, but cannot be fetched ({error}); see that the sign-in may "
+                f"{name} is exported to {target}, but cannot be fetched ({error}); see that the sign-in may "
                 "read it there, and run the same command again"
             ) from error
         return _rows(content.decode("utf-8"))

@@ -141,9 +141,9 @@ def network_discs(network: pd.DataFrame, rows: Sequence[int], radius: float) -> 
     features = []
     for row in rows:
         station = {name: network[name].iloc[row] for name in PLACE}
-        place = {"Latitude": float(station["Latitude"]), "Longitude": float(station["Longitude"])}
-        point = ee.Geometry.Point([place["Longitude"], place["Latitude"]])
-        properties = {"ID": str(station["ID"]), "Network": str(station["Network"]), **place}
+        position = {"Latitude": float(station["Latitude"]), "Longitude": float(station["Longitude"])}
+        point = ee.Geometry.Point([position["Longitude"], position["Latitude"]])
+        properties = {"ID": str(station["ID"]), "Network": str(station["Network"]), **position}
         features.append(ee.Feature(point.buffer(radius), properties))
     return ee.FeatureCollection(features)
 

@@ -80,7 +80,7 @@ class StationJob:
 
 
 def network_for(network: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Check a network read from `path`: every station once, with its place."""
+    """Check a network read from `path`: every station once, with its coordinates."""
     for name in PLACE:
         if name not in network:
             raise InputError(f"{path}: column {name} is missing; it has {', '.join(map(str, network))}")

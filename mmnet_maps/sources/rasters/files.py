@@ -80,7 +80,7 @@ def reader_of(path: Path) -> str:
 
 def find_files(
     config: SourceConfig,
-    places: str | tuple[str, ...],
+    paths: str | tuple[str, ...],
     pattern: str | None,
     token: str,
     base: Path,
@@ -96,7 +96,7 @@ def find_files(
     ----------
     config : SourceConfig
         For the dates, and whether there are any.
-    places : str or tuple of str
+    paths : str or tuple of str
         Files and folders, relative to `base`.
     pattern : str, optional
         Regular expression for names, with ``{variable}`` and ``{collection}``.
@@ -115,12 +115,12 @@ def find_files(
     Raises
     ------
     InputError
-        A place is missing, nothing matches, or a name holds a date that does not exist.
+        A path is missing, nothing matches, or a name holds a date that does not exist.
     """
     named = _compile(pattern, token, collection, where)
     found = []
-    for place in (places,) if isinstance(places, str) else places:
-        for path in listed(base / place, config.reader, where):
+    for root in (paths,) if isinstance(paths, str) else paths:
+        for path in listed(base / root, config.reader, where):
             match = None if named is None else _search(named, path, where)
             if named is not None and match is None:
                 continue
@@ -129,7 +129,7 @@ def find_files(
     if not found:
         shown = (pattern or "").replace("{variable}", token).replace("{collection}", collection or "")
         asked = "no raster" if pattern is None else f"no file matches {shown}"
-        raise InputError(f"{where}: {asked} in {places}; expected at least one")
+        raise InputError(f"{where}: {asked} in {paths}; expected at least one")
     return sorted(found, key=lambda f: (f.path.name, str(f.path)))
 
 
@@ -175,7 +175,7 @@ def _compile(
         raise InputError(f"{where}: pattern {pattern} is not a regular expression: {error}") from None
 
 
-def listed(place: Path, reader: str, where: str) -> Iterator[Path]:
+def listed(root: Path, reader: str, where: str) -> Iterator[Path]:
     """Rasters of a folder by name, or a file itself; a second copy of a file is left out.
 
     Raises
@@ -183,13 +183,13 @@ def listed(place: Path, reader: str, where: str) -> Iterator[Path]:
     InputError
         There is no such file or folder, or two files of one name differ.
     """
-    if place.is_file():
-        yield place
+    if root.is_file():
+        yield root
         return
-    if not place.is_dir():
-        raise InputError(f"{where}: {place}: no such file or folder")
+    if not root.is_dir():
+        raise InputError(f"{where}: {root}: no such file or folder")
     endings = _ENDINGS.get(reader, tuple(e for group in _ENDINGS.values() for e in group))
-    for path in sorted(place.iterdir()):
+    for path in sorted(root.iterdir()):
         if path.is_file() and path.suffix.lower() in endings and not path.name.startswith("."):
             copy = _COPY.fullmatch(path.name)
             first = copy and path.with_name(copy[1] + copy[2])

@@ -87,9 +87,9 @@ class Layer:
         found = stored != self.missing
         return np.asarray(found & ~np.isnan(stored) if self.kind.kind == "f" else found)
 
-    def add(self, step: int, place: tuple[slice, slice], values: NDArray[Any]) -> None:
-        """Put a granule in its place."""
-        view = self.stored[step][place]
+    def add(self, step: int, part: tuple[slice, slice], values: NDArray[Any]) -> None:
+        """Put a granule in its part."""
+        view = self.stored[step][part]
         if not self.seen[step]:
             view[...] = values
             self.seen[step] = True
@@ -103,8 +103,8 @@ class Layer:
             have = self.valid(self.stored[step])
             self.sums[step] = np.where(have, self.stored[step], 0).astype(np.float64), have.astype(np.int32)
         total, count = self.sums[step]
-        total[place] += np.where(fresh, values, 0)
-        count[place] += fresh
+        total[part] += np.where(fresh, values, 0)
+        count[part] += fresh
 
     def finish(self) -> NDArray[Any]:
         """Stored values; a mean is rounded to the nearest stored integer."""

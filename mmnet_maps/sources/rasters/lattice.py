@@ -69,7 +69,7 @@ class _Lattice:
         )
 
     def parts(self, grid: Grid, own: Grid | None) -> Iterator[tuple[Path, Part]]:
-        """Every member with its place in `grid`, which is of this lattice."""
+        """Every member with its position in `grid`, which is of this lattice."""
         offset = self.reference.aligned_offset(grid, TOLERANCE)
         assert offset is not None
         for path, t, col in self.members:

@@ -75,10 +75,10 @@ def _open(path: Path, files: Files) -> xr.Dataset:
     with files.stream(path) as file:
         classic = file.read(3) == b"CDF"
     # The classic format is read whole whatever is wanted of it.
-    place: Any = files.local(path) if classic or files.here(path) else files.stream(path)
+    opened: Any = files.local(path) if classic or files.here(path) else files.stream(path)
     try:
         return xr.open_dataset(
-            place,
+            opened,
             engine="scipy" if classic else "h5netcdf",
             mask_and_scale=False,
             decode_times=False,

@@ -95,10 +95,10 @@ class RasterSource:
             steps = slice(int(here[0]), int(here[-1]) + 1)
             inner = slice(top - piece.row, bottom - piece.row), slice(left - piece.col, right - piece.col)
             values = self._values(piece, steps, inner[0], piece.columns(inner[1]))
-            place = slice(top - tile.row, bottom - tile.row), slice(left - tile.col, right - tile.col)
+            part = slice(top - tile.row, bottom - tile.row), slice(left - tile.col, right - tile.col)
             for k, step in enumerate(np.searchsorted(wanted, piece.days[steps])):
                 for name in piece.bands:
-                    layers[name].add(int(step), place, values[name][k])
+                    layers[name].add(int(step), part, values[name][k])
 
     def _bring(
         self,

@@ -136,14 +136,14 @@ def _files_of_variables(
             for found in listed:
                 files.setdefault(found.path, _File(found)).wanted[variable] = keys.band
             continue
-        places, pattern = keys.path or config.path, keys.pattern or config.pattern
+        paths, pattern = keys.path or config.path, keys.pattern or config.pattern
         where = f"sources.{name}"
-        if not places:
+        if not paths:
             raise InputError(f"{where}.variables.{variable}: no path, here or for the source; expected one")
         for collection, token in _tokens(config, variable, keys, where):
             for found in find_files(
                 config,
-                places,
+                paths,
                 pattern,
                 token,
                 base,

@@ -111,7 +111,7 @@ class Archive(Files):
         return self._remote.http
 
     def path(self, file: Listed) -> Path:
-        """Under which the readers know a file; not a place on this machine unless it was downloaded."""
+        """Under which the readers know a file; not a path on this machine unless it was downloaded."""
         if self._folder is not None and file.file is not None:
             return self._folder / file.file
         return Path(file.link.name)

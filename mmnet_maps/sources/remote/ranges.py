@@ -74,7 +74,7 @@ class _Kept:
         write_whole(self._index, json.dumps({"stamp": stamp, "length": length, "spans": self.spans}))
 
     def copy(self, start: int, stop: int, into: bytearray) -> None:
-        """Copy what is here of a range to its place."""
+        """Copy what is here of a range to its position."""
         for begin, end in self.spans:
             low, high = max(begin, start), min(end, stop)
             if low < high:

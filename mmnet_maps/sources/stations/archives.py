@@ -121,8 +121,8 @@ def fetch_uscrn(config: StationArchives, years: range, box: Box, out: Path) -> R
     found = read_uscrn(out / "files")
     first, last = years[0] * 10_000, years[-1] * 10_000 + 1231
     rows = found.in_situ[found.in_situ["Date"].between(first, last)].reset_index(drop=True)
-    places = rows.drop_duplicates("ID", keep="last")[["ID", "Network", "Latitude", "Longitude"]]
-    network = places.merge(found.network, on="ID").sort_values("ID").reset_index(drop=True)
+    newest = rows.drop_duplicates("ID", keep="last")[["ID", "Network", "Latitude", "Longitude"]]
+    network = newest.merge(found.network, on="ID").sort_values("ID").reset_index(drop=True)
     return Records(rows, network, len(wanted), fetched, sum(found.implausible.values()))
 
 

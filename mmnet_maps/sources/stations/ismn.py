@@ -381,12 +381,12 @@ def _daily_means(
     report: IsmnReport,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]:
     """Days since 1970-01-01 with enough different hours, and their means."""
-    day, place = np.unique(stamps // _NS_PER_DAY, return_inverse=True)
-    count = np.bincount(place, minlength=day.size)
+    day, index = np.unique(stamps // _NS_PER_DAY, return_inverse=True)
+    count = np.bincount(index, minlength=day.size)
     hours = np.unique(stamps // _NS_PER_HOUR) // (_NS_PER_DAY // _NS_PER_HOUR)
     enough = np.bincount(np.searchsorted(day, hours), minlength=day.size) >= min_hours
     report.short_days += int((~enough).sum())
-    total = np.bincount(place, weights=values, minlength=day.size)
+    total = np.bincount(index, weights=values, minlength=day.size)
     return day[enough], total[enough] / count[enough]
 
 

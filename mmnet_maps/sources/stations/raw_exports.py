@@ -176,11 +176,11 @@ def _fresh(path: Path, part: Part, before: Sequence[tuple[Path, Part]]) -> NDArr
         if not twice.any():
             continue
         rows = pd.Series(np.arange(len(known)), index=known)
-        place = rows[~rows.index.duplicated()].reindex(mine[twice]).to_numpy()
+        index = rows[~rows.index.duplicated()].reindex(mine[twice]).to_numpy()
         for name, values in columns.items():
             if name not in theirs:
                 continue
-            one, two = values[twice], theirs[name][place]
+            one, two = values[twice], theirs[name][index]
             differs = (one != two) & ~(pd.isna(one) & pd.isna(two))
             if differs.any():
                 row = int(np.flatnonzero(twice)[np.flatnonzero(differs)[0]])

@@ -117,7 +117,7 @@ def file_columns(values: Iterable[str]) -> list[str]:
 
 
 def sorted_rows(rows: Iterable[dict[str, Any]], order: dict[str, int]) -> list[dict[str, Any]]:
-    """Rows by day, then scene, then the station's place in the network, however they were asked for."""
+    """Rows by day, then scene, then the station's position in the network, however they were asked for."""
 
     def key(row: dict[str, Any]) -> tuple[str, str, int]:
         scene = str(row.get("scene", ""))
