@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmnet_maps.jobs.check import check_cube
     from mmnet_maps.jobs.climate import climate
     from mmnet_maps.jobs.cubes import build_cube, describe_cube, open_cube
+    from mmnet_maps.jobs.daily import daily
     from mmnet_maps.jobs.extract import extract
     from mmnet_maps.jobs.fetch import fetch
     from mmnet_maps.jobs.init import init
@@ -47,6 +48,7 @@ __all__ = [
     "build_table",
     "check_cube",
     "climate",
+    "daily",
     "describe_cube",
     "evaluate",
     "export",
@@ -72,6 +74,7 @@ _MODULES = {
     "jobs.adjust": ("adjust",),
     "jobs.climate": ("climate",),
     "jobs.cubes": ("build_cube", "describe_cube", "open_cube"),
+    "jobs.daily": ("daily",),
     "jobs.extract": ("extract",),
     "jobs.maps": ("plan", "predict"),
     "jobs.models": ("load_bundle", "train"),

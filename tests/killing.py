@@ -7,6 +7,8 @@ process of its own, forked from this one, which has loaded everything and done n
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import hashlib
 import os
 import shutil
 import signal
@@ -24,11 +26,15 @@ from shapely.geometry import box
 
 import mmnet_maps.cli  # noqa: F401
 from mmnet_maps.grid import Grid
+from mmnet_maps.jobs.daily import daily
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.store import build_cube, open_cube
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.export.folder import items_of
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.predict import Request, predict_product
+from mmnet_maps.simulated import SimulationConfig
+from tests.arrivals import Region
 from tests.produce.conftest import FIRST, ArrayReader, make_bundle, make_readers
 
 #: Operations that change what is on disk; of a file that is opened only the writing kind.
@@ -207,6 +213,42 @@ def _whole_product(folder: Path) -> None:
         assert (product.read_day(int(day))["soil_moisture"] != -32768).any()
 
 
+#: Days of two runs of a daily job.
+_ONE, _OTHER = dt.date(2020, 4, 4), dt.date(2020, 4, 6)
+
+
+def _daily(folder: Path, today: dt.date) -> None:
+    daily(folder / "daily.yaml", today=today, settings={"workers": 1})
+
+
+def _day_before(folder: Path) -> None:
+    """A daily job that has run, and what has arrived since."""
+    config = SimulationConfig(
+        region_pixels=32, first_day=dt.date(2020, 4, 1), last_day=_OTHER, history_days=20, spin_up_days=5,
+        validation_stations=0, optical_revisit_days=5, radar_revisit_days=6,
+    )  # fmt: skip
+    make_bundle(folder / "bundle")
+    with tempfile.TemporaryDirectory() as archive:
+        region = Region(Path(archive), config)
+        region.write_configs(folder, Path("bundle"), tile=32, block_days=4)
+        region.deliver(folder, _ONE)
+        _daily(folder, _ONE)
+        region.deliver(folder, _OTHER)
+
+
+def _whole_days(folder: Path) -> None:
+    """Product and catalogue are those of one run or of the other, and the files are those that items name."""
+    product = open_product(folder / "product.zarr")
+    assert len(product.finished_days()) == product.days.size in (3, 5)
+    assert not product.damaged()
+    items = items_of(folder / "maps")
+    assert len(items) in (3, 5)
+    for item in items:
+        for asset in item["assets"].values():
+            found = (folder / "maps" / asset["href"]).read_bytes()
+            assert asset["file:checksum"] == "1220" + hashlib.sha256(found).hexdigest()
+
+
 CASES = {
     "a new cube": Case(lambda _: None, lambda f: _build(f, FIRST + 3, _FEW), _whole_cube),
     "days added to a cube": Case(
@@ -219,6 +261,7 @@ CASES = {
         lambda f: export_product(open_product(f / "p.zarr"), f / "maps", workers=1),
         _whole_product,
     ),
+    "a daily job": Case(_day_before, lambda f: _daily(f, _OTHER), _whole_days),
 }
 
 

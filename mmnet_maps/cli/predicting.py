@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("predict")(predict)
     app.command("plan")(plan)
+    app.command("daily")(daily)
     app.command("bench")(bench)
 
 
@@ -113,6 +114,24 @@ def _named(layers: str | None) -> tuple[str, ...] | None:
     if layers is None:
         return None
     return () if layers == "none" else tuple(name.strip() for name in layers.split(","))
+
+
+def daily(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of the daily job.")],
+    today: Annotated[
+        str | None, typer.Option("--today", help="Day of the run, YYYY-MM-DD; by default today (UTC).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Map every day as its data arrive: provisional at first, final when everything is in. For cron."""
+    from mmnet_maps.jobs.daily import daily as run
+    from mmnet_maps.jobs.daily import daily_text
+
+    summary = run(config, today=today, settings=settings or ())
+    show(summary, as_json, daily_text(summary))
 
 
 def bench(

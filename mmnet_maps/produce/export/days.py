@@ -29,7 +29,7 @@ from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.whole import local_folder, move_file, remove_folder, write_whole
 from mmnet_maps.version import __version__
 
-__all__ = ["Exported", "day_digest", "export_product"]
+__all__ = ["Exported", "day_digest", "export_product", "outdated_days"]
 
 #: Part of every day's digest: raise it when the files of a day change their form.
 _FORM = 3
@@ -64,6 +64,15 @@ def day_digest(product: Product, day: int) -> str:
             units[unit.key] = entry.days[day - entry.first] if entry.days else entry.outputs
     parts = [_FORM, product.grid.to_dict(), product.about.get("bundle"), product.flags(), units]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def outdated_days(product: Product, out: Location) -> list[int]:
+    """Finished days, since 1970-01-01, whose files in a folder are not those of the product."""
+    return [
+        day
+        for day in product.finished_days().tolist()
+        if not _is_current(out, day_stem(VALUES, iso(day)), day_digest(product, day))
+    ]
 
 
 def export_product(
@@ -200,14 +209,15 @@ def _export_day(product: Product, out: Location, day: int) -> Literal["written",
             write_whole(out / look, style)
             made |= {look: file_facts(style.encode()), name: file_facts(work / name)}
             move_file(work / name, out / name)
-    bits = flags.get("provisional", 0)
-    status = "provisional" if any(value & bits for value in facts["combinations"]) else "final"
+    as_of = product.as_of(day)
     properties: dict[str, Any] = {
         "mmnet_maps:digest": digest,
         "mmnet_maps:valid_percent": round(facts["valid_percent"], 4),
-        "mmnet_maps:status": status,
+        "mmnet_maps:status": "final" if as_of is None else "provisional",
         **{f"mmnet_maps:{name}": value for name, value in provenance.items()},
     }
+    if as_of is not None:
+        properties["updated"] = f"{iso(as_of)}T00:00:00Z"
     grid = north_up(product.grid)[0]
     write_item(out, stem, day, grid, list(zip(files, names, strict=True)), made, flags, properties)
     return "written"

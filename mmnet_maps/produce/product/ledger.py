@@ -75,6 +75,10 @@ class Entry:
         whole = isinstance(days, list) and len(days) == 1 + self.stop - self.first
         return whole and all(day is None or type(day) is int for day in days)
 
+    def is_provisional(self, day: int) -> bool:
+        """Whether observations that can change a day were still to come when it was made."""
+        return bool(self.provisional) and bool(self.provisional[day - self.first])
+
     def changed(self, inputs: dict[str, Any]) -> list[str]:
         """Names of the inputs that differ from those given."""
         names = dict.fromkeys((*self.inputs, *inputs))

@@ -146,6 +146,13 @@ class Product:
                 found.extend(range(begin, min(stop, end)))
         return np.asarray(found, dtype=np.int64)
 
+    def as_of(self, day: int) -> int | None:
+        """Day on which a provisional day was made, since 1970-01-01; None of a final one."""
+        self.index(day)
+        entries = [self.ledger.read(unit.key) for unit in self.layout.units(day, day + 1)]
+        made = [e.as_of for e in entries if e is not None and e.as_of is not None and e.is_provisional(day)]
+        return max(made, default=None)
+
     def write_unit(
         self, unit: Unit, values: Mapping[str, NDArray[Any]], run: str | None = None
     ) -> dict[str, str | None]:

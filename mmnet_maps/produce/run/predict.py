@@ -32,7 +32,7 @@ from mmnet_maps.progress import say, steps, where
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 
-__all__ = ["Request", "predict_product"]
+__all__ = ["Request", "outstanding", "predict_product"]
 
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
@@ -129,6 +129,20 @@ def predict_product(
     # Nothing is looked at before the lock is held: what was found would be out of date.
     with nullcontext("") if dry_run else sole_writer(request.out) as run:
         return _predict(request, run, forecast, prices)
+
+
+def outstanding(request: Request) -> list[Planned]:
+    """Units that a request would make, in order; stored objects are not looked at, and nothing is written.
+
+    Raises
+    ------
+    InputError
+        As `predict_product`.
+    """
+    prepared = _prepare(request)
+    ledger = prepared.product.ledger if prepared.product else None
+    planned = prepared.survey.planned(ledger, prepared.first, prepared.stop)
+    return [item for item in planned if item.state != "done"]
 
 
 def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ __all__ = [
     "ahead",
     "check_cube",
     "inside",
+    "last_day",
     "required_sources",
     "sub_tiles",
     "tile_inputs",
@@ -95,6 +96,35 @@ def _check_covered(
             f"{where}: {variable.name} is held from {held}; predicting {asked} needs at least one date "
             f"within {variable.max_gap} days of it"
         )
+
+
+def last_day(cube: Cube, catalogue: Catalogue, where: str) -> int:
+    """The last day that a cube can serve a bundle's catalogue on, since 1970-01-01.
+
+    A variable that is not filled has to be there on the day, another one within its largest gap before it.
+
+    Raises
+    ------
+    InputError
+        A variable is missing, or has no day at all.
+    """
+    _check_held(cube, catalogue, where)
+    found = []
+    for name in catalogue.required:
+        variable, source = catalogue[name], cube.source_of(name)
+        if variable.cadence in ("static", "yearly"):
+            continue
+        if not source.days.size:
+            raise InputError(f"{where}: {name} has no dates")
+        if variable.fill == "none":
+            found.append(int(source.days[-1]))
+        elif variable.max_gap is not None:
+            found.append(int(source.days[-1]) + variable.max_gap)
+    if not found:
+        raise InputError(
+            f"{where}: no variable of the model says how far maps may reach; expected daily weather"
+        )
+    return min(found)
 
 
 def _check_held(cube: Cube, catalogue: Catalogue, where: str) -> None:

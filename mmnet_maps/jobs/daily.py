@@ -1,0 +1,223 @@
+"""Maps of every day as its data arrive: provisional at first, final when everything is in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from mmnet_maps.config import Config
+from mmnet_maps.dates import to_date, to_day
+from mmnet_maps.errors import InputError
+from mmnet_maps.jobs.cubes import build_from_config
+from mmnet_maps.jobs.maps import refuse_failed
+from mmnet_maps.jobs.readers import cube_config
+from mmnet_maps.jobs.settings import Settings, settings_of
+from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.prepare.cube.config import CubeConfig
+from mmnet_maps.prepare.cube.store import Cube, open_cube
+from mmnet_maps.produce.export.days import export_product, outdated_days
+from mmnet_maps.produce.product.store import Product, open_product
+from mmnet_maps.produce.run.arrived import Arrived
+from mmnet_maps.produce.run.predict import Request, outstanding, predict_product
+from mmnet_maps.produce.tile.reading import last_day
+from mmnet_maps.produce.units import iso
+from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.replacing import replacing
+
+__all__ = ["DailyConfig", "daily", "daily_text"]
+
+#: Days after which nothing more of a day is expected, of a source that the configuration does not name.
+_LATE = 5
+
+
+class DailyConfig(Config):
+    """What one run of a daily job needs; paths are relative to the configuration file.
+
+    Attributes
+    ----------
+    config : str
+        YAML of the cube. Its `end` does not matter: the cube grows with its sources.
+    cube, bundle, product : str
+        The cube, made if it is not there; the model; the product, made if it is not there.
+    start : date
+        First day that is mapped.
+    maps : str, optional
+        Folder of the exports; without it nothing is exported.
+    zarr : bool
+        Whether the folder also holds all days as one Zarr store.
+    late : dict of str to int
+        By source, days after which nothing more of a day is expected: of a source that is 3 days late, a run
+        takes all days up to the third before its own as complete. 5 for sources that are not named.
+    widen : dict of int to float
+        Intervals of provisional days by age: those of days at most so many days old are so many times as
+        wide. As the bundle has them for older days, and without this key.
+    workers : int
+        Processes that map, and threads that build the cube and export.
+    coarse : {"nearest", "bilinear"}, optional
+        How weather and SMAP reach a pixel; as the bundle says without it.
+    tile, block_days : int, optional
+        Size of a work unit of a new product: 1,024 pixels, 16 days. A day that changes costs a block.
+    """
+
+    config: str
+    cube: str
+    bundle: str
+    product: str
+    start: dt.date
+    maps: str | None = None
+    zarr: bool = False
+    late: dict[str, int] = Field(default_factory=dict)
+    widen: dict[int, float] = Field(default_factory=dict)
+    workers: int = Field(1, ge=1)
+    coarse: Literal["nearest", "bilinear"] | None = None
+    tile: int | None = Field(None, ge=1)
+    block_days: int | None = Field(None, ge=1)
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _plain_date(cls, value: Any) -> Any:
+        return to_date(value) if isinstance(value, int | str) else value
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        for source, days in self.late.items():
+            if not 0 <= days <= 366:
+                raise ValueError(f"late.{source}: expected 0 to 366 days, found {days}")
+        for age, factor in self.widen.items():
+            if age < 0 or not 1 <= factor <= 100:
+                raise ValueError(f"widen.{age}: expected a factor of 1 to 100, found {factor}")
+        return self
+
+
+def daily(
+    config: str | Path, *, today: str | dt.date | None = None, settings: Settings = ()
+) -> dict[str, Any]:
+    """Bring the cube, the product and the exports up to date with what has arrived of the sources.
+
+    A day is mapped as soon as its weather is there, with all else as of what has arrived, and flagged as
+    provisional. It is made again when anything arrives that changes it, and final once nothing more can.
+    Product and exports are changed beside their names and take them at once; a run that is killed is finished
+    by the next. One run at a time.
+
+    Parameters
+    ----------
+    config : str or Path
+        YAML of `DailyConfig`.
+    today : str or date, optional
+        The day of the run (UTC), ``YYYY-MM-DD``; by default today.
+    settings : mapping or sequence of str
+        Single settings over the configuration.
+
+    Returns
+    -------
+    dict
+        ``product``, ``today``, ``parts_built`` of the cube; ``units`` that were new and stale; ``mapped``:
+        first and last day; ``provisional`` and ``final``: numbers of days; ``exported``: days that were
+        written.
+
+    Raises
+    ------
+    InputError
+        A key, a source or a day is not what was expected, or another run is at work.
+    WorkError
+        Part of the work failed; product and exports are as they were, and the next run goes on.
+    """
+    job, base = settings_of(DailyConfig, config, settings), Path(config).parent
+    now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(today))
+    product = base / job.product
+    sources = cube_config(base / job.config)
+    _refuse_unknown(job, sources, config)
+    with sole_writer(product):
+        until = sources.model_copy(update={"end": to_date(iso(now))})
+        where = (base / job.config).parent
+        built = build_from_config(until, where, base / job.cube, job.workers)
+        summary: dict[str, Any] = {"product": str(product), "today": iso(now)}
+        summary["parts_built"] = built["parts_built"]
+        summary |= _map(job, base, product, open_cube(base / job.cube), now)
+        summary["exported"] = [] if job.maps is None else _export(job, base / job.maps, product)
+    return summary
+
+
+def daily_text(summary: dict[str, Any]) -> str:
+    """What a run did, in one line."""
+    counts, first, last = summary["units"], *summary["mapped"]
+    status = f"{first} to {last} mapped, {summary['provisional']} days provisional"
+    if not (summary["parts_built"] or counts["new"] or counts["stale"] or summary["exported"]):
+        return f"{summary['product']}: nothing new on {summary['today']}; {status}"
+    done = f"{counts['new']} units new, {counts['stale']} made again"
+    return f"{summary['product']}: {done}, {len(summary['exported'])} days exported; {status}"
+
+
+def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) -> None:
+    for name in job.late:
+        if name not in sources.sources:
+            known = ", ".join(sources.sources)
+            raise InputError(f"{where}: late.{name}: no source of {job.config}, which has {known}")
+
+
+def _map(job: DailyConfig, base: Path, product: Path, cube: Cube, now: int) -> dict[str, Any]:
+    """Make what is new or stale, beside the product, and put it in its place."""
+    bundle = base / job.bundle
+    first, last = to_day(job.start), min(now, last_day(cube, load_bundle(bundle).catalogue, str(cube.path)))
+    if last < first:
+        raise InputError(
+            f"{cube.path}: holds what maps need up to {iso(last)}, the first map is wanted of {iso(first)} "
+            "(start)"
+        )
+    daily_sources = [s for s in cube.sources.values() if s.cadence in ("daily", "irregular")]
+    arrived = Arrived(
+        now,
+        tuple((source.name, now - job.late.get(source.name, _LATE)) for source in daily_sources),
+        tuple(sorted(job.widen.items())),
+    )
+    request = Request(
+        bundle=bundle,
+        cube=cube.path,
+        start=iso(first),
+        end=iso(last),
+        out=product,
+        workers=job.workers,
+        coarse=job.coarse,
+        tile=job.tile,
+        block_days=job.block_days,
+        arrived=arrived,
+    )
+    with replacing(product) as draft:
+        todo = outstanding(request)
+        if todo:
+            # What stands before is left alone, and not read.
+            start = iso(max(first, todo[0].unit.first))
+            refuse_failed(predict_product(replace(request, start=start, out=draft()), forecast=False))
+    counts, made = Counter(item.state for item in todo), open_product(product)
+    provisional = _provisional_days(made, first, last)
+    return {
+        "units": {state: counts[state] for state in ("new", "stale")},
+        "mapped": [iso(first), iso(last)],
+        "provisional": len(provisional),
+        "final": last + 1 - first - len(provisional),
+    }
+
+
+def _provisional_days(product: Product, first: int, last: int) -> set[int]:
+    found: set[int] = set()
+    for unit in product.layout.units(first, last + 1):
+        entry = product.ledger.read(unit.key)
+        if entry is not None:
+            found |= {day for day in range(entry.first, entry.stop) if entry.is_provisional(day)}
+    return found
+
+
+def _export(job: DailyConfig, folder: Path, product: Path) -> list[str]:
+    """Write the days whose files are not those of the product, beside the folder, and put it in its place."""
+    made, store = open_product(product), cast("Literal['none', 'shards']", "shards" if job.zarr else "none")
+    with sole_writer(folder), replacing(folder) as draft:
+        todo = outdated_days(made, folder)
+        if not todo:
+            return []
+        done = export_product(made, draft(), todo[0], todo[-1], job.workers, store=store)
+    return [iso(day) for day in done.written]

@@ -1,0 +1,102 @@
+"""A folder that is changed beside its name and then takes it: who opens it finds the old state or the new.
+
+The draft is a copy by links, quick and without space of its own, named after the state that it was begun
+from. A run that is killed leaves it; the next one goes on with it, or clears it where the folder has changed.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmnet_maps.store.whole import exchange, link_copy, remove_folder
+
+__all__ = ["replacing"]
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Callable[[], Path]]:
+    """Change a folder in a draft, which takes its place when the block ends well; for the holder of its lock.
+
+    What stopped runs left behind is finished or cleared. Where the block fails the draft stays, and the next
+    run goes on with it.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist: the draft is then not there either, and the block makes it.
+
+    Yields
+    ------
+    callable
+        Gives the draft, with what the folder holds. A block that does not ask for it changes nothing.
+
+    Examples
+    --------
+    >>> folder = Path("maps")
+    >>> with replacing(folder) as draft:
+    ...     draft().mkdir()
+    ...     _ = (draft() / "a.txt").write_text("a day")
+    ...     print(folder.exists())
+    False
+    >>> [path.name for path in folder.iterdir()]
+    ['a.txt']
+    """
+    copying, replaced = (folder.with_name(f".{folder.name}.{name}") for name in ("copying", "replaced"))
+    remove_folder(copying)
+    if replaced.exists() and not folder.exists():
+        replaced.replace(folder)
+    remove_folder(replaced)
+    begin = f".{folder.name}.from-"
+    asked: list[Path] = []
+
+    def draft() -> Path:
+        if not asked:
+            path = folder.with_name(f"{begin}{_state(folder)}.partial")
+            _clear(folder, begin, path)
+            if folder.exists() and not path.exists():
+                link_copy(folder, copying)
+                copying.replace(path)
+            asked.append(path)
+        return asked[0]
+
+    yield draft
+    if not asked:
+        _clear(folder, begin)
+    elif asked[0].exists():
+        _take_place(asked[0], folder, replaced)
+
+
+def _clear(folder: Path, begin: str, but: Path | None = None) -> None:
+    """Remove drafts, and what stands beside drafts of runs that were killed: their locks and own drafts."""
+    for name in (begin, f".{begin}"):
+        for path in folder.parent.glob(f"{glob.escape(name)}*"):
+            if path.is_file():
+                path.unlink()
+            elif path != but:
+                remove_folder(path)
+
+
+def _take_place(draft: Path, folder: Path, replaced: Path) -> None:
+    if not folder.exists():
+        draft.replace(folder)
+    elif exchange(draft, folder):
+        draft.replace(replaced)
+    else:
+        # Without an exchange the name is free for a moment; the next run puts back what was there.
+        folder.replace(replaced)
+        draft.replace(folder)
+    remove_folder(replaced)
+
+
+def _state(folder: Path) -> str:
+    """What tells one state of a folder from another: names, sizes and times of its files."""
+    seen = hashlib.sha256()
+    for path in sorted(folder.rglob("*")) if folder.exists() else ():
+        if path.is_file():
+            about = path.stat()
+            seen.update(f"{path.relative_to(folder)} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return seen.hexdigest()[:16]
