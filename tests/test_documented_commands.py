@@ -216,6 +216,8 @@ def _fill(config: SimulationConfig) -> None:
     for name in ("county.gpkg", "farm.gpkg", "fields.gpkg"):
         region.to_file(name)
     Path("my_presets").mkdir()
+    job = {"config": "cube.yaml", "cube": "cube.zarr", "bundle": "bundle", "product": "product.zarr"}
+    Path("daily.yaml").write_text(yaml.safe_dump({**job, "maps": "maps", "start": "2020-05-16"}))
     probes = pd.read_csv("in_situ.csv").drop_duplicates("ID").rename(columns=str.lower)
     probes[["id", "longitude", "latitude"]].to_csv("probes.csv", index=False)
     for name in ("ours.csv", "theirs.csv"):

@@ -6,7 +6,7 @@ import datetime as dt
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,15 +19,16 @@ from mmnet_maps.jobs.readers import cube_config
 from mmnet_maps.jobs.settings import Settings, settings_of
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.config import CubeConfig
-from mmnet_maps.prepare.cube.store import Cube, open_cube
+from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.export.days import export_product, outdated_days
 from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.predict import Request, outstanding, predict_product
 from mmnet_maps.produce.tile.reading import last_day
-from mmnet_maps.produce.units import iso
+from mmnet_maps.produce.units import day_number, iso
+from mmnet_maps.store.location import Location, Remote, location
 from mmnet_maps.store.lock import sole_writer
-from mmnet_maps.store.replacing import replacing
+from mmnet_maps.store.updating import updating
 
 __all__ = ["DailyConfig", "daily", "daily_text"]
 
@@ -42,12 +43,16 @@ class DailyConfig(Config):
     ----------
     config : str
         YAML of the cube. Its `end` does not matter: the cube grows with its sources.
-    cube, bundle, product : str
-        The cube, made if it is not there; the model; the product, made if it is not there.
+    cube : str
+        The cube; made where it is not there.
+    bundle : str
+        The model.
+    product : str
+        The maps, a folder of this machine; made where it is not there.
     start : date
         First day that is mapped.
     maps : str, optional
-        Folder of the exports; without it nothing is exported.
+        Folder of the exports, of this machine; without it nothing is exported.
     zarr : bool
         Whether the folder also holds all days as one Zarr store.
     late : dict of str to int
@@ -128,24 +133,24 @@ def daily(
         Part of the work failed; product and exports are as they were, and the next run goes on.
     """
     job, base = settings_of(DailyConfig, config, settings), Path(config).parent
-    now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(today))
-    product = base / job.product
+    now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(str(today)))
+    product, cube = _local(job.product, base), _at(job.cube, base)
+    maps = None if job.maps is None else _local(job.maps, base)
     sources = cube_config(base / job.config)
     _refuse_unknown(job, sources, config)
     with sole_writer(product):
         until = sources.model_copy(update={"end": to_date(iso(now))})
-        where = (base / job.config).parent
-        built = build_from_config(until, where, base / job.cube, job.workers)
+        built = build_from_config(until, (base / job.config).parent, cube, job.workers)
         summary: dict[str, Any] = {"product": str(product), "today": iso(now)}
         summary["parts_built"] = built["parts_built"]
-        summary |= _map(job, base, product, open_cube(base / job.cube), now)
-        summary["exported"] = [] if job.maps is None else _export(job, base / job.maps, product)
+        summary |= _map(_request(job, base, cube, product, now), product)
+        summary["exported"] = [] if maps is None else _export(job, maps, product)
     return summary
 
 
 def daily_text(summary: dict[str, Any]) -> str:
     """What a run did, in one line."""
-    counts, first, last = summary["units"], *summary["mapped"]
+    counts, (first, last) = summary["units"], summary["mapped"]
     status = f"{first} to {last} mapped, {summary['provisional']} days provisional"
     if not (summary["parts_built"] or counts["new"] or counts["stale"] or summary["exported"]):
         return f"{summary['product']}: nothing new on {summary['today']}; {status}"
@@ -160,24 +165,33 @@ def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) ->
             raise InputError(f"{where}: late.{name}: no source of {job.config}, which has {known}")
 
 
-def _map(job: DailyConfig, base: Path, product: Path, cube: Cube, now: int) -> dict[str, Any]:
-    """Make what is new or stale, beside the product, and put it in its place."""
-    bundle = base / job.bundle
-    first, last = to_day(job.start), min(now, last_day(cube, load_bundle(bundle).catalogue, str(cube.path)))
+def _at(name: str, base: Path) -> Location:
+    found = location(name)
+    return found if isinstance(found, Remote) else base / found
+
+
+def _local(name: str, base: Path) -> Path:
+    found = _at(name, base)
+    if isinstance(found, Remote):
+        raise InputError(
+            f"{name}: maps that change every day need a folder of this machine, which can be replaced at once"
+        )
+    return found
+
+
+def _request(job: DailyConfig, base: Path, cube: Location, product: Path, now: int) -> Request:
+    """The maps of all days that the cube can serve, as of what has arrived."""
+    bundle, held = _at(job.bundle, base), open_cube(cube)
+    first, last = to_day(job.start), min(now, last_day(held, load_bundle(bundle).catalogue, str(cube)))
     if last < first:
         raise InputError(
-            f"{cube.path}: holds what maps need up to {iso(last)}, the first map is wanted of {iso(first)} "
-            "(start)"
+            f"{cube}: holds what maps need up to {iso(last)}, the first map is wanted of {iso(first)} (start)"
         )
-    daily_sources = [s for s in cube.sources.values() if s.cadence in ("daily", "irregular")]
-    arrived = Arrived(
-        now,
-        tuple((source.name, now - job.late.get(source.name, _LATE)) for source in daily_sources),
-        tuple(sorted(job.widen.items())),
-    )
-    request = Request(
+    dated = [source.name for source in held.sources.values() if source.cadence in ("daily", "irregular")]
+    complete = tuple((name, now - job.late.get(name, _LATE)) for name in dated)
+    return Request(
         bundle=bundle,
-        cube=cube.path,
+        cube=cube,
         start=iso(first),
         end=iso(last),
         out=product,
@@ -185,37 +199,45 @@ def _map(job: DailyConfig, base: Path, product: Path, cube: Cube, now: int) -> d
         coarse=job.coarse,
         tile=job.tile,
         block_days=job.block_days,
-        arrived=arrived,
+        arrived=Arrived(now, complete, tuple(sorted(job.widen.items()))),
     )
-    with replacing(product) as draft:
+
+
+def _map(request: Request, product: Path) -> dict[str, Any]:
+    """Make what is new or stale, beside the product, and put it in its place."""
+    with updating(product) as draft:
         todo = outstanding(request)
         if todo:
             # What stands before is left alone, and not read.
-            start = iso(max(first, todo[0].unit.first))
-            refuse_failed(predict_product(replace(request, start=start, out=draft()), forecast=False))
-    counts, made = Counter(item.state for item in todo), open_product(product)
-    provisional = _provisional_days(made, first, last)
+            begin = max(day_number(request.start, "start"), todo[0].unit.first)
+            again = replace(request, start=iso(begin), out=draft())
+            refuse_failed(predict_product(again, forecast=False))
+    counts = Counter(item.state for item in todo)
+    provisional, days = _provisional_days(open_product(product), request)
     return {
         "units": {state: counts[state] for state in ("new", "stale")},
-        "mapped": [iso(first), iso(last)],
-        "provisional": len(provisional),
-        "final": last + 1 - first - len(provisional),
+        "mapped": [request.start, request.end],
+        "provisional": provisional,
+        "final": days - provisional,
     }
 
 
-def _provisional_days(product: Product, first: int, last: int) -> set[int]:
+def _provisional_days(product: Product, request: Request) -> tuple[int, int]:
+    """How many of the days asked for are provisional, and how many there are."""
+    first, stop = day_number(request.start, "start"), day_number(request.end, "end") + 1
     found: set[int] = set()
-    for unit in product.layout.units(first, last + 1):
+    for unit in product.layout.units(first, stop):
         entry = product.ledger.read(unit.key)
         if entry is not None:
             found |= {day for day in range(entry.first, entry.stop) if entry.is_provisional(day)}
-    return found
+    return len(found), stop - first
 
 
 def _export(job: DailyConfig, folder: Path, product: Path) -> list[str]:
     """Write the days whose files are not those of the product, beside the folder, and put it in its place."""
-    made, store = open_product(product), cast("Literal['none', 'shards']", "shards" if job.zarr else "none")
-    with sole_writer(folder), replacing(folder) as draft:
+    made = open_product(product)
+    store: Literal["none", "shards"] = "shards" if job.zarr else "none"
+    with sole_writer(folder), updating(folder) as draft:
         todo = outdated_days(made, folder)
         if not todo:
             return []

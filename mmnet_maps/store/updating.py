@@ -14,11 +14,11 @@ from pathlib import Path
 
 from mmnet_maps.store.whole import exchange, link_copy, remove_folder
 
-__all__ = ["replacing"]
+__all__ = ["updating"]
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Callable[[], Path]]:
+def updating(folder: Path) -> Iterator[Callable[[], Path]]:
     """Change a folder in a draft, which takes its place when the block ends well; for the holder of its lock.
 
     What stopped runs left behind is finished or cleared. Where the block fails the draft stays, and the next
@@ -37,7 +37,7 @@ def replacing(folder: Path) -> Iterator[Callable[[], Path]]:
     Examples
     --------
     >>> folder = Path("maps")
-    >>> with replacing(folder) as draft:
+    >>> with updating(folder) as draft:
     ...     draft().mkdir()
     ...     _ = (draft() / "a.txt").write_text("a day")
     ...     print(folder.exists())
