@@ -23,6 +23,7 @@ import mmnet_maps as mm
 from mmnet_maps.catalogue import FEATURE_INPUTS, SOIL_STATE_INPUTS, Catalogue, published_catalogue
 from mmnet_maps.cli.main import app
 from mmnet_maps.config import Config
+from mmnet_maps.jobs.daily import DailyConfig
 from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 from mmnet_maps.learn.experiments import ExperimentConfig
 from mmnet_maps.prepare.cube.config import CubeConfig
@@ -40,6 +41,7 @@ __all__ = ["PAGES", "ROOTS", "TABLES", "described", "meanings"]
 #: What each file of settings is for; classes that stand inside another one follow it on the page.
 ROOTS: dict[str, tuple[str, tuple[type[Config], ...]]] = {
     "A cube": ("`cube build`, `cube check`, `fetch`, `stations sample`", (CubeConfig,)),
+    "Maps day by day": ("`daily`", (DailyConfig,)),
     "A cube from Earth Engine": ("`earthengine cube`", (EarthEngineCubeConfig,)),
     "Earth Engine": ("`earthengine stations`, `earthengine check`", (EarthEngineConfig,)),
     "A station table": (

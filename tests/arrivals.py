@@ -75,6 +75,8 @@ def _cut(path: Path, target: Path, last: dt.date) -> None:
         first = np.datetime64(str(whole.variables[time].attrs["units"]).split()[2], "D")
         days = first + np.asarray(whole.variables[time][:]).astype("timedelta64[D]")
         count = int(np.searchsorted(days, np.datetime64(last), side="right"))
+        if not count:
+            return
         if target.exists():
             with h5netcdf.File(target) as held:
                 if held.dimensions[time].size == count:
