@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.bench_daily BUNDLE`` simulates a region of 64 x 64 pixels and a year of arrivals
 (SMAP 3 days late, HLS and MODIS 2, radar 1 to 5, gridMET 1), runs the job as often as asked, and holds what
-stands in the product at that moment against the simulated truth. The factor by which intervals must be widened
-to hold their nominal share is taken from the first half of the year, and its coverage from the second.
+stands in the product at that moment against the simulated truth. The factor by which intervals must be
+widened to hold their nominal share is taken from the first half of the year, its coverage from the second.
 """
 
 from __future__ import annotations
