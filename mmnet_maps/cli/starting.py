@@ -32,6 +32,10 @@ def init(
         Path | None, typer.Option("--presets", help="Folder of own presets, DOOR/SOURCE.yaml.")
     ] = None,
     resolution: Annotated[float, typer.Option("--resolution", min=1.0, help="Metres a pixel.")] = 30.0,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option("--mirror", help="ADDRESS=MIRROR: what begins with the first is asked at the second."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the configuration of a cube for daily maps of a region: commented, and ready to build."""
@@ -57,6 +61,7 @@ def init(
         bundle=bundle,
         presets=presets,
         resolution=resolution,
+        mirrors=dict(text.partition("=")[::2] for text in mirror or ()),
     )
     if simulated:
         from mmnet_maps.simulated.door import simulate_for

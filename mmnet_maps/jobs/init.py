@@ -53,6 +53,7 @@ def init(
     bundle: str | Path | None = None,
     presets: str | Path | None = None,
     resolution: float = 30.0,
+    mirrors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write the configuration of a cube for daily maps of a region, ready for `cube build`.
 
@@ -78,6 +79,8 @@ def init(
         Folder of own presets (``<door>/<source>.yaml``), which go before those of the package.
     resolution : float
         Metres a pixel.
+    mirrors : mapping of str to str, optional
+        Other addresses for archives over HTTP: one that begins with a key is asked at its value.
 
     Returns
     -------
@@ -116,6 +119,7 @@ def init(
         f"start: {begin}    # {back} days earlier: {why}",
         f"end: {last}    # a later day would fill gaps near the end from both sides",
         *([f"normals: {_flow(normals)}    # climate normals that the model takes"] if normals else []),
+        *_mirrors(mirrors or {}),
         *_blocks(texts, doors),
     ]
     text = "\n".join(lines) + "\n"
@@ -202,6 +206,16 @@ def _normals(catalogue: Catalogue) -> dict[str, Any]:
 def _source_text(name: str, door: str, folder: str, area: _Region, base: Path, own: Path | None) -> str:
     given = "" if not folder else os.path.relpath(folder, base or ".")
     return Template(preset(door, name, own)).safe_substitute(folder=given, utm=area.utm)
+
+
+def _mirrors(mirrors: Mapping[str, str]) -> Iterator[str]:
+    for address, mirror in mirrors.items():
+        if not all(text.startswith(("http://", "https://")) for text in (address, mirror)):
+            raise InputError(f"--mirror {address}={mirror}: expected two addresses, ADDRESS=MIRROR")
+    if mirrors:
+        yield "http:"
+        yield "  mirrors:    # what begins so is asked there"
+        yield from (f"    {_flow(dict([pair])).strip('{}')}" for pair in mirrors.items())
 
 
 def _flow(value: Any) -> str:

@@ -1,186 +1,160 @@
-"""Through the door `planetary`: a simulated region as the archives would serve it, from `init` to maps."""
+"""Through every door, from `init` to maps in four commands; stand-ins serve a simulated region."""
 
 from __future__ import annotations
 
-import shutil
+import json
+import re
 import sys
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import rasterio
-import rasterio.warp
-from pyproj import CRS
-from typer.testing import CliRunner
+from commands import BOX, DAYS, maps_of, run
+from upstream import HLS, write_upstream
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sources/remote"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "sources/earth_engine"))
 
 from archive_standin import ArchiveStandIn
 
-from mmnet_maps.bench.made_up import made_up_bundle
-from mmnet_maps.catalogue import published_catalogue
-from mmnet_maps.cli.main import app
-from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.prepare.cube.store import open_cube
-from mmnet_maps.presets import SOURCES, preset
-from mmnet_maps.simulated import SimulationConfig, simulate_region
+from mmnet_maps.presets import DOORS, SOURCES, preset
 
-CONFIG = SimulationConfig.from_mapping(
-    {
-        "region_pixels": 48, "first_day": "2020-05-20", "last_day": "2020-05-21", "history_days": 90,
-        "spin_up_days": 5, "validation_stations": 0,
-    }
-)  # fmt: skip
-WORLD = [-99.5, 35.5, -97.5, 37.5]
+#: What the presets name, and where the stand-in has it.
 ADDRESSES = {
     "https://planetarycomputer.microsoft.com/api/stac/v1": "stac",
-    "https://cmr.earthdata.nasa.gov/stac/NSIDC_CPRD": "stac",
+    "https://planetarycomputer.microsoft.com/api/sas/v1/token": "sign",
+    **{f"https://cmr.earthdata.nasa.gov/stac/{c}": "stac" for c in ("NSIDC_CPRD", "LPCLOUD", "ASF")},
     "https://www.northwestknowledge.net/metdata/data/": "files/gridmet/",
     "http://hydrology.cee.duke.edu/POLARIS/PROPERTIES/v1.0/vrt/": "files/soil/",
-    "https://www.mrlc.gov/downloads/sciweb1/shared/mrlc/data-bundles/": "files/nlcd/",
+    "https://www.mrlc.gov/downloads/sciweb1/shared/mrlc/data-bundles/": "files/landcover/",
+    "https://prd-tnm.s3.amazonaws.com/StagedProducts/Elevation/13/TIFF/": "files/terrain/",
 }
-BANDS = ("Blue", "Green", "Red", "NIR", "SWIR1", "SWIR2")
+WORLD = [-99.5, 35.5, -97.5, 37.5]
+FAST = ("--set", "http.requests_per_second=5000")
+#: Of every source a variable or two, and how far a door may be from the simulated one.
+COMPARED = ("NIR", "SWIR2", "SMAP", "LST", "eto", "pr", "clay", "bd", "LC", "elevation", "VV")
 
 
-def run(*words: object) -> None:
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+@pytest.fixture(scope="module")
+def upstream(first_map: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("upstream")
+    write_upstream(first_map / "cube_simulated/rasters", folder)
+    return folder
 
 
-def band_of(source: Path, index: int, out: Path, values: Any = None, **profile: Any) -> Path:
-    """One band of a raster as a file of its own."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(source) as file:
-        stored = file.read(index) if values is None else values
-        kept = {**file.profile, "count": 1, "dtype": stored.dtype, "nodata": file.nodata, **profile}
-        with rasterio.open(out, "w", **kept) as made:
-            made.write(stored, 1)
-            if values is None:
-                made.scales, made.offsets = (file.scales[index - 1],), (file.offsets[index - 1],)
-    return out
-
-
-def granule(source: Path, out: Path) -> Path:
-    """A field of SMAP in the layout of SPL4SMGP."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(source) as file, h5py.File(out, "w") as made:
-        values = (file.read(1, masked=True) * np.float32(file.scales[0])).filled(-9999).astype(np.float32)
-        a, e, c, f = file.transform.a, file.transform.e, file.transform.c, file.transform.f
-        made["x"] = c + (np.arange(-2, file.width + 2) + 0.5) * a
-        made["y"] = f + (np.arange(-2, file.height + 2) + 0.5) * e
-        wide = np.pad(values, 2, constant_values=-9999)
-        data = made.create_dataset("Geophysical_Data/sm_surface", data=wide)
-        data.attrs["_FillValue"] = np.float32(-9999)
-        place = made.create_dataset("EASE2_global_projection", data=0)
-        place.attrs["grid_mapping_name"] = "lambert_cylindrical_equal_area"
-        place.attrs["standard_parallel"], place.attrs["longitude_of_central_meridian"] = 30.0, 0.0
-    return out
-
-
-def serve(server: ArchiveStandIn, rasters: Path) -> None:
-    """Fill an archive with what the rasters hold, named and stored as upstream does it."""
-    root = server.root
-    for path in sorted((rasters / "hls").glob("HLS_*.tif")):
-        day, name = path.stem[4:], f"HLS.L30.T14SNF.{path.stem[4:]}.v2.0"
-        keys = [f"B{k + 2:02d}" for k in range(len(BANDS))]
-        bands = {key: band_of(path, k + 1, root / f"hls/{name}.{key}.tif") for k, key in enumerate(keys)}
-        with rasterio.open(path) as file:
-            clear = np.zeros(file.shape, np.uint8)
-        bands["Fmask"] = band_of(path, 1, root / f"hls/{name}.Fmask.tif", clear, nodata=255)
-        server.add(name, "hls2-l30", f"{day[:4]}-{day[4:6]}-{day[6:]}", WORLD, **bands)
-    for path in sorted((rasters / "sentinel1").glob("S1_*.tif")):
-        day, assets = path.stem[3:], {}
-        with rasterio.open(path) as file:
-            for k, key in enumerate(("vv", "vh")):
-                level = file.read(k + 1, masked=True) * file.scales[k]
-                power = (10 ** (level / 10)).filled(np.nan).astype(np.float32)
-                assets[key] = band_of(path, k + 1, root / f"s1/{day}_{key}.tif", power, nodata=np.nan)
-        server.add(f"S1_{day}", "sentinel-1-rtc", f"{day[:4]}-{day[4:6]}-{day[6:]}", WORLD, **assets)
-    for path in sorted((rasters / "smap").glob("SMAP_*.tif")):
-        day = path.stem[5:]
-        file = granule(path, root / f"smap/SMAP_L4_SM_gph_{day}T013000_Vv8000_001.h5")
-        server.add(file.stem, "SPL4SMGP_008", f"{day[:4]}-{day[4:6]}-{day[6:]}", WORLD, data=file)
-    for path in sorted((rasters / "modis").glob("LST_*.tif")):
-        day = path.stem[4:]
-        lst = band_of(path, 1, root / f"modis/{day}_LST_Day_1km.tif")
-        with rasterio.open(path) as file:
-            good = np.zeros(file.shape, np.uint8)
-        quality = band_of(path, 1, root / f"modis/{day}_QC_Day.tif", good, nodata=255)
-        assets = {"LST_Day_1km": lst, "QC_Day": quality}
-        server.add(f"MOD11A1.A{day}", "modis-11A1-061", f"{day[:4]}-{day[4:6]}-{day[6:]}", WORLD, **assets)
-    dem = band_of(rasters / "terrain/elevation.tif", 1, root / "dem/n37w099.tif")
-    server.add("n37w099", "3dep-seamless", "2020-01-01", WORLD, data=dem)
-    (root / "gridmet").mkdir()
-    for path in (rasters / "gridmet").glob("*.nc"):
-        shutil.copy(path, root / "gridmet" / path.name.replace("eto_", "pet_"))
-    for name in ("clay", "sand", "bd"):
-        tile = band_of(rasters / f"soil/{name}.tif", 1, root / f"soil/tiles/{name}.tif")
-        with rasterio.open(tile) as file:
-            a, _, c, _, e, f = tuple(file.transform)[:6]
-            kind = {"uint16": "UInt16", "int16": "Int16", "uint8": "Byte", "float32": "Float32"}[
-                file.dtypes[0]
-            ]
-            (root / f"soil/{name}_mean_0_5.vrt").write_text(
-                f'<VRTDataset rasterXSize="{file.width}" rasterYSize="{file.height}">'
-                f"<SRS>{CRS.from_wkt(file.crs.to_wkt()).to_string()}</SRS>"
-                f"<GeoTransform>{c}, {a}, 0, {f}, 0, {e}</GeoTransform>"
-                f'<VRTRasterBand dataType="{kind}" band="1"><NoDataValue>{file.nodata}</NoDataValue>'
-                f"<Scale>{file.scales[0]}</Scale><SimpleSource>"
-                f'<SourceFilename relativeToVRT="1">tiles/{name}.tif</SourceFilename>'
-                "<SourceBand>1</SourceBand>"
-                "</SimpleSource></VRTRasterBand></VRTDataset>"
-            )
-    (root / "nlcd").mkdir()
-    (cover,) = (rasters / "landcover").glob("LC_*.tif")
-    with zipfile.ZipFile(root / "nlcd/Annual_NLCD_LndCov_2020_CU_C1V0.zip", "w") as packed:
-        packed.write(cover, "Annual_NLCD_LndCov_2020_CU_C1V0.tif")
-
-
-def test_from_a_box_to_maps_through_the_planetary_door(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    simulate_region(CONFIG, tmp_path / "made")
-    rasters, days = tmp_path / "made/rasters", ("--start", "2020-05-20", "--end", "2020-05-21")
+@pytest.fixture
+def archives(upstream: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveStandIn]:
+    """The Planetary Computer and Earthdata, and files over HTTP, on loopback."""
     monkeypatch.setenv("EARTHDATA_TOKEN", "t")
-    (tmp_path / "archive").mkdir()
-    with ArchiveStandIn(tmp_path / "archive", page=50) as server:
-        serve(server, rasters)
-        own = tmp_path / "own/planetary"
-        own.mkdir(parents=True)
-        for name in SOURCES:
-            text = preset("planetary", name)
-            for address, place in ADDRESSES.items():
-                text = text.replace(address, f"{server.url}/{place}")
-            (own / f"{name}.yaml").write_text(text)
-        with rasterio.open(rasters / "terrain/elevation.tif") as file:
-            left, bottom, right, top = rasterio.warp.transform_bounds(file.crs, "EPSG:4326", *file.bounds)
-        box = f"{left + 0.004},{bottom + 0.004},{right - 0.004},{top - 0.004}"
-        catalogue = published_catalogue()
-        save_bundle(made_up_bundle("mmnet", catalogue), tmp_path / "bundle")
-        run("init", f"--region={box}", *days, "--door", "planetary", "--presets", tmp_path / "own",
-            "--out", tmp_path / "cube.yaml")  # fmt: skip
-        fast = [f"--set=http.{k}" for k in (f"sign_url={server.url}/sign", "requests_per_second=5000")]
-        run("cube", "check", tmp_path / "cube.yaml", *fast)
-        run("cube", "build", "--config", tmp_path / "cube.yaml", "--out", tmp_path / "cube.zarr", *fast)
-    run("init", f"--region={box}", *days, "--door", f"simulated:{rasters}", "--out", tmp_path / "here.yaml")
-    run("cube", "build", "--config", tmp_path / "here.yaml", "--out", tmp_path / "here.zarr")
-    there, here = open_cube(tmp_path / "cube.zarr"), open_cube(tmp_path / "here.zarr")
-    for name in ("NIR", "SWIR2", "SMAP", "LST", "eto", "pr", "clay", "bd", "LC", "elevation", "VV"):
-        one, other = (cube.source_of(name) for cube in (there, here))
-        assert one.grid.shape == other.grid.shape, name
-        every = slice(0, one.grid.height), slice(0, one.grid.width)
-        values = [s.variables[name].decode(s.read(name, 0, s.steps, *every)) for s in (one, other)]
-        if name == "VV":  # smoothed once more: the level of the field stays
-            assert abs(np.nanmean(values[0]) - np.nanmean(values[1])) < 0.3
-            continue
-        np.testing.assert_allclose(
-            *values, rtol=1e-5, atol=0.006 if name == "elevation" else 1e-6, err_msg=name
-        )
-    where = ("--bundle", tmp_path / "bundle", "--cube", tmp_path / "cube.zarr", "--out", tmp_path / "p.zarr")
-    run("predict", *where, *days)
-    run("export", "--product", tmp_path / "p.zarr", "--out", tmp_path / "maps")
-    with rasterio.open(tmp_path / "maps/soil_moisture_20200520.tif") as file:
+    with ArchiveStandIn(upstream, page=50) as server:
+        for flags in sorted((upstream / "hls").glob("*.Fmask.tif")):
+            stem = flags.name.removesuffix(".Fmask.tif")
+            day = np.datetime64(f"{stem.split('.')[3][:4]}-01-01") + int(stem.split(".")[3][4:7]) - 1
+            bands = {b: flags.with_name(f"{stem}.{b}.tif") for b in (*HLS, "Fmask")}
+            for collection in ("hls2-l30", "HLSL30_2.0"):
+                server.add(stem, collection, str(day), WORLD, **bands)
+        for vv in sorted((upstream / "sentinel1").glob("*_VV.tif")):
+            day, vh = vv.name.split("_")[4][:8], vv.with_name(vv.name.replace("_VV", "_VH"))
+            day = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+            server.add(vv.stem, "sentinel-1-rtc", day, WORLD, vv=vv, vh=vh)
+            server.add(vv.stem, "OPERA_L2_RTC-S1_V1_1", day, WORLD, a=vv, b=vh)
+        for path in sorted((upstream / "smap").iterdir()):
+            day = path.name[15:23]
+            server.add(path.stem, "SPL4SMGP_008", f"{day[:4]}-{day[4:6]}-{day[6:]}", WORLD, data=path)
+        for path in sorted((upstream / "modis").iterdir()):
+            stem, day = path.name[:27], np.datetime64("2020-01-01") + int(path.name[13:16]) - 1
+            layers = {k: upstream / f"modis_tif/{stem}_{k}.tif" for k in ("LST_Day_1km", "QC_Day")}
+            server.add(stem, "modis-11A1-061", str(day), WORLD, **layers)
+            server.add(stem, "MOD11A1_061", str(day), WORLD, data=path)
+        dem = upstream / "terrain/USGS_13_n37w099.tif"
+        server.add("n37w099", "3dep-seamless", "2020-01-01", WORLD, data=dem)
+        yield server
+
+
+def mirrors(server: ArchiveStandIn) -> list[str]:
+    pairs = (f"--mirror={address}={server.url}/{place}" for address, place in ADDRESSES.items())
+    return list(pairs)
+
+
+def four_commands(folder: Path, first_map: Path, door: str, more: list[str], sets: tuple[str, ...]) -> None:
+    """`init`, `cube build`, `predict`, `export`; the values of the cube are those of the region."""
+    days = ("--start", DAYS[0], "--end", DAYS[1])
+    run("init", f"--region={BOX}", *days, "--door", door, "--out", folder / "cube.yaml", *more)
+    run("cube", "build", "--config", folder / "cube.yaml", "--out", folder / "cube.zarr", *sets)
+    maps_of(folder, first_map / "bundle")
+    with rasterio.open(folder / f"maps/soil_moisture_{DAYS[0].replace('-', '')}.tif") as file:
         assert file.read(1, masked=True).count() > 100
+    there, here = open_cube(folder / "cube.zarr"), open_cube(first_map / "cube.zarr")
+    for name in COMPARED:
+        one, other = (cube.source_of(name) for cube in (there, here))
+        if name == "VV":  # at another pixel, or smoothed once more: the level of the field stays
+            levels = [np.nanmean(read_last(source, name)) for source in (one, other)]
+            assert abs(levels[0] - levels[1]) < 0.3
+            continue
+        assert one.grid.shape == other.grid.shape, name
+        loose = 0.006 if name == "elevation" else 1.1e-4 if name == "SMAP" else 1e-6
+        np.testing.assert_allclose(
+            read_last(one, name), read_last(other, name), rtol=1e-5, atol=loose, err_msg=name
+        )
+
+
+def read_last(source: object, name: str) -> np.ndarray:
+    """The newest field of a variable that both cubes have."""
+    every = slice(0, source.grid.height), slice(0, source.grid.width)
+    return source.variables[name].decode(source.read(name, source.steps - 1, source.steps, *every))[0]
+
+
+def test_through_the_door_files(first_map: Path, upstream: Path, tmp_path: Path) -> None:
+    four_commands(tmp_path, first_map, f"files:{upstream}", [], ())
+
+
+@pytest.mark.parametrize("door", ["planetary", "earthdata"])
+def test_through_the_doors_of_archives(
+    door: str, first_map: Path, archives: ArchiveStandIn, tmp_path: Path
+) -> None:
+    four_commands(tmp_path, first_map, door, mirrors(archives), FAST)
+    # Nothing went elsewhere, and nothing was asked for twice.
+    spans = [(path, start) for path, start, _ in archives.spans]
+    assert len(spans) == len(set(spans))
+    signed = [p for _, p, _ in archives.seen if p.startswith("/files/hls")]
+    tokens = [h for h, (_, p, _) in zip(archives.headers, archives.seen, strict=True) if "/smap/" in p]
+    assert tokens and all(h["Authorization"] == "Bearer t" for h in tokens)
+    assert all("sig=" in p for p in signed) is (door == "planetary")
+    asked = len(archives.seen)
+    found = json.loads(run("cube", "check", tmp_path / "cube.yaml", *FAST, "--json"))
+    assert set(found["sources"]) == set(SOURCES)
+    assert not [p for _, p, r in archives.seen[asked:] if r]
+
+
+def test_through_the_door_earthengine(
+    first_map: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ee_region import sign_in_at
+    from ee_simulated import world_of
+    from ee_standin import StandIn
+
+    monkeypatch.setattr("ee.deprecation._FetchDataCatalogStac", dict)
+    monkeypatch.setenv("EARTHENGINE_PROJECT", "p-test")
+    with StandIn(world_of(first_map / "cube_simulated/rasters")) as server:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+        kept = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        settings = sign_in_at(tmp_path, key.private_bytes(*kept).decode(), server)
+        sets = [
+            word
+            for name in ("url", "key_file", "requests_per_second", "concurrency")
+            for word in ("--set", f"earthengine.{name}={getattr(settings, name)}")
+        ]
+        four_commands(tmp_path, first_map, "earthengine", [], tuple(sets))
+
+
+def test_the_presets_name_no_other_address() -> None:
+    for door in set(DOORS) - {"earthengine"}:
+        for source in SOURCES:
+            for address in re.findall(r"https?://\S+", preset(door, source)):
+                assert any(address.startswith(known) for known in ADDRESSES), address

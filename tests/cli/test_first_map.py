@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import rasterio
 import yaml
-from typer.testing import CliRunner
+from commands import BOX, DAYS, run
 
 from mmnet_maps.bench.made_up import made_up_bundle
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.cli import main
-from mmnet_maps.cli.main import app
 from mmnet_maps.errors import InputError
 from mmnet_maps.jobs.check import check_cube
 from mmnet_maps.jobs.init import init
@@ -24,29 +23,10 @@ from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import DOORS, SOURCES
 from mmnet_maps.variables import VARIABLES, normal_of
 
-BOX = "-98.405,36.395,-98.395,36.405"
-DAYS = ("2020-05-20", "2020-05-21")
 
-
-def run(*words: object) -> str:
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a first map: everything but the bundle comes from four commands."""
-    folder = tmp_path_factory.mktemp("first")
-    catalogue = published_catalogue().with_collections({"SMAP": "NASA/SMAP/SPL4SMGP/008"})
-    save_bundle(made_up_bundle("mmnet", catalogue), folder / "bundle")
-    days = ("--start", DAYS[0], "--end", DAYS[1])
-    run("init", f"--region={BOX}", *days, "--door", "simulated", "--out", folder / "cube.yaml")
-    run("cube", "build", "--config", folder / "cube.yaml", "--out", folder / "cube.zarr")
-    where = ("--bundle", folder / "bundle", "--cube", folder / "cube.zarr", "--out", folder / "product.zarr")
-    run("predict", *where, *days)
-    run("export", "--product", folder / "product.zarr", "--out", folder / "maps")
-    return folder
+@pytest.fixture
+def work(first_map: Path) -> Path:
+    return first_map
 
 
 def test_four_commands_give_maps_of_the_simulated_region(work: Path) -> None:

@@ -14,7 +14,7 @@ import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_raster_kinds import TARGET, source, tif, values_of
+from test_raster_kinds import HLS, NEAR, TARGET, granule, source, tif, values_of
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
@@ -252,3 +252,17 @@ def test_reflectance_without_its_scale_is_told(tmp_path: Path) -> None:
     assert line.startswith("source it: Red is uint16 without a scale, though of 0 to 1;")
     said = source(tmp_path, variables={"Red": {"scale": 2.75e-5, "offset": -0.2}})  # Landsat, collection 2
     assert not said.notes and values_of(said, "Red")[0, 0] == pytest.approx(-0.145)
+
+
+def test_a_folder_may_lack_a_collection_but_not_a_band_of_one(tmp_path: Path) -> None:
+    collections = {"L30": {"Red": "B04", "NIR": "B05"}, "S30": {"Red": "B04", "NIR": "B8A"}}
+    keys: dict[str, Any] = {"pattern": HLS, "collections": collections}
+    keys["mask"] = {"file": "Fmask", "clear_bits": [1, 3]}
+    (tmp_path / "empty").mkdir()
+    granule(tmp_path, "L30", "T12STG", 32612, "2020138T175919", {"B04": 1000, "B05": 3000})
+    assert source(tmp_path, NEAR, **keys).days.size == 1
+    granule(tmp_path, "S30", "T12STG", 32612, "2020139T180921", {"B04": 1200, "B05": 1500})
+    with pytest.raises(InputError, match=r"no file matches HLS\\.S30.*B8A"):
+        source(tmp_path, NEAR, **keys)
+    with pytest.raises(InputError, match=r"no file matches HLS\\.L30.*B04"):
+        source(tmp_path, NEAR, **{**keys, "path": str(tmp_path / "empty")})

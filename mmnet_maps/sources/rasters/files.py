@@ -89,6 +89,7 @@ def find_files(
     *,
     collection: str | None = None,
     yearly: bool = False,
+    may_lack: bool = False,
 ) -> list[Found]:
     """Files of one variable (or mask), sorted by name.
 
@@ -111,6 +112,8 @@ def find_files(
         What ``{collection}`` stands for.
     yearly : bool
         Whether the date is the year of an edition.
+    may_lack : bool
+        Whether there need be no file.
 
     Raises
     ------
@@ -126,7 +129,7 @@ def find_files(
                 continue
             day = _day(path, match, config, yearly) if dated else None
             found.append(Found(path, _key(path, match), day))
-    if not found:
+    if not found and not may_lack:
         shown = (pattern or "").replace("{variable}", token).replace("{collection}", collection or "")
         asked = "no raster" if pattern is None else f"no file matches {shown}"
         raise InputError(f"{where}: {asked} in {paths}; expected at least one")

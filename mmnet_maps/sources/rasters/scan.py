@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,7 @@ def _files_of_variables(
     name: str, config: SourceConfig, base: Path, cadence: Cadence, origin: Files
 ) -> dict[Path, _File]:
     files: dict[Path, _File] = {}
+    lacking: dict[str | None, list[Callable[[], list[Found]] | None]] = {}
     for variable, keys in config.variables.items():
         listed = origin.find(variable)
         if listed is not None:
@@ -141,19 +143,21 @@ def _files_of_variables(
         if not paths:
             raise InputError(f"{where}.variables.{variable}: no path, here or for the source; expected one")
         for collection, token in _tokens(config, variable, keys, where):
-            for found in find_files(
-                config,
-                paths,
-                pattern,
-                token,
-                base,
-                where,
-                cadence != "static",
-                collection=collection,
-                yearly=cadence == "yearly",
-            ):
+            find = partial(
+                find_files, config, paths, pattern, token, base, where, cadence != "static",
+                collection=collection, yearly=cadence == "yearly",
+            )  # fmt: skip
+            several = collection is not None and len(config.collections) > 1
+            each = find(may_lack=several)
+            lacking.setdefault(collection, []).append(None if each else find)
+            for found in each:
                 refuse_other_band(found.path, variable)
                 files.setdefault(found.path, _File(found)).wanted[variable] = keys.band
+    # A folder of Landsat alone has no S30; but a collection that is there has all of its variables.
+    for finds in lacking.values():
+        gone = [find for find in finds if find is not None]
+        if gone and (len(gone) < len(finds) or not files):
+            gone[0]()
     return files
 
 
@@ -390,4 +394,5 @@ def _flags_in_folders(
             cadence != "static",
             collection=collection,
             yearly=cadence == "yearly",
+            may_lack=len(config.collections) > 1,
         )

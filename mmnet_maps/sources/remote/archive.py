@@ -18,7 +18,7 @@ from mmnet_maps.progress import say
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
 from mmnet_maps.sources.rasters.files import Found, raster_in
 from mmnet_maps.sources.rasters.formats import Files
-from mmnet_maps.sources.remote.download import download
+from mmnet_maps.sources.remote.download import download, stamp_of
 from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.listing import Listed, Scope, list_files, read_listing
 from mmnet_maps.sources.remote.ranges import Link, RangeFile, Ranges
@@ -103,6 +103,8 @@ class Archive(Files):
         self._remote, self._config, self._folder = remote, config, folder
         self._listed = {self.path(file): file for file in files}
         self._ranges: dict[Path, Ranges] = {}
+        #: Files that were downloaded whole, with what told them apart.
+        self._whole: dict[Path, tuple[Path, str]] = {}
         self._lock, self._failure = threading.Lock(), threading.local()
 
     @property
@@ -150,11 +152,14 @@ class Archive(Files):
         if self.here(path):
             link = self._listed[path].link
             return f"{link.name} {link.stamp} {link.size}"
+        if path in self._whole:
+            target, stamp = self._whole[path]
+            return f"{self._listed[path].link.name} {stamp} {target.stat().st_size}"
         return self.ranges(path).identity
 
     def size(self, path: Path) -> int:
         """Bytes that reading all of a file would fetch."""
-        return 0 if self.here(path) else self.ranges(path).length
+        return 0 if self.here(path) or path in self._whole else self.ranges(path).length
 
     def stream(self, path: Path) -> BinaryIO:
         """A file to read from."""
@@ -166,7 +171,9 @@ class Archive(Files):
             file = self._listed[path]
             target = self._remote.heads / "files" / file.link.name
             with self._lock:
-                download(self._remote.http, self.signer(file), file.link, target)
+                if path not in self._whole:
+                    download(self._remote.http, self.signer(file), file.link, target)
+                    self._whole[path] = target, stamp_of(target)
             path = target
         return _unpacked(path) if path.suffix.lower() == ".zip" else path
 

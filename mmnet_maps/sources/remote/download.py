@@ -10,7 +10,7 @@ from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.ranges import Link, file_stamp, wrong_range
 from mmnet_maps.store.whole import write_whole
 
-__all__ = ["download", "sha256"]
+__all__ = ["download", "sha256", "stamp_of"]
 
 #: Bytes a request.
 _PIECE = 1 << 23
@@ -27,7 +27,7 @@ def download(http: Http, signer: Signer, link: Link, target: Path) -> bool:
     InputError, WorkError
         See `Http.ask`; also when the length or the checksum is another than the archive says.
     """
-    mark, part = target.with_name(f"{target.name}.stamp"), target.with_name(f"{target.name}.part")
+    mark, part = _mark(target), target.with_name(f"{target.name}.part")
     if link.stamp is not None and target.is_file() and _text(mark) == link.stamp:
         return False
     stamp, size = _known(http, signer, link)
@@ -89,6 +89,15 @@ def _refuse_damaged(link: Link, part: Path, size: int) -> None:
     if link.checksum and link.checksum.startswith("1220") and sha256(part) != link.checksum[4:]:
         part.unlink()
         raise WorkError(f"{link.name}: its SHA-256 is not that of the archive; run the same command again")
+
+
+def stamp_of(target: Path) -> str:
+    """What tells a downloaded file from another of its name, as the archive said it."""
+    return _text(_mark(target)) or ""
+
+
+def _mark(target: Path) -> Path:
+    return target.with_name(f"{target.name}.stamp")
 
 
 def _text(path: Path) -> str | None:

@@ -91,7 +91,8 @@ def world_of(rasters: Path) -> World:
     for asset in ASSETS["landcover"].assets:
         path = rasters / "landcover" / f"LC_{asset.year}.tif"
         # The simulation has no edition of 2016, and no day that would need it.
-        _, scene, bands = _read(path if path.exists() else rasters / "landcover" / "LC_2019.tif")
+        first = min((rasters / "landcover").glob("LC_*.tif"))
+        _, scene, bands = _read(path if path.exists() else first)
         scene.bands = {"landcover": bands["LC"]}
         world[asset.id] = scene
     return world
