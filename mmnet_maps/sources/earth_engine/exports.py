@@ -21,7 +21,7 @@ from mmnet_maps.progress import steps
 from mmnet_maps.sources.earth_engine.faults import AskForLess, Verdict, judge
 from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
-from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
+from mmnet_maps.sources.earth_engine.station_requests import Request, build, digest_of, requests_of
 from mmnet_maps.sources.earth_engine.stations import StationJob, keep_rows, note_collections, write_files
 from mmnet_maps.sources.stations.raw_layout import PLACE
 
@@ -53,29 +53,29 @@ def export_tables(session: Session, job: StationJob, via: str) -> dict[str, Any]
     """
     if via == "gcs" and not session.config.bucket:
         raise InputError("--via gcs: set `bucket` in the configuration to a Cloud Storage bucket")
-    asks = _whole_files(asks_of(sources_of(session.config), job.start, job.end, len(job.network)))
+    requests = _whole_files(requests_of(sources_of(session.config), job.start, job.end, len(job.network)))
     job.out.mkdir(parents=True, exist_ok=True)
     job.parts.mkdir(parents=True, exist_ok=True)
     exporter = _Exporter(session, job, via)
-    with steps("Earth Engine exports", len(asks)) as advance:
-        found = session.together([partial(exporter.run, ask) for ask in asks], advance)
-    rows = write_files(job, asks, found)
+    with steps("Earth Engine exports", len(requests)) as advance:
+        found = session.together([partial(exporter.run, request) for request in requests], advance)
+    rows = write_files(job, requests, found)
     note_collections(session, job)
     shutil.rmtree(job.parts)
     return {"files": rows, "exports": exporter.started, "eecu_hours": round(session.budget.used_hours, 4)}
 
 
-def _whole_files(asks: list[Ask]) -> list[Ask]:
+def _whole_files(requests: list[Request]) -> list[Request]:
     """One request for each file and asset: all its days and stations together."""
-    whole: dict[tuple[str, str], Ask] = {}
-    for ask in asks:
-        key = (ask.file, ask.asset.id)
-        old = whole.get(key, ask)
+    whole: dict[tuple[str, str], Request] = {}
+    for request in requests:
+        key = (request.file, request.asset.id)
+        old = whole.get(key, request)
         stations = range(
-            min(old.stations.start, ask.stations.start), max(old.stations.stop, ask.stations.stop)
+            min(old.stations.start, request.stations.start), max(old.stations.stop, request.stations.stop)
         )
         whole[key] = replace(
-            old, start=min(old.start, ask.start), end=max(old.end, ask.end), stations=stations
+            old, start=min(old.start, request.start), end=max(old.end, request.end), stations=stations
         )
     return list(whole.values())
 
@@ -87,32 +87,32 @@ class _Exporter:
         self._session, self._job, self._via = session, job, via
         self.started = 0
 
-    def run(self, ask: Ask) -> list[Path]:
+    def run(self, request: Request) -> list[Path]:
         """Files with the rows of an export, in halves where the whole is too much."""
-        return list(self._run(ask))
+        return list(self._run(request))
 
-    def _run(self, ask: Ask) -> Iterator[Path]:
-        table = build(ask, self._job.network, self._job.radius)
+    def _run(self, request: Request) -> Iterator[Path]:
+        table = build(request, self._job.network, self._job.radius)
         path = self._job.parts / f"{digest_of(table)}.json"
         try:
             if not path.exists():
-                name = f"{Path(ask.file).stem}_{path.stem[:12]}.csv"
-                self._finish(ask, table, path.with_suffix(".task"), name)
+                name = f"{Path(request.file).stem}_{path.stem[:12]}.csv"
+                self._finish(request, table, path.with_suffix(".task"), name)
                 keep_rows(path, self._fetch(name))
             yield path
         except AskForLess as error:
-            halves = ask.halves()
+            halves = request.halves()
             if halves is None:
                 raise WorkError(f"{error}; it cannot be cut any further") from error
             for half in halves:
                 yield from self._run(half)
 
-    def _finish(self, ask: Ask, table: ee.FeatureCollection, record: Path, name: str) -> None:
+    def _finish(self, request: Request, table: ee.FeatureCollection, record: Path, name: str) -> None:
         """Start the export unless it is under way, and wait until it has succeeded."""
         last = ""
         for _ in range(self._session.config.attempts):
-            task = self._start(ask, table, record, name)
-            done = self._wait(ask, task)
+            task = self._start(request, table, record, name)
+            done = self._wait(request, task)
             metadata = done.get("metadata", {})
             self._session.budget.count(float(metadata.get("batchEecuUsageSeconds", 0.0)))
             if "error" not in done:
@@ -121,28 +121,28 @@ class _Exporter:
             last = " ".join(str(done["error"].get("message", "failed")).split())
             fault = judge(ee.EEException(last))
             if fault.error is not None:
-                raise type(fault.error)(f"export {ask}: {fault.error}")
+                raise type(fault.error)(f"export {request}: {fault.error}")
             if fault.verdict is Verdict.ASK_FOR_LESS:
-                raise AskForLess(f"export {ask}: {last}")
-        raise WorkError(f"export {ask}: failed {self._session.config.attempts} times, the last: {last}")
+                raise AskForLess(f"export {request}: {last}")
+        raise WorkError(f"export {request}: failed {self._session.config.attempts} times, the last: {last}")
 
-    def _start(self, ask: Ask, table: ee.FeatureCollection, record: Path, name: str) -> str:
+    def _start(self, request: Request, table: ee.FeatureCollection, record: Path, name: str) -> str:
         # The request id is written down first: sent twice, it still starts one export.
         known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
         if "operation" in known:
             return str(known["operation"])
-        request = known.get("request") or ee.data.newTaskId()[0]
-        _note(record, {"request": request})
-        columns = [*ask.columns.values(), *PLACE, "scene"]
+        task = known.get("request") or ee.data.newTaskId()[0]
+        _note(record, {"request": task})
+        columns = [*request.columns.values(), *PLACE, "scene"]
         params = {
             "expression": table,
             "description": Path(name).stem,
             "selectors": columns,
             "fileExportOptions": {"fileFormat": "CSV", **self._destination(Path(name).stem)},
         }
-        answer = self._session.call(f"export {ask}", lambda: ee.data.exportTable(request, dict(params)))
+        answer = self._session.call(f"export {request}", lambda: ee.data.exportTable(task, dict(params)))
         self.started += 1
-        _note(record, {"request": request, "operation": answer["name"]})
+        _note(record, {"request": task, "operation": answer["name"]})
         return str(answer["name"])
 
     def _destination(self, prefix: str) -> dict[str, Any]:
@@ -153,9 +153,9 @@ class _Exporter:
         bucket = self._session.config.bucket
         return {"cloudStorageDestination": {"bucket": bucket, "filenamePrefix": prefix}}
 
-    def _wait(self, ask: Ask, operation: str) -> dict[str, Any]:
+    def _wait(self, request: Request, operation: str) -> dict[str, Any]:
         while True:
-            found = self._session.call(f"export {ask}", lambda: ee.data.getOperation(operation))
+            found = self._session.call(f"export {request}", lambda: ee.data.getOperation(operation))
             if found.get("done"):
                 return dict(found)
             self._session.refuse_if_stopped()

@@ -18,7 +18,7 @@ from mmnet_maps.progress import say, steps
 from mmnet_maps.sources.earth_engine.faults import AskForLess
 from mmnet_maps.sources.earth_engine.session import Session
 from mmnet_maps.sources.earth_engine.settings import sources_of
-from mmnet_maps.sources.earth_engine.station_asks import Ask, asks_of, build, digest_of
+from mmnet_maps.sources.earth_engine.station_requests import Request, build, digest_of, requests_of
 from mmnet_maps.sources.stations.raw_exports import COLLECTIONS
 from mmnet_maps.sources.stations.raw_layout import (
     LAYOUTS,
@@ -110,17 +110,17 @@ def download_tables(session: Session, job: StationJob) -> dict[str, Any]:
     InputError, WorkError
         See `Session.call`; also when even one station and day is too much.
     """
-    asks = asks_of(sources_of(session.config), job.start, job.end, len(job.network))
+    requests = requests_of(sources_of(session.config), job.start, job.end, len(job.network))
     budget = session.budget
-    estimate = sum(budget.seconds(rows=ask.images * len(ask.stations)) for ask in asks)
+    estimate = sum(budget.seconds(rows=request.images * len(request.stations)) for request in requests)
     budget.refuse_above(estimate)
-    say(f"Earth Engine stations: {len(asks)} requests, {budget.forecast(estimate)}")
+    say(f"Earth Engine stations: {len(requests)} requests, {budget.forecast(estimate)}")
     job.out.mkdir(parents=True, exist_ok=True)
     job.parts.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(session, job)
-    with steps("Earth Engine stations", len(asks)) as advance:
-        found = session.together([partial(fetcher.fetch, ask) for ask in asks], advance)
-    rows = write_files(job, asks, found)
+    with steps("Earth Engine stations", len(requests)) as advance:
+        found = session.together([partial(fetcher.fetch, request) for request in requests], advance)
+    rows = write_files(job, requests, found)
     note_collections(session, job)
     shutil.rmtree(job.parts)
     return {
@@ -145,12 +145,12 @@ class _Fetcher:
         self._session, self._job = session, job
         self.made = self.kept = 0
 
-    def fetch(self, ask: Ask) -> list[Path]:
+    def fetch(self, request: Request) -> list[Path]:
         """Files with the rows of a request, in halves where the whole is too much."""
-        return list(self._fetch(ask))
+        return list(self._fetch(request))
 
-    def _fetch(self, ask: Ask) -> Iterator[Path]:
-        table = build(ask, self._job.network, self._job.radius)
+    def _fetch(self, request: Request) -> Iterator[Path]:
+        table = build(request, self._job.network, self._job.radius)
         path = self._job.parts / f"{digest_of(table)}.json"
         split = path.with_suffix(".split")
         if path.exists():
@@ -159,18 +159,18 @@ class _Fetcher:
             return
         if not split.exists():
             try:
-                rows = self._session.features(str(ask), table)
+                rows = self._session.features(str(request), table)
             except AskForLess as error:
-                if ask.halves() is None:
+                if request.halves() is None:
                     raise WorkError(f"{error}; it cannot be cut any further") from error
-                # Remembered, so that a job that is run again does not ask for too much again.
+                # Remembered, so that a job that is run again does not request for too much again.
                 split.touch()
             else:
                 self.made += 1
                 keep_rows(path, rows)
                 yield path
                 return
-        for half in ask.halves() or ():
+        for half in request.halves() or ():
             yield from self._fetch(half)
 
 
@@ -181,18 +181,20 @@ def keep_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     temporary.replace(path)
 
 
-def write_files(job: StationJob, asks: list[Ask], found: list[list[Path]]) -> dict[str, int]:
+def write_files(job: StationJob, requests: list[Request], found: list[list[Path]]) -> dict[str, int]:
     """Write every file of the layout; the number of rows of each.
 
     Parameters
     ----------
-    asks : list of Ask
+    requests : list of Request
     found : list of list of Path
         For each of them, where its rows are kept.
     """
     rows = {}
-    for file in dict.fromkeys(ask.file for ask in asks):
-        mine = [(ask, paths) for ask, paths in zip(asks, found, strict=True) if ask.file == file]
+    for file in dict.fromkeys(request.file for request in requests):
+        mine = [
+            (request, paths) for request, paths in zip(requests, found, strict=True) if request.file == file
+        ]
         parts = [path for _, paths in mine for path in paths]
         rows[file] = _write_file(job, file, LAYOUTS[mine[0][0].layout], parts)
     return rows

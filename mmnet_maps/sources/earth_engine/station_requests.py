@@ -1,4 +1,4 @@
-"""What a station table is asked for in: requests of bounded size that can be cut in half."""
+"""The requests that a station table is made of: of bounded size, and able to be cut in half."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.sources.earth_engine import expressions
 from mmnet_maps.sources.stations.raw_layout import LAYOUTS, PLACE, layout_of
 
-__all__ = ["Ask", "asks_of", "build", "digest_of", "network_discs"]
+__all__ = ["Request", "requests_of", "build", "digest_of", "network_discs"]
 
 #: Days and stations of a request: regular fields over many stations, scenes over one.
 _REGULAR_DAYS, _REGULAR_STATIONS = 31, 40
@@ -24,7 +24,7 @@ _STATIC_STATIONS = 100
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One request: an asset, a span of days (both ends included), some stations.
 
     Attributes
@@ -62,7 +62,7 @@ class Ask:
         per_day = {"daily": 1.0, "means": 8.0, "scenes": 0.25}.get(self.source.times)
         return max(1, round(days * per_day)) if per_day else 1
 
-    def halves(self) -> tuple[Ask, Ask] | None:
+    def halves(self) -> tuple[Request, Request] | None:
         """The same in two, by days, then by stations; None for one station and day."""
         days = (self.end - self.start).days
         if days and self.source.times not in ("static", "yearly"):
@@ -77,9 +77,11 @@ class Ask:
         return f"{self.file}, {self.start} to {self.end}, {len(self.stations)} station(s)"
 
 
-def asks_of(sources: dict[str, AssetSource], start: dt.date, end: dt.date, stations: int) -> list[Ask]:
+def requests_of(
+    sources: dict[str, AssetSource], start: dt.date, end: dt.date, stations: int
+) -> list[Request]:
     """Every request of a station table, in a fixed order."""
-    asks: list[Ask] = []
+    requests: list[Request] = []
     parts: dict[str, int] = {}
     for source in sources.values():
         for asset in source.assets:
@@ -88,27 +90,27 @@ def asks_of(sources: dict[str, AssetSource], start: dt.date, end: dt.date, stati
                 raise InputError(f"asset {asset.id}: variables of several raw files: {sorted(names)}")
             (name,) = names
             parts[name] = parts.get(name, 0) + 1
-            asks += _asks(source, asset, name, parts[name], start, end, stations)
-    return asks
+            requests += _requests(source, asset, name, parts[name], start, end, stations)
+    return requests
 
 
-def _asks(
+def _requests(
     source: AssetSource, asset: Asset, name: str, part: int, start: dt.date, end: dt.date, stations: int
-) -> Iterator[Ask]:
+) -> Iterator[Request]:
     layout = LAYOUTS[name]
     if source.times == "static":
         for group in _groups(stations, _STATIC_STATIONS):
-            yield Ask(source, asset, name, layout.file, start, end, group)
+            yield Request(source, asset, name, layout.file, start, end, group)
     elif source.times == "yearly":
         if asset.year in {edition.year for edition in editions(source, start, end)}:
             for group in _groups(stations, _STATIC_STATIONS):
-                yield Ask(source, asset, name, layout.file.format(year=asset.year), start, end, group)
+                yield Request(source, asset, name, layout.file.format(year=asset.year), start, end, group)
     else:
         scenes = source.times == "scenes"
         for first, last in _spans(start, end, 366 if scenes else _REGULAR_DAYS):
             file = layout.file.format(year=first.year, part=part)
             for group in _groups(stations, _SCENE_STATIONS if scenes else _REGULAR_STATIONS):
-                yield Ask(source, asset, name, file, first, last, group)
+                yield Request(source, asset, name, file, first, last, group)
 
 
 def editions(source: AssetSource, start: dt.date, end: dt.date) -> list[Asset]:
@@ -148,28 +150,28 @@ def network_discs(network: pd.DataFrame, rows: Sequence[int], radius: float) -> 
     return ee.FeatureCollection(features)
 
 
-def build(ask: Ask, network: pd.DataFrame, radius: float) -> ee.FeatureCollection:
+def build(request: Request, network: pd.DataFrame, radius: float) -> ee.FeatureCollection:
     """The table of a request, long: a row for each image and station."""
-    discs = network_discs(network, ask.stations, radius)
-    layout, asset = LAYOUTS[ask.layout], _with_also(ask)
-    names, columns = list(ask.columns), list(ask.columns.values())
-    if ask.source.times in ("static", "yearly"):
+    discs = network_discs(network, request.stations, radius)
+    layout, asset = LAYOUTS[request.layout], _with_also(request)
+    names, columns = list(request.columns), list(request.columns.values())
+    if request.source.times in ("static", "yearly"):
         image = expressions.static_image(asset, names).select(names, columns)
-        rows = expressions.reduced(image, discs, ask.source, columns)
+        rows = expressions.reduced(image, discs, request.source, columns)
         return rows.select([*columns, *PLACE], None, False)
-    if ask.source.times == "means":
-        images = expressions.daily_means(asset, ask.start, ask.end, discs.geometry())
+    if request.source.times == "means":
+        images = expressions.daily_means(asset, request.start, request.end, discs.geometry())
         return expressions.sampled(
-            images, lambda image: image.select(names, columns), discs, ask.source, columns, PLACE
+            images, lambda image: image.select(names, columns), discs, request.source, columns, PLACE
         )
-    images = expressions.collection(asset, ask.start, ask.end, discs.geometry())
+    images = expressions.collection(asset, request.start, request.end, discs.geometry())
     if layout.day is not None:
         images = images.map(lambda image: image.set("system:index", image.date().format(layout.day)))
     return expressions.sampled(
         images,
         lambda image: expressions.kept(image, asset, names).select(names, columns),
         discs,
-        ask.source,
+        request.source,
         columns,
         PLACE,
     )
@@ -180,6 +182,6 @@ def digest_of(table: ee.FeatureCollection) -> str:
     return hashlib.sha256(table.serialize(for_cloud_api=True).encode()).hexdigest()[:32]
 
 
-def _with_also(ask: Ask) -> Asset:
-    also = {name: Band(name=name) for name in ask.columns if name not in ask.asset.bands}
-    return ask.asset.model_copy(update={"bands": {**ask.asset.bands, **also}})
+def _with_also(request: Request) -> Asset:
+    also = {name: Band(name=name) for name in request.columns if name not in request.asset.bands}
+    return request.asset.model_copy(update={"bands": {**request.asset.bands, **also}})
