@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.columns import Column, columns_of
+from mmnet_maps.learn.folds import station_folds
 from mmnet_maps.learn.model_input import ModelInput, columns_of_kind, raw_arrays, takes_windows
 
-__all__ = ["FOLDS", "REFERENCES", "Applicability", "station_folds", "summaries", "thinned"]
+__all__ = ["REFERENCES", "Applicability", "summaries", "thinned"]
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
 #: Training rows that are kept, at most.
 REFERENCES = 256
-#: Parts of the stations between which the threshold is measured.
-FOLDS = 5
 #: Training rows that clusters and threshold are made from, at most.
 _ROWS = 8192
 #: Rows between all pairs of which the mean distance is taken, about.
@@ -184,13 +183,6 @@ def _raw(
     at = {name: number for number, name in enumerate(catalogue.series)}
     of_mean, of_last = ([at[name] for name in names] for names in (means, lasts))
     return np.concatenate((first, mean[:, of_mean], last[:, of_last]), axis=1)
-
-
-def station_folds(station: NDArray[Any], count: int = FOLDS) -> NDArray[np.int64]:
-    """Fold of each row: stations in `count` parts, all 0 where there is one station."""
-    names, index = np.unique(station, return_inverse=True)
-    shuffled = np.random.default_rng(1).permutation(len(names))
-    return shuffled[index] % min(count, len(names))
 
 
 def thinned(

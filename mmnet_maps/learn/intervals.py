@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.learn.folds import station_folds
 from mmnet_maps.learn.model_input import ModelInput
 
 __all__ = ["NOMINAL", "Envelope", "IntervalTable"]
@@ -17,6 +18,10 @@ __all__ = ["NOMINAL", "Envelope", "IntervalTable"]
 NOMINAL = 0.9
 _LEAST_ROWS, _LEAST_STATIONS, _MOST_BINS = 200, 20, 10
 _TAIL, _MARGIN = 0.001, 0.05
+#: With so many stations in a bin, its own tails and those of all rows count the same.
+_DRAWN = 30
+#: Least distance of an end from the estimate before the table is sized, m3 m-3.
+_LEAST_OFFSET = 1e-4
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,12 @@ class IntervalTable:
     ) -> Self | None:
         """Calibrate on rows that the model was not trained on.
 
-        Split conformal (Lei et al. 2018), each tail on its own, within bins of the predicted value. Rows of
-        one station are far from independent, so every station weighs the same within a bin, and the
-        finite-sample correction (K + 1) / K counts stations, not rows. With fewer stations than the level
-        asks for, the largest residual stands in for the infinite one of the theory.
+        Two steps. The shape: both tails of the residuals within bins of the predicted value, drawn towards
+        the tails of all rows where a bin holds few stations. The size: one factor for the whole table, by
+        split conformal prediction (Lei et al. 2018) of both ends together, each station measured against the
+        shape of the stations of other folds. Rows of one station are far from independent, so every station
+        weighs the same, and the finite-sample correction (K + 1) / K counts stations, not rows. With fewer
+        than 20 stations the table reaches as far as the largest residuals.
 
         Parameters
         ----------
@@ -77,15 +84,19 @@ class IntervalTable:
         value = np.asarray(predicted, dtype=np.float64)[use]
         residual = np.asarray(observed, dtype=np.float64)[use] - value
         code = np.unique(np.asarray(station)[use], return_inverse=True)[1]
-        centre, lower, upper = [], [], []
-        for inside in _bins(value, code):
-            low, high = _tails(residual[inside], code[inside], 0.5 + nominal / 2)
-            centre.append(float(np.median(value[inside])))
-            lower.append(low)
-            upper.append(high)
-        return cls(
-            np.array(centre), np.array(lower), np.array(upper), nominal, len(value), int(code.max()) + 1
-        )
+        stations, fold = int(code.max()) + 1, station_folds(code)
+        few = stations < _LEAST_STATIONS
+        score = np.empty(len(value))
+        for number in range(int(fold.max()) + 1):
+            own = fold == number
+            others = np.ones(len(value), dtype=bool) if few else ~own
+            score[own] = _reach(
+                residual[own], *_at(value[own], _shape(value, residual, code, others, nominal))
+            )
+        level = 1.0 if few else min(1.0, nominal * (stations + 1) / stations)
+        size = _weighted_quantile(score, 1.0 / np.bincount(code)[code], level)
+        centre, lower, upper = _shape(value, residual, code, np.ones(len(value), dtype=bool), nominal)
+        return cls(centre, size * lower, size * upper, nominal, len(value), stations)
 
     def __call__(self, predicted: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both ends of the interval, clipped to [0, 1]; missing where the prediction is; any shape."""
@@ -130,15 +141,46 @@ def _bins(value: NDArray[np.float64], code: NDArray[np.intp]) -> list[NDArray[np
     return [np.ones(len(value), dtype=bool)]
 
 
-def _tails(residual: NDArray[np.float64], code: NDArray[np.intp], level: float) -> tuple[float, float]:
-    """Both tail quantiles of the residuals, every station weighing the same; never on the wrong side of 0."""
-    counts = np.bincount(code)
-    weight = 1.0 / counts[code]
-    stations = np.count_nonzero(counts)
-    target = min(1.0, level * (stations + 1) / stations)
-    upper = _weighted_quantile(residual, weight, target)
-    lower = -_weighted_quantile(-residual, weight, target)
-    return min(lower, 0.0), max(upper, 0.0)
+def _shape(
+    value: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    code: NDArray[np.intp],
+    use: NDArray[np.bool_],
+    nominal: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres of the bins of some rows, and both tails there, before they are sized."""
+    value, residual, code = value[use], residual[use], code[use]
+    whole, found = np.array(_tails(residual, code, nominal)), []
+    for inside in _bins(value, code):
+        stations = len(np.unique(code[inside]))
+        share = stations / (stations + _DRAWN)
+        tails = share * np.array(_tails(residual[inside], code[inside], nominal)) + (1 - share) * whole
+        found.append((float(np.median(value[inside])), *tails))
+    centre, lower, upper = np.array(found).T
+    return centre, lower, upper
+
+
+def _tails(residual: NDArray[np.float64], code: NDArray[np.intp], nominal: float) -> tuple[float, float]:
+    """Both tail quantiles of the residuals, every station weighing the same; on either side of 0."""
+    weight, level = 1.0 / np.bincount(code)[code], 0.5 + nominal / 2
+    upper = _weighted_quantile(residual, weight, level)
+    lower = -_weighted_quantile(-residual, weight, level)
+    return min(lower, -_LEAST_OFFSET), max(upper, _LEAST_OFFSET)
+
+
+def _at(
+    value: NDArray[np.float64], shape: tuple[NDArray[np.float64], ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    centre, lower, upper = shape
+    return np.interp(value, centre, lower), np.interp(value, centre, upper)
+
+
+def _reach(
+    residual: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What an interval must be multiplied with to reach as far as the residual."""
+    reach: NDArray[np.float64] = np.maximum(residual / upper, residual / lower)
+    return reach
 
 
 def _weighted_quantile(value: NDArray[np.float64], weight: NDArray[np.float64], level: float) -> float:

@@ -14,9 +14,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.learn.applicability import REFERENCES, Applicability, station_folds
+from mmnet_maps.learn.applicability import REFERENCES, Applicability
 from mmnet_maps.learn.bundle import CARD, load_bundle, save_bundle
 from mmnet_maps.learn.columns import Column
+from mmnet_maps.learn.folds import station_folds
 from mmnet_maps.learn.model_input import from_table
 from mmnet_maps.learn.rows import TrainingRows
 from mmnet_maps.learn.train import TrainConfig, fit
@@ -48,7 +49,7 @@ def _written_out(
 
 def test_index_and_threshold_are_those_of_the_paper(make_table: TableMaker, catalogue: Catalogue) -> None:
     frame = make_table(stations=16, days=15)
-    train = np.arange(len(frame)) < 420
+    train = np.arange(len(frame)) < 240
     inputs = from_table(frame, catalogue)
     station = frame["ID"].to_numpy()[train]
     found = Applicability.fit("mmnet", inputs.rows(train), station, catalogue, IMPORTANCE)
@@ -67,7 +68,7 @@ def test_index_and_threshold_are_those_of_the_paper(make_table: TableMaker, cata
 def test_missing_stays_missing_and_what_is_unlike_lies_outside(
     make_table: TableMaker, catalogue: Catalogue
 ) -> None:
-    frame = make_table(stations=16, days=15)
+    frame = make_table(stations=8, days=15)
     inputs = from_table(frame, catalogue)
     found = Applicability.fit("mmnet", inputs, frame["ID"].to_numpy(), catalogue, IMPORTANCE)
     assert found is not None

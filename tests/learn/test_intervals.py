@@ -28,7 +28,7 @@ def test_new_stations_are_covered_as_promised() -> None:
         low, high = table(predicted[~known].astype(np.float32))
         inside = (observed[~known] >= low) & (observed[~known] <= high)
         covered.append(inside.mean())
-    assert 0.88 < np.mean(covered) < 0.95
+    assert 0.88 < np.mean(covered) < 0.92
 
 
 def test_the_interval_follows_the_size_and_the_skew_of_the_error() -> None:
