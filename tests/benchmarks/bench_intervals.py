@@ -138,8 +138,8 @@ def report(name: str, folds: list[tuple[Told, Told]], ends: Ends) -> None:
     seasons = " ".join(f"{SEASONS[k]} {100 * inside[season == k].mean():.1f}" for k in range(4))
     days, mean = 100 * inside.mean(), 100 * covered.mean()
     print(
-        f"{name}: holds {days:.1f} % of days, {mean:.1f} % at the mean station; mean width {width.mean():.3f}; "
-        f"stations below 70 %: {100 * (covered < 0.7).mean():.0f} %; terciles of dissimilarity {thirds}; {seasons}"
+        f"{name}: holds {days:.1f} % of days, {mean:.1f} % at the mean station, width {width.mean():.3f}; "
+        f"stations below 70 %: {100 * (covered < 0.7).mean():.0f} %; dissimilarity {thirds}; {seasons}"
     )
 
 
