@@ -286,6 +286,8 @@ def _polygon_in(path: Path, layer: str | None, crs: str) -> BaseGeometry:
         raise InputError(f"{path}: holds no polygon; expected the outline of the region")
     if shapes.crs is None:
         raise InputError(f"{path}: has no CRS; expected one, to place the region")
+    if shapes.crs.is_geographic:
+        shapes = shapes.set_geometry(_across_180(shapes.geometry))
     # Long edges bend between CRSs: points are added first, 200 along the longer side of the region.
     west, south, east, north = shapes.total_bounds
     dense = shapes.geometry.segmentize(max(east - west, north - south) / 200)
@@ -293,6 +295,19 @@ def _polygon_in(path: Path, layer: str | None, crs: str) -> BaseGeometry:
     if union.is_empty or not np.isfinite(union.bounds).all():
         raise InputError(f"{path}: cannot be expressed in {crs}; expected a CRS that covers it")
     return union
+
+
+def _across_180(shapes: Any) -> Any:
+    """Shapes in degrees; what GeoJSON has cut at 180 degrees is put together beyond it."""
+    west, _, east, _ = shapes.total_bounds
+    if east - west <= 180:
+        return shapes
+    parts = shapes.explode()
+    moved = parts.where(parts.bounds["maxx"] > 0, parts.translate(xoff=360.0))
+    west, _, east, _ = moved.total_bounds
+    if east - west >= 180:
+        return shapes
+    return moved.groupby(level=0).agg(lambda part: part.union_all()).set_crs(shapes.crs)
 
 
 def _grid_of(path: Path) -> Grid:

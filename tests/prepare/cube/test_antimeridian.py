@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas
 import h5py
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ import rasterio
 import xarray as xr
 from pyproj import Transformer
 from rasterio.transform import from_origin
+from shapely import MultiPolygon, box
 
 from mmnet_maps.grid import Grid, Tile, cell_lookup, lonlat
 from mmnet_maps.jobs.cubes import build_from_config
+from mmnet_maps.jobs.init import init
+from mmnet_maps.jobs.readers import remote_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube, open_cube
+from mmnet_maps.sources.remote.listing import boxes
 
 EASE = (9008.055210146, -17367530.4451615)
 
@@ -95,6 +100,27 @@ def test_every_pixel_finds_the_cell_that_holds_it(cube: Cube, name: str, factor:
     assert lon.min() < 179.75 and lon.max() > 180.25
     assert np.abs(_at_pixels(cube, name) * factor - lon).max() <= cell / 2 * 1.01
     assert cube.source_of("pr").grid.width < 20 and cube.source_of("elevation").grid.width < 100
+
+
+def test_a_polygon_that_is_cut_at_180_degrees_is_one_region(tmp_path: Path) -> None:
+    east, west = box(179.9, -17, 180, -16.9), box(-180, -17, -179.9, -16.9)
+    regions = {
+        "cut": [MultiPolygon([east, west])],
+        "two": [east, west],
+        "beyond": [box(179.9, -17, 180.1, -16.9)],
+    }
+    found = []
+    for name, shapes in regions.items():
+        geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:4326").to_file(tmp_path / f"{name}.geojson")
+        init(tmp_path / f"{name}.geojson", "2020-05-20", "2020-05-21", "planetary", tmp_path / "cube.yaml")
+        config = CubeConfig.load(tmp_path / "cube.yaml")
+        found.append(config.target(tmp_path))
+    assert len({target.grid for target in found}) == 1 and found[0].grid.crs == "EPSG:32701"
+    areas = [target.polygon.area for target in found if target.polygon is not None]
+    np.testing.assert_allclose(areas, areas[0], rtol=1e-9)
+    with remote_of(config, tmp_path, found[0].grid, None, None) as remote:
+        one, other = boxes(remote.scope.box)
+    assert (one[2], other[0]) == (180.0, -180.0) and one[0] > 179.8 and other[2] < -179.8
 
 
 def test_longitudes_of_a_grid_in_degrees_beyond_180_are_those_of_the_globe() -> None:

@@ -24,6 +24,9 @@ from archive_standin import ArchiveStandIn
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.jobs.cubes import build_cube
+from mmnet_maps.source_reader import HttpConfig, SourceConfig
+from mmnet_maps.sources.remote.http import Http
+from mmnet_maps.sources.remote.listing import Scope, list_files
 
 UTM, WEST, NORTH, SIDE, DAYS = "EPSG:32614", 500_010.0, 4_000_020.0, 1024, ("2020-06-01", "2020-06-09")
 #: A quarter of the tile, away from its corner.
@@ -258,6 +261,21 @@ def test_links_to_another_store_get_no_token_and_are_kept_while_they_open(
         monkeypatch.setenv("EARTHDATA_TOKEN", "of last year")
         with pytest.raises(InputError, match=r"refused with status 401.*put a new one into EARTHDATA_TOKEN"):
             build(tmp_path / "b", settings(archive, "earthdata"))
+
+
+def test_a_search_across_180_degrees_is_two_and_finds_each_item_once(tmp_path: Path) -> None:
+    with ArchiveStandIn(tmp_path) as server:
+        (tmp_path / "a.tif").touch()
+        for name, box in (("east", [179, -18, 180, -16]), ("west", [-180, -18, -179, -16])):
+            server.add(name, "C", "2020-06-01", [float(v) for v in box], data=tmp_path / "a.tif")
+        server.add("both", "C", "2020-06-01", [-180.0, -18.0, 180.0, -16.0], data=tmp_path / "a.tif")
+        keys = {"kind": "stac", "api": f"{server.url}/stac", "collections": {"C": {"pr": "data"}}}
+        http = Http(HttpConfig.from_mapping(FAST))
+        scope = Scope((179.9, -17.0, -179.9, -16.9), None, None)
+        found = list_files("it", SourceConfig.from_mapping(keys), http, scope)
+        http.close()
+    assert sorted(f.scene for f in found) == ["C/both", "C/east", "C/west"]
+    assert server.count("/search") == 2
 
 
 def test_a_mirror_is_asked_instead(archive: ArchiveStandIn, here: dict[str, bytes], tmp_path: Path) -> None:
