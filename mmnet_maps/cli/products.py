@@ -61,12 +61,18 @@ def validate(
         list[str] | None,
         typer.Option("--against", metavar="PATH[:VARIABLE]", help="Another product to compare with; repeat."),
     ] = None,
+    cube: Annotated[
+        Path | None, typer.Option("--cube", help="Cube of the maps: steps at the edges of coarse cells.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="Known truth of a simulated region; needs --cube.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare maps with stations: scores, interval coverage, every pair."""
+    """Compare maps with stations: scores, interval coverage, every pair, and squares of coarse cells."""
     from mmnet_maps.jobs import products
 
-    found = products.validate(product, in_situ, network, out, against=against or ())
+    found = products.validate(product, in_situ, network, out, against=against or (), cube=cube, truth=truth)
     show(found, as_json, _scores_text(found, out))
 
 
@@ -85,6 +91,12 @@ def _scores_text(found: dict[str, Any], out: Path) -> str:
                 for k in ("corr", "rmse", "ubrmse")
             )
             lines.append(f"beside {source}, {both['n']} pairs: {', '.join(parts)}")
+    if "cell_edges" in found:
+        from mmnet_maps.produce.judge.cell_edges import edges_table
+        from mmnet_maps.produce.judge.truth import comparison_table
+
+        lines += ["", edges_table(found["cell_edges"])]
+        lines += ["", comparison_table(found["truth"])] if "truth" in found else []
     return "\n".join([*lines, str(out)])
 
 

@@ -16,7 +16,9 @@ from mmnet_maps.produce.export.collection import Publisher
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.box import as_dataset
 from mmnet_maps.produce.extract.maps import open_maps
+from mmnet_maps.produce.judge.cell_edges import cell_edges
 from mmnet_maps.produce.judge.stations import validate_stations
+from mmnet_maps.produce.judge.truth import CoarseField, TruthField, compare_with_truth
 from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
@@ -129,6 +131,8 @@ def validate(
     out: str | Path,
     *,
     against: Sequence[str] = (),
+    cube: str | Path | None = None,
+    truth: str | Path | None = None,
 ) -> dict[str, Any]:
     """Compare maps with stations: scores, interval coverage, every pair.
 
@@ -144,15 +148,35 @@ def validate(
     against : sequence of str
         Other products on the same station-days: a Zarr store, NetCDF, or a folder of GeoTIFFs with dates in
         their names; ``PATH:VARIABLE`` names a variable or band.
+    cube : str or Path, optional
+        The cube that the maps were made from: steps across the edges of its coarse cells are set against
+        steps inside (`mmnet_maps.produce.judge.cell_edges`).
+    truth : str or Path, optional
+        Known truth of a simulated region on the grid of the maps; scores in space, in time and within the
+        cells of SMAP beside those of SMAP itself. Needs `cube`.
 
     Returns
     -------
     dict
         What ``scores.json`` in `out` holds.
     """
+    if truth is not None and cube is None:
+        raise InputError("--truth: is compared beside SMAP; give the --cube of the maps too")
     maps, stations = read_product(location(product)), read_network(Path(network), domain=False)
     measured = read_in_situ(Path(in_situ), maps.target.name)
-    return validate_stations(maps, measured, stations, location(out), against)
+    known = None if truth is None else TruthField(Path(truth), maps.grid)
+    held = None if cube is None else open_cube(cube)
+
+    def squares() -> dict[str, Any]:
+        if held is None:
+            return {}
+        days = [d for d in maps.finished_days().tolist() if known is None or d in known.days]
+        found: dict[str, Any] = {"cell_edges": cell_edges(maps, held, days, known)}
+        if known is not None:
+            found["truth"] = compare_with_truth(maps, known, CoarseField(held))
+        return found
+
+    return validate_stations(maps, measured, stations, location(out), against, squares)
 
 
 def report(

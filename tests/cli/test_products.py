@@ -14,6 +14,8 @@ import pytest
 
 from mmnet_maps.cli import main
 from mmnet_maps.grid import lonlat
+from mmnet_maps.jobs.products import open_product
+from tests.show.conftest import make_cube  # noqa: F401
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -74,6 +76,28 @@ def test_validate_and_report(
     assert status == 0 and found["overall"]["n"] + found["pairs_without_a_map_value"] == 6
     status, _, _ = _run(capsys, "report", product.path, "--out", tmp_path / "p.html")
     assert status == 0 and "Against stations" in (tmp_path / "p.html").read_text()
+
+
+def test_validate_measures_squares_and_compares_with_a_truth(
+    make_product: Callable[..., Any],
+    make_cube: Callable[..., Any],  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    product, cube = make_product(), make_cube()
+    in_situ, network = _station_files(product, tmp_path)
+    data = open_product(product.path)[["soil_moisture"]]
+    data.to_netcdf(tmp_path / "truth.nc", engine="h5netcdf")
+    asked: tuple[Any, ...] = ("validate", "--product", product.path, "--in-situ", in_situ)
+    asked += ("--network", network, "--out", tmp_path / "v", "--truth", tmp_path / "truth.nc")
+    status, _, error = _run(capsys, *asked)
+    assert status == 2 and "give the --cube" in error
+    status, text, error = _run(capsys, *asked, "--cube", cube.path)
+    # The maps are their own truth: no error is left, and steps at edges are the truth's.
+    assert status == 0 and "steps at edges of cells" in text, error
+    found = json.loads((tmp_path / "v" / "scores.json").read_text())
+    assert found["cell_edges"]["smap"]["ratio"] == pytest.approx(found["cell_edges"]["smap"]["truth_ratio"])
+    assert found["truth"]["MMNet"]["overall"]["rmse"] < 1e-6
 
 
 def test_view_writes_the_page_as_files(

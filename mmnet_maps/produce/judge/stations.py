@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,6 +185,7 @@ def validate_stations(
     network: pd.DataFrame | None,
     out: Location,
     against: Sequence[str] = (),
+    more: Callable[[], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Pair the maps with stations and write ``pairs.csv``, ``stations.csv`` and ``scores.json``.
 
@@ -197,6 +198,8 @@ def validate_stations(
         Folder of the results; made if it is not there.
     against : sequence of str
         Other products to compare with (`against.compare_with_others`).
+    more : callable, optional
+        Gives further measures of the maps, kept beside the scores; asked once there are pairs.
 
     Returns
     -------
@@ -224,6 +227,7 @@ def validate_stations(
         "interval_coverage": {"share": _share(inside, known), "n": int(known.sum())},
         "pairs_without_a_map_value": int(pairs["y_pred"].isna().sum()),
         "left_out": vars(left),
+        **(more() if more else {}),
     }
     if against:
         stations = _positions(in_situ, network, LeftOut())
