@@ -1,7 +1,9 @@
-"""Configuration: frozen models, unknown keys refused, YAML in and out, dotted overrides."""
+"""Configuration: frozen models, unknown keys refused, YAML in and out, dotted overrides; JSON of others."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmnet_maps.errors import InputError, suggestion
 
-__all__ = ["Config", "read_yaml"]
+__all__ = ["Config", "parse_json", "read_yaml"]
 
 #: Bytes of the largest configuration that is read, and most aliases in it.
 _LARGEST, _MOST_ALIASES = 2**18, 20
@@ -103,6 +105,51 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
     except RecursionError:
         raise InputError(f"{path}: not valid YAML: nested too deep") from None
+
+
+def parse_json(text: str | bytes, where: object) -> Any:
+    """What a JSON text holds, read as the standard has it.
+
+    Parameters
+    ----------
+    text : str or bytes
+    where : object
+        What to call it in messages: its path.
+
+    Raises
+    ------
+    InputError
+        It is not UTF-8 or not JSON, has NaN or a number that is infinite, nests too deep, or has a key twice.
+
+    Examples
+    --------
+    >>> parse_json('{"a": 1, "a": 2}', "card.json")
+    Traceback (most recent call last):
+    ...
+    mmnet_maps.errors.InputError: card.json: not valid JSON: the key a is there twice
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"the key {next(n for n in names if names.count(n) > 1):.80} is there twice")
+        return found
+
+    try:
+        given = text.decode("utf-8") if isinstance(text, bytes) else text
+        return json.loads(given, object_pairs_hook=once, parse_constant=_finite, parse_float=_finite)
+    except ValueError as error:
+        raise InputError(f"{where}: not valid JSON: {error!s:.200}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not valid JSON: nested too deep") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.40} is no finite number")
+    return number
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

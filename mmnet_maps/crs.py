@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 
-__all__ = ["near", "period", "same_crs", "transform", "unit_metres"]
+__all__ = ["known_crs", "near", "period", "same_crs", "transform", "unit_metres"]
 
 Float = NDArray[np.float64]
 
@@ -36,6 +36,16 @@ def same_crs(one: str, other: str) -> bool:
         return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
     except CRSError as error:
         raise InputError(f"no way from CRS {one} to {other}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def known_crs(text: str) -> str:
+    """The text, if it names a CRS; `InputError` if it names none."""
+    try:
+        CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(f"{text!s:.80} is not a CRS that PROJ knows: {error!s:.200}") from None
+    return text
 
 
 @lru_cache(maxsize=64)

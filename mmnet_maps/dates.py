@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from mmnet_maps.errors import InputError
 
-__all__ = ["NO_DAY", "day_of_year", "from_yyyymmdd", "to_date", "to_day", "to_yyyymmdd", "year_of"]
+__all__ = [
+    "NO_DAY",
+    "day_of_year",
+    "from_yyyymmdd",
+    "to_date",
+    "to_day",
+    "to_yyyymmdd",
+    "usable_days",
+    "year_of",
+]
 
 Days = NDArray[np.int64]
 
@@ -56,6 +65,13 @@ def to_yyyymmdd(days: NDArray[np.integer]) -> NDArray[np.int64]:
     day = (stamp - months).astype(np.int64) + 1
     dates: Days = (count // 12 + 1970) * 10_000 + (count % 12 + 1) * 100 + day
     return dates
+
+
+def usable_days(dates: NDArray[np.integer]) -> Days:
+    """As `from_yyyymmdd`, with `NO_DAY` outside 1950-2100 too: days that a record can have."""
+    days = from_yyyymmdd(dates)
+    low, high = to_day(_FIRST_DATE), to_day(_LAST_DATE)
+    return np.where((days >= low) & (days <= high), days, NO_DAY)
 
 
 def year_of(days: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from mmnet_maps.crs import near, period, same_crs, transform, unit_metres
+from mmnet_maps.crs import known_crs, near, period, same_crs, transform, unit_metres
 from mmnet_maps.errors import InputError
 
 __all__ = [
@@ -198,9 +198,18 @@ class Grid:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Grid:
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        InputError
+            No grid gives such a record.
+        """
         a, b, c, d, e, f = (float(v) for v in data["transform"])
-        return cls(str(data["crs"]), (a, b, c, d, e, f), int(data["height"]), int(data["width"]))
+        crs, height, width = data["crs"], data["height"], data["width"]
+        if type(height) is not int or type(width) is not int:
+            raise InputError(f"grid of {height!s:.40} x {width!s:.40} pixels: expected whole numbers")
+        return cls(known_crs(crs), (a, b, c, d, e, f), height, width)
 
 
 @dataclass(frozen=True)

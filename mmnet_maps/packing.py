@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from mmnet_maps.config import Config
 
@@ -30,6 +32,23 @@ class Packing(Config):
     scale: float = 1.0
     offset: float = 0.0
     missing: float | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            kind = np.dtype(self.dtype)
+        except TypeError:
+            raise ValueError(f"dtype {self.dtype:.40} is none that NumPy knows") from None
+        if kind.kind not in "iuf":
+            raise ValueError(f"dtype {self.dtype:.40}, expected integers or floating-point numbers")
+        if not (math.isfinite(self.scale) and self.scale and math.isfinite(self.offset)):
+            raise ValueError(
+                f"scale {self.scale}, offset {self.offset}: expected finite numbers, no scale of 0"
+            )
+        limits = None if kind.kind == "f" or self.missing is None else np.iinfo(kind)
+        if limits is not None and not limits.min <= float(self.missing or 0) <= limits.max:
+            raise ValueError(f"missing {self.missing} is not among the values of {self.dtype}")
+        return self
 
     def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Physical values in float32, NaN where missing; the same bits wherever it is called."""

@@ -19,12 +19,19 @@ import torch
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
+from mmnet_maps.config import parse_json
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.adjust import Adjustment
 from mmnet_maps.learn.applicability import Applicability
 from mmnet_maps.learn.bundle_weights import pack, unpack
 from mmnet_maps.learn.intervals import Envelope, IntervalTable
-from mmnet_maps.learn.model_input import ModelInput, columns_of_kind, model_arrays, side_by_side
+from mmnet_maps.learn.model_input import (
+    ModelInput,
+    columns_of_kind,
+    model_arrays,
+    side_by_side,
+    takes_windows,
+)
 from mmnet_maps.learn.models.baselines import BASELINES, Baseline
 from mmnet_maps.learn.models.network import Network, Readout
 from mmnet_maps.learn.models.networks import NETWORKS
@@ -42,6 +49,10 @@ FORMAT = 1
 CARD, WEIGHTS = "bundle.json", "weights.safetensors"
 #: In the card of a bundle in an object store: name of its weights.
 _NAMED = "weights_file"
+#: Networks of the largest ensemble that is read.
+_MOST_MEMBERS = 1_000
+#: What a scaler must fit into.
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,17 +293,29 @@ def load_bundle(folder: Location) -> Bundle:
         It is no bundle, of another format, incomplete, or changed since it was saved.
     """
     folder = location(folder)
+    try:
+        return _load(folder)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{folder}: is damaged, or no bundle that `train` made ({type(error).__name__}: {error!s:.200})"
+        ) from error
+
+
+def _load(folder: Location) -> Bundle:
     card = _read_card(folder)
     digest, held = card.pop("digest", ""), folder / Path(str(card.pop(_NAMED, WEIGHTS))).name
     try:
         weights = held.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{held}: no such file; a bundle has its weights there") from None
     if _digest(card, weights) != digest:
-        raise InputError(f"{folder}: the contents do not match the digest {digest[:12]}: damaged or edited")
+        raise InputError(f"{folder}: the contents do not match the digest {digest!s:.12}: damaged or edited")
     try:
         catalogue = Catalogue.from_mapping(card["catalogue"], where=f"{folder / CARD}: catalogue")
-        scaler = Scaler(**{name: np.array(card["scaler"][name]) for name in Scaler.__dataclass_fields__})
+        names = Scaler.__dataclass_fields__
+        scaler = Scaler(**{name: np.array(card["scaler"][name], dtype=np.float64) for name in names})
         interval = IntervalTable.from_json(card["interval"]) if card["interval"] else None
         envelope = Envelope.from_json(card["envelope"]) if card["envelope"] else None
         kind, facts, fingerprint = card["kind"], card["facts"], card["fingerprint"]
@@ -303,13 +326,15 @@ def load_bundle(folder: Location) -> Bundle:
         raise InputError(f"{folder / CARD}: key {error} is missing") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: a table does not fit: {error}") from None
-    _refuse_other_tables(folder / CARD, catalogue, scaler, envelope)
+    if not isinstance(facts, dict):
+        raise InputError(f"{folder / CARD}: facts: expected an object, found {type(facts).__name__}")
     if catalogue.fingerprint != fingerprint:
         raise InputError(
             f"{folder / CARD}: the catalogue has the fingerprint {catalogue.fingerprint}, "
             f"the card says {fingerprint}"
         )
     members, target, readout = _shape(kind, card, folder)
+    _refuse_other_tables(folder / CARD, kind, catalogue, scaler, envelope)
     networks, baseline, reference = unpack(
         weights, catalogue, kind, members, card.get("trees"), readout, str(held)
     )
@@ -359,25 +384,26 @@ def _applicability(
 
 
 def _refuse_other_tables(
-    card: Location, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None
+    card: Location, kind: str, catalogue: Catalogue, scaler: Scaler, envelope: Envelope | None
 ) -> None:
     """Refuse a scaler or a range of inputs that no training of this catalogue gives."""
+    columns, series = len(columns_of_kind(kind, catalogue)), len(catalogue.series)
     for name in Scaler.__dataclass_fields__:
-        values = getattr(scaler, name)
-        if (
-            values.ndim != 1
-            or not np.isfinite(values).all()
-            or (name.endswith("std") and (values <= 0).any())
-        ):
-            above = " above 0" if name.endswith("std") else ""
-            raise InputError(f"{card}: scaler: {name}: expected a list of finite numbers{above}")
+        values, spread = getattr(scaler, name), name.endswith("std")
+        size = columns if name.startswith("snapshot") else series if takes_windows(kind) else 0
+        usable = np.abs(values) <= _FLOAT32.max if not spread else (values >= _FLOAT32.tiny)
+        if values.shape != (size,) or not (usable & (values <= _FLOAT32.max)).all():
+            above = " above 0" if spread else ""
+            raise InputError(
+                f"{card}: scaler: {name}: expected {size} finite numbers{above}, found {values!s:.80}"
+            )
     if envelope is not None:
         for name in Envelope.__dataclass_fields__:
             values = getattr(envelope, name)
             size = len(catalogue.snapshot if name.startswith("snapshot") else catalogue.series)
-            if values.shape != (size,):
+            if values.shape != (size,) or not np.isfinite(values).all():
                 raise InputError(
-                    f"{card}: envelope: {name} has the shape {values.shape}, expected {size} numbers"
+                    f"{card}: envelope: {name}: expected {size} finite numbers, found {values!s:.80}"
                 )
 
 
@@ -388,9 +414,10 @@ def _shape(kind: str, card: Mapping[str, Any], folder: Location) -> tuple[int, T
         raise InputError(f"{folder}: model kind {kind} is not known; known are {known}")
     members = card.get("members", int(kind in NETWORKS))
     target, readout = card.get("target", "identity"), card.get("readout", "mean")
-    if (members > 0) != (kind in NETWORKS) or target not in TARGETS or readout not in ("mean", "last"):
+    usual = type(members) is int and members <= _MOST_MEMBERS and target in TARGETS
+    if not usual or (members > 0) != (kind in NETWORKS) or readout not in ("mean", "last"):
         raise InputError(
-            f"{folder / CARD}: {members} networks of {kind} with target {target} and readout {readout} "
+            f"{folder / CARD}: {members!s:.40} networks of {kind} with target {target} and readout {readout} "
             "are not known"
         )
     return members, target, readout
@@ -404,9 +431,9 @@ def _read_card(folder: Location) -> dict[str, Any]:
         more = f": a run folder; its bundles are {', '.join(within)}" if within else f" ({CARD} is missing)"
         raise InputError(f"{folder}: no bundle here{more}")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError(f"{path}: not valid JSON") from None
+        card = parse_json(path.read_bytes(), path)
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected the card of a bundle") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise InputError(f"{path}: bundle format {found!r}; this version reads format {FORMAT}")

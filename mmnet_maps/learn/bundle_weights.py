@@ -149,6 +149,8 @@ def _differences(expected: Mapping[str, torch.Tensor], arrays: Arrays) -> Iterat
             yield name, f"missing, expected with shape {tuple(tensor.shape)}"
         elif arrays[name].shape != tuple(tensor.shape):
             yield name, f"has shape {arrays[name].shape}, expected {tuple(tensor.shape)}"
+        elif arrays[name].dtype != tensor.numpy().dtype:
+            yield name, f"holds {arrays[name].dtype}, expected {tensor.numpy().dtype}"
         elif not np.isfinite(arrays[name]).all():
             yield name, "holds values that are not finite"
     for name in arrays:

@@ -127,6 +127,8 @@ class IntervalTable:
             raise ValueError("centre, lower and upper must be finite numbers")
         if (np.diff(centre) <= 0).any() or (lower > upper).any():
             raise ValueError("centre must increase, and lower be no more than upper")
+        if type(data["rows"]) is not int or type(data["stations"]) is not int or not 0 < data["nominal"] < 1:
+            raise ValueError("rows and stations must be whole numbers, and nominal lie between 0 and 1")
         return cls(centre, lower, upper, data["nominal"], data["rows"], data["stations"])
 
 

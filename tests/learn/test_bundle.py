@@ -141,8 +141,10 @@ def test_other_things_are_not_overwritten(inputs: ModelInput, catalogue: Catalog
         (("interval", "centre"), [0.4, 0.1], "centre must increase"),
         (("interval", "upper"), ["much", 0.2], "does not fit"),
         (("interval", "upper"), None, "does not fit"),
-        (("scaler", "snapshot_std"), 0.0, "expected a list of finite numbers above 0"),
-        (("envelope", "series_low"), [0.0], "envelope: series_low has the shape"),
+        (("scaler", "snapshot_std"), 0.0, r"expected \d+ finite numbers above 0"),
+        (("scaler", "series_mean"), [0.0], "series_mean: expected 8 finite numbers"),
+        (("interval", "rows"), "many", "rows and stations must be whole numbers"),
+        (("envelope", "series_low"), [0.0], "envelope: series_low: expected 8 finite numbers"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused_at_loading(
@@ -158,8 +160,8 @@ def test_tables_that_do_not_fit_are_refused_at_loading(
     save_bundle(bundle, tmp_path / "b")
     card = json.loads((tmp_path / "b" / "bundle.json").read_text())
     card.pop("digest")
-    size = len(card[path[0]][path[1]])
-    card[path[0]][path[1]] = [value] * size if isinstance(value, float) else value
+    held = card[path[0]][path[1]]
+    card[path[0]][path[1]] = [value] * len(held) if isinstance(value, float) else value
     text = json.dumps(card, sort_keys=True)
     weights = (tmp_path / "b" / "weights.safetensors").read_bytes()
     digest = hashlib.sha256(text.encode() + hashlib.sha256(weights).digest()).hexdigest()

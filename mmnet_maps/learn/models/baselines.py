@@ -130,7 +130,12 @@ class Ridge:
     @classmethod
     def load(cls, stored: Stored) -> Self:
         """Undo `arrays`."""
-        return cls(stored["weight"], float(stored["intercept"][0]))
+        weight, intercept = stored["weight"], stored["intercept"]
+        if weight.dtype != np.float64 or weight.ndim != 1 or not np.isfinite([*weight, *intercept]).all():
+            raise InputError(
+                f"weights of a ridge: {weight.dtype} of shape {weight.shape}, expected finite numbers"
+            )
+        return cls(weight, float(intercept[0]))
 
 
 class _Boosters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import zarr
@@ -131,31 +131,54 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
     attrs = cast("dict[str, Any]", group.attrs.asdict())
     arrays = dict(group.arrays())
     held = {key: array.attrs.asdict() for key, array in sorted(arrays.items()) if "packing" in array.attrs}
-    grid, static = Grid.from_dict(attrs["grid"]), attrs["cadence"] == "static"
-    _check_shapes(name, grid, static, arrays, held)
-    days = np.asarray(arrays["time"][:]) if "time" in arrays else np.array([])
-    chunk_t, chunk_y, chunk_x = (int(n) for n in attrs["chunks"])
+    if attrs["cadence"] not in get_args(Cadence):
+        known = ", ".join(get_args(Cadence))
+        raise InputError(f"source {name}: cadence {attrs['cadence']!s:.40}, expected one of {known}")
+    grid, chunks = Grid.from_dict(attrs["grid"]), tuple(attrs["chunks"])
+    for key in ("chunks", "shards"):
+        if len(attrs[key]) != 3 or not all(type(n) is int and n > 0 for n in attrs[key]):
+            raise InputError(f"source {name}: {key} {attrs[key]!s:.80}, expected three numbers above 0")
+    _check_shapes(name, grid, attrs["cadence"] == "static", chunks, arrays, held)
+    packings = {key: Packing.model_validate(a["packing"]) for key, a in held.items()}
+    for key, packing in packings.items():
+        if np.dtype(packing.dtype) != arrays[key].dtype:
+            raise InputError(f"source {name}: {key} is {arrays[key].dtype}, its packing says {packing.dtype}")
     return CubeSource(
         name=name,
         grid=grid,
         cadence=attrs["cadence"],
-        days=days.astype(np.int64),
-        variables={key: Packing.model_validate(a["packing"]) for key, a in held.items()},
+        days=_days(name, arrays["time"]) if "time" in arrays else np.array([], dtype=np.int64),
+        variables=packings,
         definitions={key: Variable.model_validate(a["definition"]) for key, a in held.items()},
-        chunks=(chunk_t, chunk_y, chunk_x),
+        chunks=chunks,
         arrays=arrays,
     )
 
 
+def _days(source: str, time: zarr.Array[Any]) -> NDArray[np.int64]:
+    days = np.asarray(time[:])
+    if days.dtype.kind != "i" or (np.diff(days) <= 0).any() or (np.abs(days) > _MOST_DAYS).any():
+        raise InputError(f"source {source}: time does not hold days since 1970-01-01 in order")
+    return days.astype(np.int64)
+
+
 def _check_shapes(
-    source: str, grid: Grid, static: bool, arrays: Mapping[str, zarr.Array[Any]], variables: Iterable[str]
+    source: str,
+    grid: Grid,
+    static: bool,
+    chunks: tuple[int, int, int],
+    arrays: Mapping[str, zarr.Array[Any]],
+    variables: Iterable[str],
 ) -> None:
     """`InputError` where an array does not have the shape of its grid and days; before any is read."""
     days = () if static else arrays["time"].shape
     if not static and (len(days) != 1 or days[0] > _MOST_DAYS):
         raise InputError(f"source {source}: time has shape {days}, expected at most {_MOST_DAYS:,} days")
-    for name in variables:
-        expected, chunks = (*days, *grid.shape), arrays[name].chunks
-        if arrays[name].shape != expected or min(chunks) < 1:
-            found = f"shape {arrays[name].shape} in chunks {chunks}"
-            raise InputError(f"source {source}: {name} has {found}, expected {expected}")
+    whole = (*days, *grid.shape)
+    blocks = (days[0] if days else 1, *(-(-n // c) for n, c in zip(grid.shape, chunks[1:], strict=True)))
+    expected = {**dict.fromkeys(variables, whole), "inside": grid.shape, "digest": blocks}
+    for name, shape in expected.items():
+        found, cut = arrays[name].shape, arrays[name].chunks
+        if found != shape or min(cut) < 1 or (shape is whole and cut != chunks[-len(shape) :]):
+            said = f"shape {found} in chunks {cut}"
+            raise InputError(f"source {source}: {name} has {said}, expected {shape} in chunks of {chunks}")

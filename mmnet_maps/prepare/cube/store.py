@@ -118,7 +118,12 @@ def _open(path: Location, folder: Location) -> Cube:
         raise InputError(
             f"{path}: cube format {root.attrs['mmnet_maps_cube']}; expected {FORMAT}: build it again"
         )
-    if not root.attrs.get("complete"):
+    if root.attrs.get("complete") is not True:
         raise InputError(f"{path}: its build did not finish; run `cube build --out {path}` again")
     grid = Grid.from_dict(cast("dict[str, Any]", root.attrs["grid"]))
-    return Cube(path, folder, grid, open_sources(root), cast("dict[str, Any]", root.attrs["region"]))
+    region = cast("dict[str, Any]", root.attrs["region"])
+    if tuple(region["bounds"]) != grid.bounds:
+        raise InputError(
+            f"{path}: its grid spans {grid.bounds}, its region {region['bounds']}: damaged or edited"
+        )
+    return Cube(path, folder, grid, open_sources(root), region)

@@ -12,9 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, published_catalogue
-from mmnet_maps.dates import day_of_year, from_yyyymmdd
+from mmnet_maps.config import parse_json
+from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd, usable_days
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import land_cover_class, write_features
 from mmnet_maps.store.location import Location, Remote
@@ -100,6 +102,7 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
     else:
         catalogue = _catalogue(text, path)
     _refuse_incomplete(frame, catalogue, path)
+    _refuse_impossible(frame, path)
     return _in_float32(frame, catalogue, path), catalogue
 
 
@@ -153,10 +156,7 @@ def _read_csv(path: Location) -> tuple[pa.Table, str | None]:
 
 def _catalogue(text: str, path: Location) -> Catalogue:
     where = f"{_sidecar(path) if path.suffix == '.csv' else path}: catalogue"
-    try:
-        return Catalogue.from_mapping(json.loads(text), where=where)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not valid JSON: {_one_line(error)}") from None
+    return Catalogue.from_mapping(parse_json(text, where), where=where)
 
 
 def _one_line(error: Exception) -> str:
@@ -215,6 +215,31 @@ def _refuse_incomplete(frame: pd.DataFrame, catalogue: Catalogue, path: Location
         raise InputError(
             f"{path}: column Date holds {frame['Date'].dtype}, whole numbers YYYYMMDD were expected"
         )
+
+
+def _refuse_impossible(frame: pd.DataFrame, path: Location) -> None:
+    """Refuse dates, stations and positions that there are not, and a second row of a station and day."""
+    date, station = frame["Date"], frame["ID"]
+    day = usable_days(date.fillna(0).to_numpy(dtype=np.int64))
+    _refuse(path, date, day == NO_DAY, "a Date YYYYMMDD from 1950 to 2100")
+    number, names = pd.factorize(station)
+    blank = np.array([not str(name).strip() for name in names], dtype=bool)
+    _refuse(path, station, (number < 0) | np.append(blank, True)[number], "a station in column ID")
+    for name, limit in (("Latitude", 90), ("Longitude", 180)):
+        if not _is_number(frame, name):
+            raise InputError(f"{path}: column {name} holds {frame[name].dtype}, numbers were expected")
+        beyond = (frame[name].abs() > limit).to_numpy(dtype=bool, na_value=False)
+        _refuse(path, frame[name], beyond, f"a {name} between -{limit} and {limit}")
+    twice = pd.Series(number.astype(np.int64) * 2**20 + day).duplicated().to_numpy()
+    what = date.astype(str) + " of " + station.astype(str) if twice.any() else date
+    _refuse(path, what, twice, "one row a station and day")
+
+
+def _refuse(path: Location, column: pd.Series, bad: NDArray[np.bool_], expected: str) -> None:
+    """Raise for the first bad row, counted from 1 without the names of columns."""
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"{path}: row {row + 1}: expected {expected}, found {column.iloc[row]!s:.80}")
 
 
 def _in_float32(frame: pd.DataFrame, catalogue: Catalogue, path: Location) -> pd.DataFrame:

@@ -47,6 +47,8 @@ __all__ = ["ABOUT", "FORMAT", "Product", "check_current", "consolidate", "open_p
 #: is read.
 FORMAT = 2
 _READ = (1, FORMAT)
+#: Longest time axis that is read: three centuries of days.
+_MOST_DAYS = 110_000
 #: Attribute that holds what the maps are made from, as one JSON string: NetCDF holds no dictionaries.
 ABOUT = "mmnet_maps"
 
@@ -339,6 +341,9 @@ def _open(path: Location) -> Product:
     assert isinstance(time, zarr.Array)
     grid = Grid.from_dict(cut["grid"])
     layout = Layout(grid, start, start + time.shape[0], int(cut["tile"]), int(cut["block_days"]))
+    days = np.arange(layout.start, layout.start + min(time.shape[0], _MOST_DAYS))
+    if time.shape != days.shape or not np.array_equal(np.asarray(time[:]), days):
+        raise InputError(f"{path}: time does not hold its days in order: damaged or edited")
     layers = _layers(group, target_named(about.get("target", "VWC_5")).soil)
     for name in layers:
         _check_shape(path, name, group[name], layout)
@@ -371,6 +376,8 @@ def _layers(group: zarr.Group, soil: Depth) -> dict[str, Layer]:
     for name, layer in layers_at(soil).items():
         array = group.get(name)
         if isinstance(array, zarr.Array):
+            if np.dtype(array.dtype).kind != np.dtype(layer.packing.dtype).kind:
+                raise InputError(f"{name} holds {array.dtype}, expected {layer.packing.dtype}")
             packing = layer.packing.model_copy(update={"dtype": str(array.dtype)})
             found[name] = replace(layer, packing=packing)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from mmnet_maps.config import parse_json
 from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.source_reader import SourceConfig
@@ -93,8 +93,10 @@ def read_listing(name: str, path: Path) -> list[Listed]:
     if not path.is_file():
         raise InputError(f"sources.{name}.listing: {path}: no such listing; `mmnet-maps fetch` writes it")
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = parse_json(path.read_bytes(), path)
         return [Listed(**{**record, "link": Link(**record["link"])}) for record in records]
+    except InputError:
+        raise
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not a listing of `mmnet-maps fetch`: {error}") from None
 

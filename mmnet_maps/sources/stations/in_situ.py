@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmnet_maps.dates import NO_DAY, from_yyyymmdd
+from mmnet_maps.dates import NO_DAY, usable_days
 from mmnet_maps.errors import InputError
 from mmnet_maps.variables import TARGETS, target_named
 
@@ -87,7 +87,7 @@ def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
     _refuse(path, frame["ID"], frame["ID"].isna(), "a station ID")
     _refuse(path, frame["Network"], frame["Network"].isna(), "a network")
     number = pd.to_numeric(frame["Date"], errors="coerce").fillna(0).astype(np.int64)
-    _refuse(path, frame["Date"], from_yyyymmdd(number.to_numpy()) == NO_DAY, "a Date YYYYMMDD")
+    _refuse(path, frame["Date"], usable_days(number.to_numpy()) == NO_DAY, "a Date YYYYMMDD")
     frame["Date"] = number
     frame["ID"] = station_names(frame["ID"], frame["Network"])
     return frame.loc[:, list(wanted)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
+from mmnet_maps.config import parse_json
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.stations.in_situ import PREFIXED, station_names
@@ -68,10 +68,7 @@ def read_collections(folder: Path) -> dict[str, str]:
     path = folder / COLLECTIONS
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON: {' '.join(str(error).split())}") from None
+    found = parse_json(path.read_bytes(), path)
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise InputError(f"{path}: expected the collection of each variable, as texts by name")
     return found

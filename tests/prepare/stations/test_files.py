@@ -132,3 +132,34 @@ def test_land_cover_in_words_is_read_as_the_published_scripts_write_it(
     if code is not None:
         frame.drop(columns="LC_name").to_csv(tmp_path / "t.csv", index=False)
         np.testing.assert_array_equal(read_table(tmp_path / "t.csv")[0][hot].to_numpy()[:8], np.eye(8))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("Date", 20190230, "row 1: expected a Date YYYYMMDD from 1950 to 2100, found 20190230"),
+        ("Date", -20190101, "expected a Date"),
+        ("Date", 18000101, "expected a Date"),
+        ("ID", " ", "row 1: expected a station in column ID"),
+        ("ID", None, "expected a station in column ID"),
+        ("Latitude", 999.0, "row 1: expected a Latitude between -90 and 90, found 999"),
+        ("Longitude", np.inf, "expected a Longitude between -180 and 180, found inf"),
+    ],
+)
+def test_rows_that_there_cannot_be(tmp_path: Path, column: str, value: object, said: str) -> None:
+    from tests.cli.test_wrong_input import a_table
+
+    frame = a_table(tmp_path / "t.parquet", stations=2, days=3).assign(Latitude=36.0, Longitude=-98.0)
+    frame[column] = [value, *frame[column].iloc[1:]]
+    write_table(frame, tmp_path / "t.parquet", published_catalogue())
+    with pytest.raises(InputError, match=said):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_two_rows_of_a_station_and_day(tmp_path: Path) -> None:
+    from tests.cli.test_wrong_input import a_table
+
+    frame = a_table(tmp_path / "t.parquet", stations=2, days=3).assign(Latitude=36.0, Longitude=-98.0)
+    write_table(pd.concat([frame, frame.iloc[[1]]]), tmp_path / "t.parquet", published_catalogue())
+    with pytest.raises(InputError, match=r"row 7: expected one row .* found 20190502 of SCAN_0"):
+        read_table(tmp_path / "t.parquet")
