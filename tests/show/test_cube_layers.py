@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.show.cube_layers import CubeLayers, Hillshade
 from mmnet_maps.show.positions import evaluate, fitted
+from mmnet_maps.show.server import write_site
 from mmnet_maps.show.site import SIDE, Site
 from tests.show.conftest import DAYS, GRID, hills
 
@@ -131,3 +134,19 @@ def test_the_polynomials_find_the_pixel_of_a_point(grid: Grid) -> None:
     for index, position in ((row, at[0]), (col, at[1])):
         clear = np.abs(position - np.rint(position)) > 2e-4
         np.testing.assert_array_equal(np.floor(position)[inside & clear], index[inside & clear])
+
+
+def test_files_for_a_web_host_carry_what_the_cube_adds(
+    make_cube: Callable[..., Cube], make_product: Callable[..., Any], tmp_path: Path
+) -> None:
+    site = Site(open_maps(make_product(days=1).path), cube=make_cube())
+    write_site(site, tmp_path / "site")
+    about = json.loads((tmp_path / "site" / "about.json").read_text())
+    assert about["hillshade"] and about["series"][-2:] == ["pr", "SMAP"]
+    z = site.zoom[1]
+    for x, y in site.tiles(z):
+        assert (tmp_path / f"site/hillshade/{z}/{x}/{y}.bin").read_bytes() == site.hillshade(z, x, y)
+        for layer in ("SMAP", "age_optical"):
+            held = (tmp_path / f"site/tiles/{layer}/20210601/{z}/{x}/{y}.bin").read_bytes()
+            assert held == site.tile(layer, "20210601", z, x, y)
+    assert (tmp_path / "site/series/0/1.bin").read_bytes() == site.series(0, 1)
