@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.show.server import listen, make_server
 from mmnet_maps.show.site import Site
@@ -49,7 +50,8 @@ def pictures(page: Page, address: str) -> None:
 def main(demo: Path) -> None:
     """Serve the demo's maps and look at them."""
     OUT.mkdir(parents=True, exist_ok=True)
-    server = make_server(Site(open_maps(demo / "maps"), demo / "validation"))
+    site = Site(open_maps(demo / "maps"), demo / "validation", cube=open_cube(demo / "cube.zarr"))
+    server = make_server(site)
     browser_at = shutil.which("chromium") or "chromium"
     with listen("127.0.0.1", 0) as at, sync_playwright() as driver:
         threading.Thread(target=server.run, kwargs={"sockets": [at]}, daemon=True).start()
