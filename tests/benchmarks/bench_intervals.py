@@ -149,13 +149,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=8, help="Train on one day in so many.")
     asked = parser.parse_args()
     frame, catalogue = read_table(asked.table)
-    rows = TrainingRows.from_frame(frame, catalogue).complete()
-    few, names = rows.every(TESTED_EVERY), rows.station.astype(str)
-    config = TrainConfig(
-        every=asked.every,
-        validation="stations",
-        baseline={"boost_depth": 5, "share": 0.3, "rate": 0.03},  # type: ignore[arg-type]
-    )
+    every_row = TrainingRows.from_frame(frame, catalogue).complete()
+    few, rows = every_row.every(TESTED_EVERY), every_row.every(asked.every)
+    names = rows.station.astype(str)
+    settings = {"validation": "stations", "baseline": {"boost_depth": 5, "share": 0.3, "rate": 0.03}}
+    config = TrainConfig.model_validate(settings)
     outer, folds = station_folds(names, OUTER), []
     for number in range(OUTER):
         new = held_out(rows, few, outer, [number], config, catalogue)
