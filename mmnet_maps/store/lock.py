@@ -20,7 +20,7 @@ from typing import IO, Any
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.store.lease import leased
 from mmnet_maps.store.location import Location, Remote
-from mmnet_maps.store.whole import clear_draft
+from mmnet_maps.store.whole import clear_draft, naming
 
 __all__ = ["check_owner", "sole_writer"]
 
@@ -28,6 +28,8 @@ __all__ = ["check_owner", "sole_writer"]
 @contextmanager
 def sole_writer(path: Location) -> Iterator[str]:
     """Hold `path` against every other writer while the block runs.
+
+    An error of the system that names no file, such as that of a full disk, names `path`.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ def sole_writer(path: Location) -> Iterator[str]:
             file.write(json.dumps({"run": run, "host": socket.gethostname(), "process": os.getpid()}))
             file.flush()
             try:
-                yield run
+                with naming(path):
+                    yield run
             finally:
                 lock.unlink(missing_ok=True)
     finally:

@@ -46,3 +46,12 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     with sole_writer(path), pytest.raises(WorkError, match="has ended"):
         check_owner(path, killed.stdout.strip())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_what_was_being_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*p\.zarr'"),
+        sole_writer(tmp_path / "p.zarr"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
