@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.crs import unit_metres
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat_extent, pixels_at
+from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat_extent
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, Reasons, open_maps
 from mmnet_maps.produce.tile.flags import FINE_COLOUR, colour_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.cube_layers import SMAP, CubeLayers
 from mmnet_maps.show.positions import fitted
+from mmnet_maps.show.stations import validated_stations
 from mmnet_maps.variables import depth_text
 from mmnet_maps.version import __version__
 
@@ -115,7 +115,7 @@ class Site:
         self.maps, self.base_map = maps, base_map
         self._validation, self._cube = validation, cube
         self.bounds = tuple(round(v, 7) for v in lonlat_extent(grid))
-        self.stations = [] if validation is None else _stations(grid, validation)
+        self.stations = [] if validation is None else validated_stations(grid, validation)
         self.beside = None if cube is None else CubeLayers(cube, grid)
         self._pixel_m = [_pixel_m(level) for level in maps.levels]
         wide = _EQUATOR_M * np.cos(np.radians((self.bounds[1] + self.bounds[3]) / 2)) / SIDE
@@ -425,45 +425,3 @@ def _ground_m(tile: Grid) -> float:
     """Size of a pixel of a web map tile on the ground at its middle, in metres."""
     north = tile.y(np.array([SIDE / 2]))[0] * 2 * np.pi / _EQUATOR_M
     return float(tile.transform[0] / np.cosh(north))
-
-
-def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
-    """Stations of a validation with their scores and measurements."""
-    try:
-        scores, pairs = (
-            pd.read_csv(folder / name, dtype={"ID": str}) for name in ("stations.csv", "pairs.csv")
-        )
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{folder}: not what `mmnet-maps validate` writes: {error}") from None
-    if not {"Latitude", "Longitude"} <= set(scores.columns):
-        raise InputError(
-            f"{folder / 'stations.csv'}: no Latitude and Longitude; run `mmnet-maps validate` again"
-        )
-    row, col = pixels_at(grid, scores["Longitude"].to_numpy(), scores["Latitude"].to_numpy())
-    by_day = {
-        name: {
-            str(station): {
-                str(date): round(float(v), 5) for date, v in zip(part["Date"], part[name], strict=True)
-            }
-            for station, part in pairs.groupby("ID")
-        }
-        for name in ("y_test", "y_pred")
-    }
-    return [
-        {
-            "id": str(entry["ID"]),
-            "longitude": float(entry["Longitude"]),
-            "latitude": float(entry["Latitude"]),
-            "row": int(row[k]),
-            "col": int(col[k]),
-            **{name: _number(entry[name]) for name in ("corr", "ubrmse", "bias")},
-            "measured": by_day["y_test"].get(str(entry["ID"]), {}),
-            "estimated": by_day["y_pred"].get(str(entry["ID"]), {}),
-        }
-        for k, entry in enumerate(scores.to_dict("records"))
-        if row[k] >= 0
-    ]
-
-
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else round(float(value), 5)
