@@ -77,8 +77,8 @@ def verify(
     )
     if damaged:
         raise WorkError(
-            f"{path}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove them and "
-            "run `mmnet-maps cube build` again, which makes them anew"
+            f"{found['path']}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove "
+            "them and run `mmnet-maps cube build` again, which makes them anew"
         )
 
 

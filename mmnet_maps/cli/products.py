@@ -47,7 +47,7 @@ def export(
     )
     text = (
         f"{counted(summary['written'], 'day')} written, {summary['kept']:,} kept; "
-        f"{out / 'catalog.json'} holds {summary['items']:,}\nnext: mmnet-maps view {out}"
+        f"{summary['out']}/catalog.json holds {summary['items']:,}\nnext: mmnet-maps view {summary['out']}"
     )
     show(summary, as_json, text)
 
@@ -115,7 +115,7 @@ def report(
     from mmnet_maps.jobs import products
 
     summary = products.report(source, out, validation=validation, cube=cube)
-    show(summary, as_json, f"report of a {summary['of']}: {out}")
+    show(summary, as_json, f"report of a {summary['of']}: {summary['report']}")
 
 
 def extract(
@@ -146,7 +146,7 @@ def extract(
         if done["of"] == "box"
         else f"{counted(done['rows'], 'row')}: {done['series']} {done['of']}, {counted(done['days'], 'day')}"
     )
-    show(done, as_json, f"{text}; {out}")
+    show(done, as_json, f"{text}; {done['out']}")
 
 
 def view(
@@ -205,7 +205,7 @@ def verify(
     )
     if damaged:
         raise WorkError(
-            f"{path}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "
+            f"{found['product']}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "
             "run `mmnet-maps predict` for their days again, which makes them anew"
         )
 

@@ -39,7 +39,9 @@ def adjust(
     ]
     left = [f"{name}: left out, {reason}" for name, reason in found["left_out"].items()]
     show(
-        found, as_json, "\n".join([*lines, *left, f"{out}: reach {reach:g} m, digest {found['digest']:.12}"])
+        found,
+        as_json,
+        "\n".join([*lines, *left, f"{found['bundle']}: reach {reach:g} m, digest {found['digest']:.12}"]),
     )
 
 
@@ -56,7 +58,7 @@ def climate(
     found = write_climate(product, out, start=start, end=end)
     years = found["years"]
     text = (
-        f"{out}: {counted(found['days'], 'day')} against {counted(len(years), 'year')}, "
+        f"{found['out']}: {counted(found['days'], 'day')} against {counted(len(years), 'year')}, "
         f"{years[0]} to {years[-1]}"
     )
     if not found["enough_years"]:

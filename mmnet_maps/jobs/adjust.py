@@ -86,7 +86,7 @@ def adjust(
     adjustment = Adjustment.of(probes, _half_width(model, days), reach, model.digest)
     saved = save_bundle(replace(model, adjustment=adjustment, digest=""), location(out))
     return {
-        "bundle": str(out),
+        "bundle": str(location(out)),
         "digest": saved.digest,
         "reach": reach,
         "probes": [_judged(adjustment, probe, days[days["ID"] == probe.id]) for probe in probes],

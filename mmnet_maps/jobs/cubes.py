@@ -119,7 +119,7 @@ def verify_cube(cube: str | Path) -> dict[str, Any]:
         for source, shard in found:
             bad += [str(path) for path in damage(held.folder, source, shard)]
             advance(1, source.name)
-    return {"path": str(cube), "shards": len(found), "damaged": bad}
+    return {"path": str(location(cube)), "shards": len(found), "damaged": bad}
 
 
 def describe_cube(cube: str | Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def extract(
         with appearing(target) as draft:
             subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
         return {
-            "out": str(out),
+            "out": str(location(out)),
             "of": "box",
             "days": subset.sizes["time"],
             "rows": tile.height,
@@ -107,7 +107,7 @@ def extract(
         else:
             as_series(maps, table, where).to_netcdf(draft, engine="h5netcdf")
     return {
-        "out": str(out), "of": "points" if points is not None else "polygons",
+        "out": str(location(out)), "of": "points" if points is not None else "polygons",
         "series": int(table["id"].nunique()), "days": int(table["date"].nunique()), "rows": len(table),
     }  # fmt: skip
 

@@ -130,7 +130,7 @@ def import_bundle(
     series = None if dynamic is None else Path(dynamic)
     made = import_published(model, Path(weights), Path(static), series, encoding)
     saved = save_bundle(made, location(out))
-    return {"bundle": str(out), "kind": saved.kind, "digest": saved.digest}
+    return {"bundle": str(location(out)), "kind": saved.kind, "digest": saved.digest}
 
 
 def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
@@ -142,7 +142,12 @@ def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
         ``bundle``, ``kind``, ``networks`` (their number) and ``digest``.
     """
     left = save_bundle(load_bundle(bundle).networks_alone(), location(out))
-    return {"bundle": str(out), "kind": left.kind, "networks": len(left.members), "digest": left.digest}
+    return {
+        "bundle": str(location(out)),
+        "kind": left.kind,
+        "networks": len(left.members),
+        "digest": left.digest,
+    }
 
 
 def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def export(
     held = read_product(location(product))
     done = export_product(held, location(out), first, last, workers, publisher, store)
     return {
-        "out": str(out),
+        "out": str(location(out)),
         "written": len(done.written),
         "kept": len(done.kept),
         "unfinished": [iso(day) for day in done.unfinished],
@@ -206,7 +206,7 @@ def report(
     """
     beside = (None if path is None else location(path) for path in (validation, cube))
     kind = write_report(location(source), location(out), *beside)
-    return {"report": str(out), "of": kind}
+    return {"report": str(location(out)), "of": kind}
 
 
 def view(
@@ -273,4 +273,8 @@ def verify(product: str | Path) -> dict[str, Any]:
         ``product``, ``units`` (finished ones) and ``damaged``: what is lost or changed, by unit.
     """
     held = read_product(location(product))
-    return {"product": str(product), "units": len(list(held.ledger.keys())), "damaged": held.damaged()}
+    return {
+        "product": str(location(product)),
+        "units": len(list(held.ledger.keys())),
+        "damaged": held.damaged(),
+    }
