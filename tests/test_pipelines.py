@@ -127,3 +127,27 @@ def test_models_go_through_the_same_experiments_side_by_side(
     ]
     scores = json.loads((tmp_path / "cross-region-ridge/scores.json").read_text())
     assert set(scores["folds"]) == {"W", "M", "E"}
+
+
+def test_a_cluster_with_object_storage_alone_gives_the_same_maps(
+    demo: Path, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmnet_maps.store.remote import store_at
+    from tests.store.s3 import Server
+
+    server = Server()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    store_at.cache_clear()
+    asked = ("--start", "2020-06-01", "--end", "2020-06-10", "--store", "s3://bucket/job")
+    run("object_storage", "--config", demo / "cube.yaml", "--bundle", demo / "run/all/bundle", *asked)
+    there = server.content("bucket/job/product.zarr/")
+    names = {
+        str(p.relative_to(demo / "product.zarr")) for p in (demo / "product.zarr").rglob("*") if p.is_file()
+    }
+    assert there.keys() == names
+    for name in names:
+        assert there[name] == (demo / "product.zarr" / name).read_bytes(), name
+    assert len([key for key in server.keys("bucket/job/maps/soil_moisture_") if key.endswith(".tif")]) == 10
+    server.stop()
+    store_at.cache_clear()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import zarr
 import zarrs  # noqa: F401  (makes the pipeline known to zarr)
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
@@ -47,54 +46,78 @@ def fast_decoding() -> Iterator[None]:
 
 
 def _zarr_store(folder: Location) -> Any:
-    return _patient(str(folder)) if isinstance(folder, Remote) else folder
+    return _Patient(folder) if isinstance(folder, Remote) else folder
 
 
-@cache
-def _patient(address: str) -> Store:
-    return _Patient(store_at(address))
+# Inside the class ``list`` is a method.
+_Names: TypeAlias = list[str]
 
 
 class _Patient(ObjectStore[Any]):
-    """Zarr's store over an object store, with requests that are tried again."""
+    """Zarr's store over a folder of an object store, with requests that are tried again."""
+
+    def __init__(self, folder: Remote, *, read_only: bool = False) -> None:
+        super().__init__(store_at(folder.root), read_only=read_only)
+        self.folder = folder
+
+    def with_read_only(self, read_only: bool = False) -> _Patient:
+        return _Patient(self.folder, read_only=read_only)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.store,)
+        return _Patient, (self.folder,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Patient) and self.folder == other.folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        get = super().get
-        return await again_async(lambda: get(key, prototype, byte_range), self._name(key))
+        get, name = super().get, self._key(key)
+        return await again_async(lambda: get(name, prototype, byte_range), self._told(key))
 
     async def exists(self, key: str) -> bool:
-        exists = super().exists
-        return await again_async(lambda: exists(key), self._name(key))
+        exists, name = super().exists, self._key(key)
+        return await again_async(lambda: exists(name), self._told(key))
 
     async def set(self, key: str, value: Buffer) -> None:
-        put = super().set
-        await again_async(lambda: put(key, value), self._name(key))
+        put, name = super().set, self._key(key)
+        await again_async(lambda: put(name, value), self._told(key))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        put = super().set_if_not_exists
-        await again_async(lambda: put(key, value), self._name(key))
+        put, name = super().set_if_not_exists, self._key(key)
+        await again_async(lambda: put(name, value), self._told(key))
 
     async def delete(self, key: str) -> None:
-        delete = super().delete
-        await again_async(lambda: delete(key), self._name(key))
+        delete, name = super().delete, self._key(key)
+        await again_async(lambda: delete(name), self._told(key))
 
     async def delete_dir(self, prefix: str) -> None:
-        delete_dir = super().delete_dir
-        await again_async(lambda: delete_dir(prefix), self._name(prefix))
+        for key in await self._listed(super().list_prefix, f"{prefix}/"):
+            await self.delete(key.removeprefix(self._key("")))
+
+    async def list(self) -> AsyncGenerator[str, None]:
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+        for key in await self._listed(super().list_prefix, prefix):
+            yield key.removeprefix(self._key(""))
 
     async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
-        list_dir = super().list_dir
-
-        async def listed() -> list[str]:
-            return [name async for name in list_dir(prefix)]
-
-        for name in await again_async(listed, self._name(prefix)):
+        for name in await self._listed(super().list_dir, prefix):
             yield name
 
-    def _name(self, key: str) -> str:
-        return f"{self.store}: {key}"
+    async def _listed(self, names: Callable[[str], AsyncGenerator[str, None]], prefix: str) -> _Names:
+        async def collected() -> _Names:
+            return [name async for name in names(self._key(prefix).rstrip("/"))]
+
+        return await again_async(collected, f"{self._told(prefix)}/")
+
+    def _key(self, key: str) -> str:
+        return f"{self.folder.key}/{key}".lstrip("/")
+
+    def _told(self, key: str) -> str:
+        return f"{self.folder}/{key}"

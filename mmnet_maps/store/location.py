@@ -18,7 +18,7 @@ __all__ = ["Location", "Remote", "location", "open_to_read"]
 Location: TypeAlias = Path | Remote
 
 # pathlib takes the second slash away; it is put back here.
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 
 
 def location(given: str | Location) -> Location:
@@ -49,7 +49,7 @@ def location(given: str | Location) -> Location:
         return Path(given)
     scheme, rest = found.groups()
     if scheme == "file":
-        return Path("/" + rest)
+        return Path("/" + rest.lstrip("/"))
     if scheme not in SCHEMES:
         raise InputError(f"{given}: expected a path or an address that begins with {', '.join(SCHEMES)}")
     bucket, _, key = rest.partition("/")

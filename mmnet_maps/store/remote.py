@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMES", "Facts", "Remote", "again_async", "store_at"]
 
 SCHEMES = ("s3", "gs", "az", "http", "https", "memory")
+#: Tries of the client itself.
+_RETRIES = 8
 #: Seconds before a request is tried again, beyond what the client tries itself.
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 #: Bytes that a file of ranges asks for at once.
@@ -120,7 +122,7 @@ class Remote:
 
     def stat(self) -> Facts:
         """Size, time and tag of an object; `FileNotFoundError` where there is none."""
-        import obstore
+        obstore = _library()
 
         found = self._ask(lambda: obstore.head(store_at(self.root), self.key))
         when = int(found["last_modified"].timestamp() * 1e9)
@@ -143,7 +145,7 @@ class Remote:
 
     def iterdir(self) -> Iterator[Remote]:
         """What is in a folder, by name; a folder in it counts once."""
-        import obstore
+        obstore = _library()
 
         found = self._ask(
             lambda: obstore.list_with_delimiter(store_at(self.root), self.key or None), folder=True
@@ -153,7 +155,7 @@ class Remote:
 
     def newest(self) -> str:
         """Changes when an object is put in a folder, or taken away; empty where there is none."""
-        import obstore
+        obstore = _library()
 
         found = self._ask(lambda: obstore.list_with_delimiter(store_at(self.root), self.key), folder=True)
         times = [one["last_modified"].timestamp() for one in found["objects"]]
@@ -175,7 +177,7 @@ class Remote:
 
     def read_bytes(self) -> bytes:
         """Content of an object; `FileNotFoundError` where there is none."""
-        import obstore
+        obstore = _library()
 
         def read() -> bytes:
             found = obstore.get(store_at(self.root), self.key)
@@ -196,7 +198,7 @@ class Remote:
 
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` (exclusive) of an object."""
-        import obstore
+        obstore = _library()
 
         def read() -> bytes:
             return bytes(obstore.get_range(store_at(self.root), self.key, start=start, end=stop))
@@ -207,7 +209,7 @@ class Remote:
 
     def write_bytes(self, data: bytes | Path) -> None:
         """Put an object, from memory or from a file of this machine; it replaces an older one at once."""
-        import obstore
+        obstore = _library()
 
         self._ask(lambda: obstore.put(store_at(self.root), self.key, data))
 
@@ -219,7 +221,7 @@ class Remote:
         str or None
             Its tag now; None where another writer came first, and nothing was written.
         """
-        import obstore
+        obstore = _library()
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         mode: Any = "create" if tag is None else {"e_tag": tag}
@@ -243,13 +245,13 @@ class Remote:
 
     def copy_to(self, target: Remote) -> None:
         """Copy an object within its store."""
-        import obstore
+        obstore = _library()
 
         self._ask(lambda: obstore.copy(store_at(self.root), self.key, target.key))
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove an object."""
-        import obstore
+        obstore = _library()
 
         try:
             self._ask(lambda: obstore.delete(store_at(self.root), self.key))
@@ -261,10 +263,11 @@ class Remote:
         """Nothing: a folder is there when something is in it."""
 
     def _listed(self) -> Iterator[Remote]:
-        import obstore
+        obstore = _library()
 
-        stream = obstore.list(store_at(self.root), self.key or None)
-        while batch := self._ask(lambda: next(iter(stream), []), folder=True):
+        stream: Iterator[Any] = iter(obstore.list(store_at(self.root), self.key or None))
+        batch: Any
+        while batch := self._ask(lambda: next(stream, []), folder=True):
             yield from (Remote(self.root, one["path"]) for one in batch)
 
     def _ask(self, request: Callable[[], _Found], folder: bool = False) -> _Found:
@@ -356,25 +359,32 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).partition("Debug source")[0].split())[:300]
 
 
+def _library() -> Any:
+    with needs_extra("cloud", "an object store"):
+        import obstore
+    return obstore
+
+
 @lru_cache(maxsize=256)
 def store_at(address: str) -> ObjectStore:
-    """The client of a bucket, or of a folder in it; credentials and endpoint come from the environment.
+    """The client of a bucket; credentials and endpoint come from the environment.
 
     Raises
     ------
     InputError
         The extra ``cloud`` is not installed, or the environment does not fit.
     """
-    with needs_extra("cloud", f"an object store ({urlsplit(address).scheme}://)"):
-        from obstore.exceptions import BaseError
-        from obstore.store import MemoryStore, from_url
+    _library()
+    from obstore.exceptions import BaseError
+    from obstore.store import MemoryStore, from_url
+
     scheme = urlsplit(address).scheme
     if scheme == "memory":
         return MemoryStore()
     plain: dict[str, Any] = {"allow_http": True} if _loopback(address) else {}
     options: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5), **plain}
     pauses = {"init_backoff": timedelta(seconds=0.05), "max_backoff": timedelta(seconds=4), "base": 2}
-    again: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=60), "backoff": pauses}
+    again: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=60), "backoff": pauses}
     try:
         found: ObjectStore = from_url(address, client_options=options, retry_config=again)
         return found

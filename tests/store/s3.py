@@ -75,12 +75,26 @@ class Server:
     def __init__(self, faults: float = 0.0, seed: int = 1, folder: Path | None = None, port: int = 0) -> None:
         self.faults, self.random = faults, random.Random(seed)
         self.requests, self.failed = 0, 0
-        self.objects = Objects(folder)
+        #: After so many requests that change something, every request is reset; None: never.
+        self.cut_after: int | None = None
+        self.changes = 0
+        self.denies = False
+        self.objects, self.restarts = Objects(folder), 0
+        self._start(port)
+
+    def _start(self, port: int) -> None:
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self.port = int(self._http.server_address[1])
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def restart(self, gone_s: float) -> None:
+        """Be gone for a while, then be there again with the objects of the folder."""
+        self.stop()
+        time.sleep(gone_s)
+        self.objects = Objects(self.objects.folder)
+        self._start(self.port)
+        self.restarts += 1
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,10 +106,16 @@ class Server:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
         }
 
-    def fault(self) -> str:
+    def fault(self, changes: bool) -> str:
         """What is to happen to the next request; empty if it is to be answered."""
         with self.objects.lock:
             self.requests += 1
+            if self.cut_after is not None and self.changes + changes > self.cut_after:
+                self.changes = self.cut_after + 1
+                return "reset"
+            self.changes += changes
+            if self.denies:
+                return "403"
             if self.random.random() >= self.faults:
                 return ""
             self.failed += 1
@@ -139,12 +159,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = _unchunked(self.rfile.read(length), self.headers)
-        fault = self.server.owner.fault()
+        # Renewals of a lease come when they come.
+        changes = self.command not in ("GET", "HEAD") and b".lock" not in self.path.encode() + body[:9999]
+        fault = self.server.owner.fault(changes)
         if fault == "reset":
             self._reset()
             return
-        if fault in ("500", "503"):
-            code = "InternalError" if fault == "500" else "SlowDown"
+        if fault.isdigit():
+            code = {"500": "InternalError", "503": "SlowDown"}.get(fault, "AccessDenied")
             self._answer(int(fault), f"<Error><Code>{code}</Code></Error>".encode())
             return
         with self.server.owner.objects.lock:

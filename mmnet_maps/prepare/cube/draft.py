@@ -31,6 +31,7 @@ from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.whole import copy_folder, exchange, link_copy, remove_folder, rename, write_whole
 
 __all__ = [
+    "STATE",
     "appear",
     "begin",
     "begin_update",
@@ -43,20 +44,20 @@ __all__ = [
 ]
 
 _NEW = "new"
-#: In an object store: the object that names the state that is the cube, and how states are called.
-_CURRENT, _STATE = "current.json", "state-"
+#: In an object store: how states are called, and the object that names the one that is the cube.
+STATE, _CURRENT = "state-", "current.json"
 
 
 def folder_of(cube: Location) -> Location:
     """Where the arrays of a finished cube are."""
     number = _number(cube) if isinstance(cube, Remote) else 0
-    return cube / f"{_STATE}{number}" if number else cube
+    return cube / f"{STATE}{number}" if number else cube
 
 
 def draft_of(cube: Location) -> Location:
     """Where a cube is drafted."""
     if isinstance(cube, Remote):
-        return cube / f"{_STATE}{_number(cube) + 1}"
+        return cube / f"{STATE}{_number(cube) + 1}"
     return cube.with_name(cube.name + ".partial")
 
 
@@ -69,7 +70,7 @@ def _number(cube: Remote) -> int:
     """Number of the state that is the cube; 0 where the folder itself is it, or there is none."""
     try:
         found = json.loads((cube / _CURRENT).read_text())["state"]
-        return int(str(found).removeprefix(_STATE))
+        return int(str(found).removeprefix(STATE))
     except FileNotFoundError:
         return 0
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -118,7 +119,7 @@ def begin(cube: Location) -> Location:
 def begin_update(cube: Location) -> Location:
     """A draft that holds what the cube holds."""
     if isinstance(cube, Remote):
-        copy_folder(folder_of(cube), draft_of(cube), leave=(_CURRENT,), apart=_STATE)
+        copy_folder(folder_of(cube), draft_of(cube), leave=(_CURRENT,), apart=STATE)
         _say_complete(draft_of(cube), False)
         return draft_of(cube)
     scratch = _scratch(cube)

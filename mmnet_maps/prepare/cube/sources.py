@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
+from mmnet_maps.prepare.cube.draft import STATE
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["CubeSource", "open_sources"]
@@ -123,8 +124,12 @@ class CubeSource:
 def open_sources(root: zarr.Group) -> dict[str, CubeSource]:
     """Sources of an open cube by name."""
     return dict(
-        sorted((name, _open_source(name, group)) for name, group in root.groups() if name != "region")
+        sorted((name, _open_source(name, group)) for name, group in root.groups() if _is_source(name))
     )
+
+
+def _is_source(name: str) -> bool:
+    return name != "region" and not name.startswith(STATE)
 
 
 def _open_source(name: str, group: zarr.Group) -> CubeSource:
