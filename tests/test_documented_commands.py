@@ -25,7 +25,10 @@ from typer.testing import CliRunner
 
 import mmnet_maps as mm
 from mmnet_maps.cli.main import app
+from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.simulated import SimulationConfig, cube_settings, simulate_region, simulate_stations
+from mmnet_maps.store.remote import Remote, store_at
+from tests.store.s3 import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What is built is not written by anyone.
@@ -38,7 +41,7 @@ PAGES = sorted(
 _FENCE = re.compile(r"^```(?:bash|sh|shell|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(mmnet-maps [a-z][^`]*)`")
 #: Commands of others that the documentation shows.
-_OTHERS = ("pip", "earthengine", "pre-commit", "export")
+_OTHERS = ("pip", "dask", "earthengine", "pre-commit", "export")
 _MAKE = re.compile(r"^([a-z]+):", re.MULTILINE)
 
 
@@ -224,6 +227,19 @@ def _fill(config: SimulationConfig) -> None:
         shutil.copy("runs/all/fold-1/y_test_pred.csv", name)
 
 
+@pytest.fixture
+def stored(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An S3 server with the bundle of the documentation."""
+    server = Server()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    store_at.cache_clear()
+    save_bundle(load_bundle(inputs / "bundle"), Remote("s3://maps", "bundles/modern"))
+    yield
+    server.stop()
+    store_at.cache_clear()
+
+
 def _smaller(words: list[str]) -> list[str]:
     return [*words, *shlex.split(_SMALLER.get(words[0], ""))]
 
@@ -246,15 +262,21 @@ _BY_PAGE = {
 
 @pytest.mark.parametrize("page", [page for page, lines in _BY_PAGE.items() if lines])
 def test_the_lines_of_a_page_run_one_after_the_other(
-    page: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     work = tmp_path / "work"
     shutil.copytree(inputs, work)
     monkeypatch.chdir(work)
+    if any("s3://" in word for words in _BY_PAGE[page] for word in words):
+        request.getfixturevalue("stored")
     monkeypatch.setattr("mmnet_maps.show.server.serve", lambda *_: None)
     for words in _BY_PAGE[page]:
-        if _command(words) in ELSEWHERE or words[0].startswith("--") or "cuda" in words:
-            continue
+        if _command(words) in ELSEWHERE or words[0].startswith("--") or {"cuda", "--scheduler"} & {*words}:
+            continue  # a scheduler: tests/test_pipelines.py
         if "--out" in words:
             out = Path(words[words.index("--out") + 1])
             kept = out.read_bytes() if out.name == "cube.yaml" and "simulated" not in words else None

@@ -77,7 +77,8 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(
         Bucket="bucket"
     )
-    yield Remote("s3://bucket", "some/folder")
+    # What one server of moto held the next one holds.
+    yield Remote("s3://bucket", f"some/{request.node.name}")
     server.stop()
     remote.store_at.cache_clear()
 
