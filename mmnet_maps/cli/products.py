@@ -94,9 +94,11 @@ def _scores_text(found: dict[str, Any], out: Path) -> str:
     if "cell_edges" in found:
         from mmnet_maps.produce.judge.cell_edges import edges_table
         from mmnet_maps.produce.judge.truth import comparison_table
+        from mmnet_maps.produce.judge.variogram import variogram_table
 
         lines += ["", edges_table(found["cell_edges"])]
-        lines += ["", comparison_table(found["truth"])] if "truth" in found else []
+        if "truth" in found:
+            lines += ["", comparison_table(found["truth"]), "", variogram_table(found["variogram"])]
     return "\n".join([*lines, str(out)])
 
 

@@ -19,6 +19,7 @@ from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.judge.cell_edges import cell_edges
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.judge.truth import CoarseField, TruthField, compare_with_truth
+from mmnet_maps.produce.judge.variogram import variogram
 from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
@@ -153,7 +154,8 @@ def validate(
         steps inside (`mmnet_maps.produce.judge.cell_edges`).
     truth : str or Path, optional
         Known truth of a simulated region on the grid of the maps; scores in space, in time and within the
-        cells of SMAP beside those of SMAP itself. Needs `cube`.
+        cells of SMAP beside those of SMAP itself, the gain on it, and the semivariance of the maps beside
+        that of the truth. Needs `cube`.
 
     Returns
     -------
@@ -174,6 +176,7 @@ def validate(
         found: dict[str, Any] = {"cell_edges": cell_edges(maps, held, days, known)}
         if known is not None:
             found["truth"] = compare_with_truth(maps, known, CoarseField(held))
+            found["variogram"] = variogram(maps, known, days)
         return found
 
     return validate_stations(maps, measured, stations, location(out), against, squares)

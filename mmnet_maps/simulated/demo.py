@@ -27,6 +27,7 @@ from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.judge.cell_edges import cell_edges, edges_table
 from mmnet_maps.produce.judge.stations import validate_stations
 from mmnet_maps.produce.judge.truth import CoarseField, TruthField, compare_with_truth, comparison_table
+from mmnet_maps.produce.judge.variogram import variogram, variogram_table
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.progress import say
@@ -95,7 +96,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``comparison`` with the truth, ``cell_edges`` (squares in the maps, by source),
+        ``comparison`` with the truth, ``cell_edges`` (squares in the maps, by source), ``variogram``,
         ``stations`` (held-out scores of the training and of the maps),
         ``seconds`` by step, and the paths.
 
@@ -130,6 +131,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
         smap = CoarseField(open_cube(out / "cube.zarr"), "SMAP")
         comparison = compare_with_truth(product, truth, smap)
         edges = cell_edges(product, open_cube(out / "cube.zarr"), product.finished_days().tolist(), truth)
+        detail = variogram(product, truth, product.finished_days().tolist())
     with _step("pictures and report", seconds):
         days = product.days[:: max(1, len(product.days) // 3)].tolist()
         pictures = write_comparison_maps(product, truth, smap, days, out / "pictures")
@@ -137,6 +139,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     summary = {
         "comparison": comparison,
         "cell_edges": edges,
+        "variogram": detail,
         "held_out_stations": trained["stations"],
         "map_stations": stations["stations"],
         "interval_coverage_at_map_stations": stations["interval_coverage"],
@@ -150,13 +153,15 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
 
 
 def demo_text(summary: dict[str, Any]) -> str:
-    """The result for a reader: both tables, where the files are, and the time of each step."""
+    """The result for a reader: the tables, where the files are, and the time of each step."""
     spent = ", ".join(f"{name} {s:.0f} s" for name, s in summary["seconds"].items())
     return "\n".join(
         [
             comparison_table(summary["comparison"]),
             "",
             edges_table(summary["cell_edges"]),
+            "",
+            variogram_table(summary["variogram"]),
             "",
             "maps (COG + STAC): " + summary["catalog"],
             "report:            " + summary["report"],

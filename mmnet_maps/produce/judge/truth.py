@@ -30,6 +30,10 @@ Float = NDArray[np.float64]
 _SUMS = ("n", "t", "m", "s", "tt", "mm", "ss", "tm", "ts")
 #: Taken off every value before squaring, so that sums of squares lose no digits; soil moisture is near it.
 _CENTRE = 0.25
+#: Distances from what is perfect that add up to less are rounding.
+_PERFECT = 1e-9
+#: Rows of the scores.
+_SCORES = ("corr", "ubrmse", "bias", "rmse", "slope")
 #: A variance below this (a deviation of 1e-6 m3 m-3) is a constant with rounding: no correlation exists.
 _CONSTANT = 1e-12
 
@@ -155,6 +159,14 @@ def compare_with_truth(
           day, mean over days. SMAP has no deviations: its corr is NaN, its ubrmse the truth's spread;
         - ``overall``: corr, ubrmse, bias, rmse over all pixel-days.
 
+        and ``gain``, what the maps gain on SMAP (after Merlin et al. 2015, Remote Sensing 7, 3783-3807):
+        ``space``, the mean over days, and ``time``, the mean over pixels, each with
+
+        - ``slope``, ``corr`` and ``bias``: (d of SMAP - d of the maps) / (d of SMAP + d of the maps), from -1
+          to 1, where d is the distance from what is perfect: 1 of the slope of the estimate on the truth and
+          of the correlation, 0 of the bias;
+        - ``gdown``: the mean of the three.
+
     Raises
     ------
     InputError
@@ -166,7 +178,7 @@ def compare_with_truth(
     if not wanted:
         raise InputError(f"{product.path}: no finished day is among the days of the truth")
     sums: dict[tuple[int, int], Float] = {}
-    time = {name: np.zeros((2, 4)) for name in ("sum", "count")}
+    time = {name: np.zeros((3, len(_SCORES))) for name in ("sum", "count")}
     covered = np.zeros(2)
     whole = list(tiles(product.grid, product.layout.tile))
     with steps("tiles compared", len(whole)) as advance:
@@ -225,14 +237,14 @@ def _add_cells(
 
 
 def _add_time(time: dict[str, Float], pixels: Float) -> None:
-    for row, name in enumerate(("m", "s")):
-        scores = _scores(pixels, name)
-        time["sum"][row] += np.nansum(scores, axis=1)
-        time["count"][row] += np.isfinite(scores).sum(axis=1)
+    ours, theirs = _scores(pixels, "m"), _scores(pixels, "s")
+    for row, scores in enumerate((ours, theirs, _gains(ours, theirs))):
+        time["sum"][row, : len(scores)] += np.nansum(scores, axis=1)
+        time["count"][row, : len(scores)] += np.isfinite(scores).sum(axis=1)
 
 
 def _scores(sums: Float, name: str) -> Float:
-    """Corr, ubrmse, bias, rmse (rows) from sums whose first axis is `_SUMS`; NaN where undefined.
+    """`_SCORES` (rows) from sums whose first axis is `_SUMS`; NaN where undefined.
 
     A single value has no correlation and no ubrmse.
     """
@@ -249,7 +261,21 @@ def _from_variances(vt: Float, vm: Float, cov: Float, bias: Float, n: Float) -> 
     corr = np.where(varied, cov / np.sqrt(np.where(varied, vt * vm, 1.0)), np.nan)
     spread = np.maximum(vt + vm - 2 * cov, 0.0)
     ubrmse = np.where(n > 1, np.sqrt(spread), np.nan)
-    return np.stack([corr, ubrmse, bias, np.sqrt(spread + bias * bias)])
+    known = (vt > _CONSTANT) & (n > 1)
+    slope = np.where(known, cov / np.where(known, vt, 1.0), np.nan)
+    return np.stack([corr, ubrmse, bias, np.sqrt(spread + bias * bias), slope])
+
+
+def _gains(ours: Float, theirs: Float) -> Float:
+    """Gains in slope, correlation and bias, and their mean (rows), from two tables of scores."""
+    found = []
+    for name, perfect in (("slope", 1.0), ("corr", 1.0), ("bias", 0.0)):
+        row = _SCORES.index(name)
+        far, near = np.abs(theirs[row] - perfect), np.abs(ours[row] - perfect)
+        # Both perfect, as the correlations of two days are, is no gain but rounding.
+        both = np.where(far + near > _PERFECT, far + near, np.nan)
+        found.append((far - near) / both)
+    return np.stack([*found, np.mean(found, axis=0)])
 
 
 def _judge(
@@ -264,15 +290,21 @@ def _judge(
         "pixel_days": int(by_day[:, 0].sum()),
         "interval_coverage": float(covered[0] / covered[1]) if covered[1] else float("nan"),
     }
+    with np.errstate(invalid="ignore"):
+        in_time = time["sum"] / np.where(time["count"] > 0, time["count"], np.nan)
+    by_name = {name: _scores(by_day.T, name) for name in ("m", "s")}
     for row, (title, name) in enumerate((("MMNet", "m"), ("SMAP", "s"))):
-        with np.errstate(invalid="ignore"):
-            in_time = time["sum"][row] / np.where(time["count"][row] > 0, time["count"][row], np.nan)
         result[title] = {
-            "space": _named(_mean(_scores(by_day.T, name))),
-            "time": _named(in_time),
+            "space": _named(_mean(by_name[name])),
+            "time": _named(in_time[row]),
             "within_cell": _within(keys[:, 0], table, name, days),
             "overall": _named(_scores(by_day.sum(axis=0)[:, None], name)[:, 0]),
         }
+    names = ("slope", "corr", "bias", "gdown")
+    result["gain"] = {
+        part: dict(zip(names, (float(v) for v in values[: len(names)]), strict=True))
+        for part, values in (("space", _mean(_gains(by_name["m"], by_name["s"]))), ("time", in_time[2]))
+    }
     return result
 
 
@@ -303,7 +335,7 @@ def _mean(scores: Float) -> Float:
 
 
 def _named(scores: Float) -> dict[str, float]:
-    return dict(zip(("corr", "ubrmse", "bias", "rmse"), (float(v) for v in scores), strict=True))
+    return dict(zip(("corr", "ubrmse", "bias", "rmse"), (float(v) for v in scores[:4]), strict=True))
 
 
 def closer_within_cells(result: Mapping[str, Any]) -> bool:
@@ -326,6 +358,10 @@ def comparison_table(result: Mapping[str, Any]) -> str:
             values = [result[model][part][score] for model in ("MMNet", "SMAP")]
             shown = [f"{v:>10.4f}" if np.isfinite(v) else f"{'-':>10}" for v in values]
             lines.append(f"{title + ', ' + labels[score]:<26}{shown[0]}{shown[1]}")
+    for part in ("space", "time"):
+        gain = result["gain"][part]["gdown"]
+        text = f"{gain:>10.4f}" if np.isfinite(gain) else f"{'-':>10}"
+        lines.append(f"{names[part] + ', gain on SMAP':<26}{text}")
     lines.append(
         f"{result['days']} days, {result['pixel_days']:,} pixel-days; "
         f"the interval holds the truth in {100 * result['interval_coverage']:.1f} %"

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 from pyproj import Transformer
+from scipy.stats import linregress
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
@@ -108,6 +109,22 @@ def _plain(frame: pd.DataFrame, name: str) -> dict[str, float]:
     return {"corr": corr, "ubrmse": ubrmse, "bias": bias, "rmse": rmse}
 
 
+def _gain(frame: pd.DataFrame) -> dict[str, float]:
+    """Gains of the maps on SMAP over some rows, by the regressions of scipy."""
+    far = {}
+    for name in ("m", "s"):
+        flat = frame["t"].std(ddof=0) < 1e-6 or frame[name].std(ddof=0) < 1e-6
+        line = linregress(frame["t"], frame[name]) if len(frame) > 1 and not flat else None
+        slope = np.nan if line is None else line.slope
+        if line is None and len(frame) > 1 and frame["t"].std(ddof=0) > 1e-6:
+            slope = 0.0  # a constant
+        bias = frame[name].mean() - frame["t"].mean()
+        far[name] = np.abs([slope - 1, np.nan if line is None else line.rvalue - 1, bias])
+    both = far["s"] + far["m"]
+    gains = (far["s"] - far["m"]) / np.where(both > 1e-9, both, np.nan)
+    return dict(zip(("slope", "corr", "bias", "gdown"), [*gains, gains.mean()], strict=True))
+
+
 def _mean(groups: Any, name: str) -> dict[str, float]:
     return pd.DataFrame([_plain(part, name) for _, part in groups]).mean().to_dict()
 
@@ -132,6 +149,9 @@ def test_every_score_equals_a_plain_computation(
         }
         for part, scores in expected.items():
             assert result[model][part] == pytest.approx(scores, abs=1e-6), (model, part)
+    for part, by in (("space", "day"), ("time", "pixel")):
+        gains = pd.DataFrame([_gain(rows) for _, rows in frame.groupby(by)]).mean().to_dict()
+        assert result["gain"][part] == pytest.approx(gains, abs=1e-6), part
     anomalies = frame.copy()
     for name in ("t", "m", "s"):
         anomalies[name] -= frame.groupby(["day", "cell"])[name].transform("mean")
