@@ -50,12 +50,12 @@ def daily01(name: str, year: int) -> str:
 
 def scan_report(station: str, first: str, last: str) -> str:
     rows = [
-        f"{d:%Y-%m-%d},{v}"
+        f"{d:%Y-%m-%d},{v},31.0"
         for d, v in zip(pd.date_range(first, periods=4), ("21.5", "", "130.0", "22.0"), strict=True)
     ]
     head = "#------ WARNING\n# Data are provisional\n#\n"
-    names = "Date,Soil Moisture Percent -2in (pct) Start of Day Values\n"
-    return head + names + "\n".join(rows) + "\n"
+    names = ",".join(["Date", *(f"Soil Moisture Percent -{n}in (pct) Start of Day Values" for n in (2, 20))])
+    return head + names + "\n" + "\n".join(rows) + "\n"
 
 
 class Service:
@@ -162,6 +162,9 @@ def test_scan_reports_are_volumetric_percent(service: Service, tmp_path: Path) -
     truth, network = read_in_situ(tmp_path / "s/in_situ.csv"), read_network(tmp_path / "s/network.csv")
     values = truth.loc[truth["Date"].between(20200101, 20200104), "VWC_5"]
     np.testing.assert_allclose(values, [0.215, np.nan, np.nan, 0.22])
+    deep = read_in_situ(tmp_path / "s/in_situ.csv", "VWC_50")
+    np.testing.assert_allclose(deep.loc[deep["Date"].between(20200101, 20200104), "VWC_50"], 0.31)
+    assert read_in_situ(tmp_path / "s/in_situ.csv", "VWC_100")["VWC_100"].isna().all()
     assert network.to_dict("records")[0]["Domain"] == "M" and set(truth["ID"]) == {"SCAN_2022"}
 
 
