@@ -164,8 +164,9 @@ def validate(
     """
     if truth is not None and cube is None:
         raise InputError("--truth: is compared beside SMAP; give the --cube of the maps too")
-    maps, stations = read_product(location(product)), read_network(Path(network), domain=False)
+    maps = read_product(location(product))
     measured = read_in_situ(Path(in_situ), maps.target.name)
+    stations = read_network(Path(network), domain=False)
     known = None if truth is None else TruthField(Path(truth), maps.grid)
     held = None if cube is None else open_cube(cube)
 
