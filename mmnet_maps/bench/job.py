@@ -1,7 +1,7 @@
 """The rest of the job - cube, files, scores, series - beside what a good script takes for the same result.
 
-A finished demo is the input of both: real files of a region, its product and its stations. A script here is
-what someone who knows rasterio, xarray and pandas writes in an afternoon: it reads and writes the same values,
+A finished demo is the input of both: files of a region, its product and its stations. A script here is
+what someone who knows rasterio, xarray and pandas writes in an afternoon: it reads and writes the same,
 without checks, digests, resumption or catalogue.
 """
 

@@ -14,6 +14,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.produce.export.cog import DayFile, day_files, north_up
 from mmnet_maps.produce.export.folder import CATALOG, COLLECTION, items_of, read_json
 from mmnet_maps.produce.export.footprint import joined
+from mmnet_maps.produce.export.origins import source_links, source_providers, terms_text
 from mmnet_maps.produce.export.stac import EXTENSIONS, asset_fields, code_of, write_json
 from mmnet_maps.produce.product.layers import QUALITY, REFERENCE, Layer, title_at
 from mmnet_maps.produce.product.store import Product
@@ -65,7 +66,8 @@ class Publisher:
 def stated(folder: Location, publisher: Publisher) -> Publisher:
     """What is given, and for the rest what the collection of the folder has stated before."""
     held = read_json(folder / "collection.json")
-    names = [p.get("name", "") for p in held.get("providers", []) if "producer" in p.get("roles", [])]
+    own = [p for p in held.get("providers", []) if {"producer", "processor"} <= set(p.get("roles", []))]
+    names = [p.get("name", "") for p in own]
     terms = held.get("license", "other")
     return Publisher(
         publisher.institution or (names[0] if names else ""),
@@ -103,7 +105,9 @@ def write_collection(
     interval = [pystac.utils.str_to_datetime(days[0]), pystac.utils.str_to_datetime(ends[-1])]
     whole = joined(item["bbox"] for item in items)
     files, flags = day_files(product), product.flags()
-    terms = "" if publisher.license else " The terms of the input data apply."
+    made_from = product.about.get("collections", [])
+    said = ("" if publisher.license else "The terms of the input data apply.", terms_text(made_from))
+    terms = "".join(f" {text}" for text in said if text)
     collection = pystac.Collection(
         id=COLLECTION,
         title=title_at(product.soil_depth),
@@ -112,7 +116,7 @@ def write_collection(
         extent=pystac.Extent(pystac.SpatialExtent([whole]), pystac.TemporalExtent([list(interval)])),
         license=publisher.license or "other",
         keywords=["soil moisture", "SMAP", "MMNet", "daily"],
-        providers=_providers(publisher),
+        providers=[*_providers(publisher), *source_providers(made_from)],
         summaries=pystac.Summaries(_summaries(items)),
         stac_extensions=list(_EXTENSIONS),
         extra_fields={
@@ -129,6 +133,7 @@ def write_collection(
         fields = {**_ZARR, "type": kind, "zarr:zarr_format": version}
         collection.add_asset("zarr", pystac.Asset(f"./{published}", extra_fields=fields))
         collection.add_link(pystac.Link("store", f"./{published}", kind, "Zarr store"))
+    collection.add_links(source_links(made_from))
     collection.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
     collection.add_link(pystac.Link("parent", "./catalog.json", pystac.MediaType.JSON))
     for item in items:

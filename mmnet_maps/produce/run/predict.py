@@ -228,6 +228,8 @@ def _prepare(request: Request) -> _Prepared:
     about["coarse"] = coarse
     layout = _layout(request, cube.grid, first, stop, product)
     check_cube(cube, bundle.catalogue, *_whole_blocks(layout, first, stop), str(request.cube))
+    held = {cube.variables[name].collection for name in bundle.catalogue.required} - {""}
+    about |= {"collections": sorted(held)} if held else {}
     differ = bundle.catalogue.other_collections(cube.variables)
     for line in differ:
         say(f"{line}: another version may be another distribution; see the limits in the documentation")
