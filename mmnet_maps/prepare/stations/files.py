@@ -64,7 +64,9 @@ def write_table(frame: pd.DataFrame, path: Location, catalogue: Catalogue) -> No
     with appearing(path) as draft:
         if ending == ".parquet":
             metadata = {**(table.schema.metadata or {}), _METADATA_KEY: text.encode()}
-            pq.write_table(table.replace_schema_metadata(metadata), draft, compression="zstd")
+            pq.write_table(
+                table.replace_schema_metadata(metadata), draft, compression="zstd", write_page_checksum=True
+            )
         else:
             _write_csv(table, draft)
             write_whole(_sidecar(path), text + "\n")
@@ -93,9 +95,9 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
         raise InputError(f"{path}: no such station table")
     try:
         table, text = _read_parquet(path) if ending == ".parquet" else _read_csv(path)
-    except pa.ArrowInvalid as error:
+        frame = table.to_pandas()
+    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable {ending[1:]} table: {_one_line(error)}") from None
-    frame = table.to_pandas()
     if text is None:
         catalogue = published_catalogue("cyclic" if "DoY_sin" in frame.columns else "published")
         frame = _with_features(frame, catalogue)
@@ -139,7 +141,7 @@ def _readable(path: Location) -> Any:
 
 
 def _read_parquet(path: Location) -> tuple[pa.Table, str | None]:
-    table = pq.read_table(_readable(path))
+    table = pq.read_table(_readable(path), page_checksum_verification=True)
     text = (table.schema.metadata or {}).get(_METADATA_KEY)
     return table, text.decode() if text is not None else None
 

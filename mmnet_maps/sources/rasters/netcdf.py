@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -77,6 +78,8 @@ def _open(path: Path, files: Files) -> xr.Dataset:
     # The classic format is read whole whatever is wanted of it.
     opened: Any = files.local(path) if classic or files.here(path) else files.stream(path)
     try:
+        if not classic and files.here(path):
+            h5py.File(opened).close()  # of a damaged file h5netcdf prints a traceback when it is thrown away
         return xr.open_dataset(
             opened,
             engine="scipy" if classic else "h5netcdf",
@@ -86,7 +89,7 @@ def _open(path: Path, files: Files) -> xr.Dataset:
             decode_coords=False,
             cache=False,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as NetCDF: {' '.join(str(error).split())}") from None
 
 

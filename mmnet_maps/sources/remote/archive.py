@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 import zipfile
@@ -232,6 +233,10 @@ def _unpacked(path: Path) -> Path:
     name = raster_in(path)
     target = path.with_suffix("") / Path(name).name
     if not target.is_file():
+        with zipfile.ZipFile(path) as archive:
+            size, free = archive.getinfo(name).file_size, shutil.disk_usage(path.parent).free
+        if size > free:
+            raise InputError(f"{path}: {name} unpacks to {size:,} bytes; the disk has {free:,} left")
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             zipfile.ZipFile(path) as archive,

@@ -215,6 +215,19 @@ def _in_crs(item: Mapping[str, Any], crs: str) -> bool:
 
 
 def _listed(name: str, item: Mapping[str, Any], collection: str, variable: str, asset: str) -> Listed:
+    """The asset of an item that holds a variable; `InputError` names an item that is none of STAC."""
+    try:
+        return _asset_of(name, item, collection, variable, asset)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"sources.{name}: no STAC item of {collection} ({type(error).__name__} {error!s:.80}) "
+            f"{str(item)[:200]}"
+        ) from None
+
+
+def _asset_of(name: str, item: Mapping[str, Any], collection: str, variable: str, asset: str) -> Listed:
     held = {k: v for k, v in item["assets"].items() if str(v.get("href", "")).startswith("http")}
     key = asset if asset in held else next((k for k in held if fnmatch(held[k]["href"], f"*/{asset}")), None)
     if key is None:

@@ -24,6 +24,7 @@ from mmnet_maps.dates import to_yyyymmdd
 from mmnet_maps.errors import InputError, needs_extra
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import station_names
+from mmnet_maps.sources.stations.zips import refuse_large_members
 from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["Ismn", "IsmnReport", "read_ismn", "refuse_unsafe_zip"]
@@ -194,9 +195,10 @@ def refuse_unsafe_zip(archive: Path) -> None:
     Raises
     ------
     InputError
-        A member's name is absolute, has a drive or climbs with ``..``, or is a symbolic link.
+        A member's name is absolute, has a drive or climbs with ``..``, is a symbolic link or too large.
     """
     with zipfile.ZipFile(archive) as content:
+        refuse_large_members(archive, content)
         for info in content.infolist():
             # `filename` has been cleaned; what is judged is the name as it stands in the zip.
             path = PurePosixPath(info.orig_filename.replace("\\", "/"))

@@ -21,6 +21,7 @@ from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.evaporation import hargreaves, vapour_pressure_deficit
+from mmnet_maps.sources.stations.zips import refuse_large_members
 from mmnet_maps.variables import TARGETS, VARIABLES, Variable
 
 __all__ = ["Uscrn", "domain_of", "read_uscrn", "uscrn_catalogue"]
@@ -190,6 +191,7 @@ def _members(source: Path) -> tuple[list[str], list[str]]:
     """Names of the daily01 files in order of year and station, and the other names."""
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
+            refuse_large_members(source, archive)
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
     elif source.is_dir():
         names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
