@@ -8,6 +8,7 @@ message, within seconds and bounded memory.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import random
@@ -46,7 +47,7 @@ from tests.cli.test_wrong_input import a_raster, a_table
 from tests.killing import _predict, _world
 from tests.produce.conftest import make_bundle, make_readers
 
-#: Seconds and bytes of address space; Arrow reserves up to 2 GiB for a page of Parquet that says it is so large.
+#: Seconds and bytes of address space; Arrow reserves 2 GiB for a page of Parquet that says it is so large.
 LIMIT_S, MEMORY = 20, 8 << 30
 GRID = Grid("EPSG:32612", (30.0, 0.0, 420_000.0, 0.0, -30.0, 4_100_000.0), 10, 12)
 #: Values that few readers expect.
@@ -132,9 +133,9 @@ def damaged_json(rng: random.Random, data: bytes) -> bytes:
                 case 0:
                     del node[key]
                 case 1 if isinstance(node, list):
-                    node.append(node[key])
+                    node.append(copy.deepcopy(node[key]))
                 case _:
-                    node[key] = rng.choice(ODD)
+                    node[key] = copy.deepcopy(rng.choice(ODD))
             break
     return json.dumps(tree).encode()
 
