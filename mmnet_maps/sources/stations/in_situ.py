@@ -86,7 +86,8 @@ def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
         _refuse(path, frame[name], ~(frame[name].abs() <= limit), f"{name} between -{limit:g} and {limit:g}")
     _refuse(path, frame["ID"], frame["ID"].isna(), "a station ID")
     _refuse(path, frame["Network"], frame["Network"].isna(), "a network")
-    number = pd.to_numeric(frame["Date"], errors="coerce").fillna(0).astype(np.int64)
+    number = pd.to_numeric(frame["Date"], errors="coerce")
+    number = number.where((number % 1 == 0) & (number.abs() < 10**9), 0).astype(np.int64)
     _refuse(path, frame["Date"], usable_days(number.to_numpy()) == NO_DAY, "a Date YYYYMMDD")
     frame["Date"] = number
     frame["ID"] = station_names(frame["ID"], frame["Network"])

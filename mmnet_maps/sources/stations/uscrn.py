@@ -260,7 +260,7 @@ def _parse(data: bytes) -> pd.DataFrame | None:
             engine="c",
             index_col=False,
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     frame.columns = pd.Index(order)
     # A value that is missing has a code: nothing there means that the line is too short.
