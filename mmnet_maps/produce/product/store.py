@@ -345,6 +345,8 @@ def _open(path: Location) -> Product:
     if time.shape != days.shape or not np.array_equal(np.asarray(time[:]), days):
         raise InputError(f"{path}: time does not hold its days in order: damaged or edited")
     layers = _layers(group, target_named(about.get("target", "VWC_5")).soil)
+    if "soil_moisture" not in layers or QUALITY not in layers:
+        raise InputError(f"{path}: lacks soil_moisture or {QUALITY}; it holds {', '.join(group)}")
     for name in layers:
         _check_shape(path, name, group[name], layout)
     return Product(path, layout, about, group, layers)
@@ -354,7 +356,11 @@ def _check_shape(path: Location, name: str, array: Any, layout: Layout) -> None:
     """`InputError` where a layer is not on the product's grid, or shorter than its days, or not its units."""
     days, *grid = array.shape
     shards = layout.block_days, layout.tile, layout.tile
-    if tuple(grid) != layout.grid.shape or days < layout.stop - layout.start or array.shards != shards:
+    if (
+        tuple(grid) != layout.grid.shape
+        or not layout.stop - layout.start <= days <= _MOST_DAYS
+        or array.shards != shards
+    ):
         raise InputError(
             f"{path}: {name} has shape {array.shape} in shards {array.shards}, expected "
             f"{(layout.stop - layout.start, *layout.grid.shape)} in shards {shards}"

@@ -121,6 +121,8 @@ def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:
     _refuse_missing(path, frame, ("ID", "Domain") if domain else ("ID",))
     if frame.empty:
         raise InputError(f"{path}: the network has no stations")
+    for name in _LIMITS.keys() & frame.columns:
+        frame[name] = _numbers(path, frame[name])
     frame["ID"] = frame["ID"].astype(str)
     if "Network" in frame.columns:
         frame["ID"] = station_names(frame["ID"], frame["Network"])
