@@ -69,15 +69,16 @@ def markdown(config: DepthsConfig, out: Path) -> str:
         rows = {"model": direct}
         times = ""
         if target != "VWC_5":
-            filtered, chosen = baseline(config, out, target)
+            surface, chosen = baseline(config, out, target)
             times = f", T {' to '.join(f'{length:g}' for length in sorted({min(chosen), max(chosen)}))} d"
-            rows["model"] = direct.merge(filtered[KEYS], on=KEYS)
-            rows[f"filter of 5 cm{times}"] = filtered
+            rows["model"] = direct.merge(surface[KEYS], on=KEYS)
+            rows[f"filter of 5 cm{times}"] = surface
         rows = {name: long_enough(frame, config.least_days) for name, frame in rows.items()}
         for name, frame in rows.items():
             lines.append(f"| {target} | {name} | {len(frame)} | {frame['ID'].nunique()} | {cells(frame)} |")
         if len(rows) == 2:
-            found = paired_difference(*rows.values())
+            model, filtered = rows.values()
+            found = paired_difference(model, filtered)
             shown = (f"{found[n]['paired']:+.4f}{ends(found[n]['paired_interval'], '+')}" for n in SHOWN)
             lines.append(f"| {target} | model less filter, at a station | | | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
@@ -126,7 +127,9 @@ def filtered_surface(config: DepthsConfig, out: Path, target: str) -> pd.DataFra
         for station, at in rows.groupby("ID").indices.items():
             dates = rows["Date"].to_numpy()[at]
             found = exponential_filter(estimate[at], from_yyyymmdd(dates), config.lengths)
-            parts.append(pd.DataFrame(found, columns=list(config.lengths)).assign(ID=station, Date=dates))
+            parts.append(
+                pd.DataFrame(found, columns=list(config.lengths)).assign(ID=str(station), Date=dates)
+            )
     measured = deep[[*KEYS, target]].rename(columns={target: "y_test"})
     return pd.concat(parts, ignore_index=True).merge(measured, on=KEYS).dropna()
 
@@ -138,9 +141,9 @@ def long_enough(frame: pd.DataFrame, least: int) -> pd.DataFrame:
 
 def cells(frame: pd.DataFrame) -> str:
     """Medians over stations with their intervals, as cells of a table."""
-    values = (frame[name].to_numpy() for name in ("y_test", "y_pred", "ID"))
-    given = list(values)
-    median, around = scores(*given)["stations"]["median"], intervals(*given)["median"]
+    observed, predicted, station = (frame[name].to_numpy() for name in ("y_test", "y_pred", "ID"))
+    median = scores(observed, predicted, station)["stations"]["median"]
+    around = intervals(observed, predicted, station)["median"]
     return " | ".join(f"{median[name]:.4f}{ends(around[name])}" for name in SHOWN)
 
 

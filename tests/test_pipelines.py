@@ -151,3 +151,16 @@ def test_a_cluster_with_object_storage_alone_gives_the_same_maps(
     assert len([key for key in server.keys("bucket/job/maps/soil_moisture_") if key.endswith(".tif")]) == 10
     server.stop()
     store_at.cache_clear()
+
+
+def test_bench_times_the_job_beside_scripts_with_the_same_result(demo: Path) -> None:
+    from mmnet_maps.bench.job import job_text, measure_job
+    from mmnet_maps.errors import InputError
+
+    found = measure_job(demo, rounds=1)
+    parts = ("cube", "export", "validate", "extract")
+    assert set(found) == {f"{p}_s" for p in (*parts, "report")} | {f"{p}_ratio" for p in parts}
+    assert all(value > 0 for value in found.values())
+    assert len(job_text(found).splitlines()) == 5 and "cube: " in job_text(found)
+    with pytest.raises(InputError, match="expected the folder of a finished `mmnet-maps demo`"):
+        measure_job(demo / "maps")

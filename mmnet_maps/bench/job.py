@@ -8,7 +8,7 @@ without checks, digests, resumption or catalogue.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from io import StringIO
@@ -34,7 +34,7 @@ from mmnet_maps.jobs.products import export, report, validate
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.product.store import Product, open_product
 
-__all__ = ["measure_job"]
+__all__ = ["job_text", "measure_job"]
 
 _POINTS = 100
 #: Of the files that a script writes, as ours are.
@@ -80,6 +80,16 @@ def measure_job(demo: Path, rounds: int = 3) -> dict[str, float]:
     }
 
 
+def job_text(found: Mapping[str, float]) -> str:
+    """What `measure_job` finds, a line a part."""
+    lines = []
+    for name in (key.removesuffix("_s") for key in found if key.endswith("_s")):
+        ratio = found.get(f"{name}_ratio")
+        beside = "" if ratio is None else f", {ratio:.2f} times as fast as a script"
+        lines.append(f"{name}: {found[f'{name}_s']:.2f} s{beside}")
+    return "\n".join(lines)
+
+
 class _Work:
     """The parts, ours and as scripts; each run writes to a folder of its own."""
 
@@ -102,7 +112,7 @@ class _Work:
 
     def ours(self) -> dict[str, Callable[[], object]]:
         """What the program does, by part."""
-        region, product = self.demo / "data/region", self.product.path
+        region, product = self.demo / "data/region", self.demo / "product.zarr"
         truth, network = region / "in_situ.csv", region / "network.gpkg"
         return {
             "cube": lambda: build_cube(self.demo / "cube.yaml", self._new("cube.zarr")),
@@ -174,28 +184,33 @@ class _Work:
         maps = xr.open_zarr(self.product.path, consolidated=False)
         x, y = Transformer.from_crs("EPSG:4326", self.product.grid.crs, always_xy=True).transform(lon, lat)
         at = {"x": xr.DataArray(x, dims="point"), "y": xr.DataArray(y, dims="point")}
-        return maps[["soil_moisture", "lower", "upper", "quality"]].sel(at, method="nearest").load()
+        found: xr.Dataset = maps[["soil_moisture", "lower", "upper", "quality"]].sel(at, method="nearest")
+        return found.load()
 
     def _validate(self) -> None:
         """Scores by station from the pixels below the stations."""
         truth = pd.read_csv(self.demo / "data/region/in_situ.csv", dtype={"ID": str}).dropna(subset=["VWC_5"])
         places = truth.groupby("ID")[["Longitude", "Latitude"]].first()
         series = self._series(places["Longitude"].to_numpy(), places["Latitude"].to_numpy())
-        table = series["soil_moisture"].to_pandas()
-        table.columns = places.index
-        long = table.stack().rename("y_pred").rename_axis(["time", "ID"]).reset_index()
-        truth["time"] = pd.to_datetime(truth["Date"].astype(str))
-        pairs = truth.merge(long, on=["ID", "time"])
-        scores = pairs.groupby("ID").apply(
-            lambda rows: pd.Series(
-                {
-                    "R": rows["VWC_5"].corr(rows["y_pred"]),
-                    "RMSE": float(((rows["VWC_5"] - rows["y_pred"]) ** 2).mean() ** 0.5),
-                }
-            ),
-            include_groups=False,
+        times, estimate = series["time"].to_numpy(), series["soil_moisture"].to_numpy()
+        maps = pd.DataFrame(
+            {
+                "ID": np.tile(places.index.to_numpy(), len(times)),
+                "time": np.repeat(times, len(places)),
+                "y_pred": estimate.ravel(),
+            }
         )
-        scores.to_csv(self._new("script-scores.csv"))
+        truth["time"] = pd.to_datetime(truth["Date"].astype(str))
+        pairs = truth.merge(maps.dropna(), on=["ID", "time"])
+        rows = [
+            {
+                "ID": name,
+                "R": own["VWC_5"].corr(own["y_pred"]),
+                "RMSE": float(((own["VWC_5"] - own["y_pred"]) ** 2).mean() ** 0.5),
+            }
+            for name, own in pairs.groupby("ID")
+        ]
+        pd.DataFrame(rows).to_csv(self._new("script-scores.csv"))
 
     def _extract(self) -> None:
         points = pd.read_csv(self.points)

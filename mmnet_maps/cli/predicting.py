@@ -136,9 +136,22 @@ def daily(
 
 def bench(
     rounds: Annotated[int, typer.Option("--rounds", help="Medians are over so many.")] = 3,
+    demo: Annotated[
+        Path | None,
+        typer.Option(
+            "--demo",
+            help="Of a finished demo: measure cube, files, scores and series beside scripts instead.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the engine and the whole path beside the published forward pass and a naive path."""
+    if demo is not None:
+        from mmnet_maps.bench.job import job_text, measure_job
+
+        found = measure_job(demo, rounds)
+        show(found, as_json, job_text(found))
+        return
     from mmnet_maps.bench.end_to_end import bench_report
 
     figures = bench_report(rounds)
