@@ -11,7 +11,8 @@ them; the others come from the finished cube (`mmnet_maps.prepare.cube.earlier`)
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.grid import tiles
+from mmnet_maps.grid import Grid, Tile, tiles
 from mmnet_maps.prepare.cube import draft, index
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.earlier import Earlier, earlier_of
@@ -59,6 +60,8 @@ __all__ = ["build_cube"]
 _Shard = tuple[str, tuple[int, int, int]]
 #: Attribute of a draft: sources that its build changes; those that it does not name are whole.
 _CHANGING = "changing"
+#: Tiles of a mask, some 250 a second, from which on a reader is told how far they are.
+_MANY_TILES = 2000
 #: Pixels along a side of what is rasterised at once.
 _BLOCK = 2048
 
@@ -208,7 +211,7 @@ def _write_inside(root: zarr.Group, target: Target) -> None:
     array = add_mask(root.require_group("region"), target.grid)
     array.attrs["long_name"] = "1 where a pixel centre lies in the region"
     assert target.polygon is not None
-    for tile in tiles(target.grid, array.chunks[0]):
+    for tile in _told(target.grid, array.chunks[0], "region"):
         inside = index.burn(target.grid.crop(tile), target.polygon, all_touched=False)
         array[tile.rows, tile.cols] = inside.astype(np.uint8)
 
@@ -216,11 +219,21 @@ def _write_inside(root: zarr.Group, target: Target) -> None:
 def _write_cells(group: zarr.Group, plan: Plan, target: Target) -> None:
     array, region = add_mask(group, plan.grid), index.native_region(plan.grid, target)
     array.attrs.update({"flag_values": [0, 1, 2], "flag_meanings": "not_held margin region"})
-    for tile in tiles(plan.grid, array.chunks[0]):
+    for tile in _told(plan.grid, array.chunks[0], f"cells of {plan.reader.name}"):
         held = index.needed_cells(plan.grid, plan.polygon, tile.rows, tile.cols)
         cells = np.ones((tile.height, tile.width), dtype=np.uint8) if held is None else held.astype(np.uint8)
         cells[index.burn(plan.grid.crop(tile), region, all_touched=True)] = 2
         array[tile.rows, tile.cols] = cells
+
+
+def _told(grid: Grid, size: int, what: str) -> Iterator[Tile]:
+    """The tiles of a grid; how far they are is said where there are so many that it takes a while."""
+    count = -(-grid.height // size) * -(-grid.width // size)
+    with steps(what, count) if count >= _MANY_TILES else nullcontext() as advance:
+        for tile in tiles(grid, size):
+            yield tile
+            if advance is not None:
+                advance()
 
 
 def _shape_source(root: zarr.Group, plan: Plan) -> None:

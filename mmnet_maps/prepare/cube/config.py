@@ -20,11 +20,21 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
 
-__all__ = ["CubeConfig", "GridConfig", "NormalsConfig", "RegionConfig", "Target", "lonlat_bounds"]
+__all__ = [
+    "CubeConfig",
+    "GridConfig",
+    "NormalsConfig",
+    "RegionConfig",
+    "Target",
+    "lonlat_bounds",
+    "refuse_too_many_cells",
+]
 
 Box = tuple[float, float, float, float]
 #: Names of sources, which are those of folders.
 _NAME = re.compile(r"\w[\w. -]{0,99}")
+#: Cells of the largest grid that a cube holds: three countries of 4,600 x 2,900 km at 30 m.
+_MOST_CELLS = 50_000_000_000
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,23 @@ class Target:
     polygon: BaseGeometry | None = None
     made_from: str = ""
 
+    def __post_init__(self) -> None:
+        refuse_too_many_cells(self.grid, f"region {self.made_from}")
+
     @property
     def digest(self) -> str:
         """Digest of the grid and the polygon."""
         shape = b"" if self.polygon is None else self.polygon.wkb
         return hashlib.sha256(repr(self.grid.to_dict()).encode() + shape).hexdigest()[:16]
+
+
+def refuse_too_many_cells(grid: Grid, what: str) -> None:
+    """`InputError` if a cube would hold more cells of a grid than it can."""
+    if grid.height * grid.width > _MOST_CELLS:
+        raise InputError(
+            f"{what}: a grid of {grid.height:,} x {grid.width:,} pixels; at most {_MOST_CELLS:,} in all are "
+            "possible: expected a smaller region or coarser pixels"
+        )
 
 
 class RegionConfig(Config):

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.prepare.cube import index
-from mmnet_maps.prepare.cube.config import Target
+from mmnet_maps.prepare.cube.config import Target, refuse_too_many_cells
 from mmnet_maps.prepare.cube.draft import is_cube
 from mmnet_maps.prepare.cube.layout import FORMAT, Layout, choose_layout, has_days
 from mmnet_maps.source_reader import SourceReader
@@ -126,6 +126,7 @@ def plan_source(reader: SourceReader, target: Target, days: Days) -> Plan:
             f"source {reader.name}: its rasters ({extent}) do not touch the region ({target.made_from}); "
             "expected rasters over it: wrong CRS or swapped axes?"
         )
+    refuse_too_many_cells(reader.grid.crop(window), f"source {reader.name}")
     static = reader.cadence == "static"
     first, last = (0, 1) if static else _steps(reader, days)
     coarse = index.is_coarse(reader.grid, target.grid)

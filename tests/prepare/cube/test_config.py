@@ -157,3 +157,12 @@ def test_a_region_that_cannot_be_placed_is_one_line(
     with pytest.raises(InputError, match=message) as error:
         config(**keys).target(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_grid_of_too_many_cells_is_refused_and_a_country_is_not(tmp_path: Path) -> None:
+    world = {"region": {"box": [-180, -90, 180, 90]}, "grid": {"crs": "EPSG:4326", "resolution": 0.00027}}
+    with pytest.raises(InputError, match=r"at most 50,000,000,000 in all"):
+        config(**world).target(tmp_path)
+    country = {"box": [0, 0, 4_600_000, 2_900_000], "crs": "EPSG:5070"}
+    target = config(region=country, grid={"crs": "EPSG:5070", "resolution": 30}).target(tmp_path)
+    assert target.grid.height * target.grid.width > 1.4e10
