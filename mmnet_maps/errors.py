@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "Stopped", "WorkError", "brief", "needs_extra", "suggestion"]
+__all__ = ["InputError", "Stopped", "WorkError", "brief", "needs_extra", "refuse_beyond", "suggestion"]
 
 #: Characters of the longest message.
 _LONGEST = 1_000
@@ -96,3 +96,9 @@ class Stopped(BaseException):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.signal = signal
+
+
+def refuse_beyond(what: str, number: float | None, least: float, most: float) -> None:
+    """`InputError` unless a number that a user gave lies between two limits, or is not given."""
+    if number is not None and not least <= number <= most:
+        raise InputError(f"{what} {number}: expected {least:,} to {most:,}")

@@ -19,7 +19,7 @@ from mmnet_maps.bench.made_up import made_up_bundle
 from mmnet_maps.bench.made_up_cube import made_up_cube
 from mmnet_maps.bench.naive import naive_maps
 from mmnet_maps.catalogue import published_catalogue
-from mmnet_maps.errors import WorkError
+from mmnet_maps.errors import WorkError, refuse_beyond
 from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
 from mmnet_maps.learn.train import threads
@@ -67,6 +67,7 @@ def bench_report(rounds: int = 3) -> dict[str, float | str | None]:
 
     What is of bfloat16 is None where the processor has no such instructions.
     """
+    refuse_beyond("--rounds", rounds, 1, 1000)
     bundle = made_up_bundle("mmnet", published_catalogue())
     engine, whole = measure_engine(bundle, rounds=2 * rounds + 1), measure_end_to_end(bundle, rounds)
     return {

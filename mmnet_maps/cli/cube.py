@@ -23,7 +23,9 @@ _Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over th
 def build(
     config: Annotated[Path, typer.Option("--config", help="YAML: region, grid, days and sources.")],
     out: Annotated[Path, typer.Option("--out", help="The cube; an existing one is brought up to date.")],
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads; one a processor.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Threads; one a processor.")
+    ] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:

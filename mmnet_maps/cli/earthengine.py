@@ -54,7 +54,7 @@ def cube(
         Path, typer.Option("--config", help="YAML: region, grid, days, Earth Engine settings.")
     ],
     out: Annotated[Path, typer.Option("--out", help="The cube; an existing one is brought up to date.")],
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Parts at once.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, max=1024, help="Parts at once.")] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:

@@ -22,7 +22,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Folder of the files; days that are there are kept.")],
     start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Days written at once.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=1024, help="Days written at once.")] = 2,
     zarr: Annotated[bool, typer.Option("--zarr", help="Also one Zarr store with overviews.")] = False,
     no_shards: Annotated[
         bool, typer.Option("--no-shards", help="Zarr format 2 without shards, for GDAL before 3.13.")
@@ -136,7 +136,7 @@ def extract(
     ] = None,
     start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that read.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=1024, help="Threads that read.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""

@@ -78,10 +78,10 @@ class DailyConfig(Config):
     zarr: bool = False
     late: dict[str, int] = Field(default_factory=dict)
     widen: dict[int, float] = Field(default_factory=dict)
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, le=1024)
     coarse: Literal["nearest", "bilinear"] | None = None
-    tile: int | None = Field(None, ge=1)
-    block_days: int | None = Field(None, ge=1)
+    tile: int | None = Field(None, ge=8, le=16_384)
+    block_days: int | None = Field(None, ge=1, le=3660)
 
     @field_validator("start", mode="before")
     @classmethod

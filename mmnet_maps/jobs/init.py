@@ -15,7 +15,7 @@ import yaml
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.dates import to_date
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.jobs.regions import region_of, utm_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import SOURCES, preset
@@ -99,6 +99,7 @@ def init(
     out, first, last = Path(out), _day(start), _day(end)
     if first > last:
         raise InputError(f"--start {first} is after --end {last}")
+    refuse_beyond("--resolution", resolution, 1, 100_000)
     catalogue = _catalogue(bundle)
     area = _region(region, out.parent)
     doors = _doors(door, sources or {}, catalogue)

@@ -69,7 +69,7 @@ class ExperimentConfig(TrainConfig):
     target: int | None = None
     train_years: int = Field(3, ge=1)
     folds: int = Field(5, ge=2)
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, le=1024)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class TrainConfig(Config):
 
     recipe: Literal["published", "modern"] = "published"
     modern: ModernConfig = ModernConfig()
-    members: int = Field(1, ge=1)
+    members: int = Field(1, ge=1, le=1000)
     blend: bool = False
     epochs: int = Field(100, ge=1)
     patience: int = Field(10, ge=1)

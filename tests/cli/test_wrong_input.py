@@ -195,3 +195,30 @@ def test_days_in_the_wrong_order_and_days_that_are_none(refused: Run, tmp_path: 
         )  # fmt: skip
         assert start in said
     assert not (tmp_path / "product.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "limits"),
+    [
+        *[("--tile", n, "8 to 16,384") for n in (0, -1, 7, 10**9)],
+        *[("--workers", n, "1 to 1,024") for n in (0, -3, 10**6)],
+        *[("--block-days", n, "1 to 3,660") for n in (0, 10**9)],
+    ],
+)
+def test_numbers_without_limits(refused: Run, tmp_path: Path, option: str, value: int, limits: str) -> None:
+    said = refused(
+        "predict", "--bundle", tmp_path, "--cube", tmp_path, "--start", "2020-06-01", "--end", "2020-06-02",
+        "--out", tmp_path / "product.zarr", option, value,
+    )  # fmt: skip
+    assert f"{option} {value}: expected {limits}" in said
+
+
+def test_rounds_members_and_metres_without_limits(refused: Run, tmp_path: Path) -> None:
+    assert "--rounds 0: expected 1 to" in refused("bench", "--rounds", 0)
+    said = refused("train", "--table", tmp_path / "t.parquet", "--set", f"members={10**9}", "--out", tmp_path)
+    assert "members" in said and "1000" in said
+    said = refused(
+        "init", "--region", "1,1,2,2", "--start", "2020-06-01", "--end", "2020-06-02", "--door", "planetary",
+        "--out", tmp_path / "cube.yaml", "--resolution", "inf",
+    )  # fmt: skip
+    assert "--resolution inf: expected 1 to 100,000" in said

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError, WorkError, refuse_beyond
 from mmnet_maps.learn.against_smap import warning_line
 from mmnet_maps.learn.bundle import Bundle, load_bundle
 from mmnet_maps.learn.local_cluster import local_cluster
@@ -37,6 +37,7 @@ __all__ = ["Request", "outstanding", "predict_product"]
 #: Below this many pixel-days a forecast would cost more than it tells.
 _WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
+_LIMITS = {"workers": (1, 1024), "tile": (8, 16_384), "block_days": (1, 3660)}
 #: How often a unit is tried, and seconds before it is tried again: a disk or a network may come back.
 _ATTEMPTS, _PAUSE_S = 3, 0.2
 _PRECISIONS = ("float32", "bfloat16")
@@ -194,8 +195,8 @@ def _prepare(request: Request) -> _Prepared:
     first, stop = day_number(request.start, "start"), day_number(request.end, "end") + 1
     if stop <= first:
         raise InputError(f"--start {request.start} is after --end {request.end}")
-    if request.workers < 1:
-        raise InputError(f"--workers {request.workers}: expected at least 1")
+    for name, (least, most) in _LIMITS.items():
+        refuse_beyond(f"--{name.replace('_', '-')}", getattr(request, name), least, most)
     if request.precision not in _PRECISIONS:
         raise InputError(f"--precision {request.precision}: expected {' or '.join(_PRECISIONS)}")
     device = _device_kind(request)
