@@ -141,7 +141,7 @@ def _rain(cube: Cube, days: Sequence[int]) -> NDArray[np.bool_]:
     field = CoarseField(cube, "pr")
     rows, cols = slice(0, field.grid.height), slice(0, field.grid.width)
     fields = [field.cells(int(day), rows, cols) for day in days]
-    return np.array([cells is not None and bool(np.nanmean(cells) >= _RAIN) for cells in fields])
+    return np.array([f is not None and bool(np.isfinite(f).any() and np.nanmean(f) >= _RAIN) for f in fields])
 
 
 def _ratio(steps: tuple[Float, Float], days: NDArray[np.bool_]) -> float:
