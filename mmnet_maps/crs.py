@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError
 
 from mmnet_maps.errors import InputError
 
-__all__ = ["known_crs", "near", "period", "same_crs", "transform", "unit_metres"]
+__all__ = ["bounds_in", "known_crs", "near", "period", "same_crs", "transform", "unit_metres"]
 
 Float = NDArray[np.float64]
 
@@ -91,3 +91,33 @@ def transform(source: str, target: str, x: NDArray[Any], y: NDArray[Any]) -> tup
         return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     east, north = _transformer(source, target).transform(np.asarray(x), np.asarray(y))
     return np.asarray(east), np.asarray(north)
+
+
+def bounds_in(
+    source: str, target: str, bounds: tuple[float, float, float, float], points: int = 51
+) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a box in another CRS; an end may lie beyond 180 degrees.
+
+    Where the globe begins again the box stays in one piece, near its middle.
+
+    Parameters
+    ----------
+    source, target : str
+    bounds : (left, bottom, right, top)
+        In the source's CRS.
+    points : int
+        On each side that are looked at.
+
+    Examples
+    --------
+    >>> left, _, right, _ = bounds_in("EPSG:32660", "EPSG:4326", (800_000, 1_880_000, 840_000, 1_920_000))
+    >>> right - left < 1
+    True
+    """
+    left, bottom, right, top = bounds
+    across, up = np.linspace(left, right, points), np.linspace(bottom, top, points)
+    x = np.concatenate([across, across, np.full(points, left), np.full(points, right), [(left + right) / 2]])
+    y = np.concatenate([np.full(points, bottom), np.full(points, top), up, up, [(bottom + top) / 2]])
+    there, north = transform(source, target, x, y)
+    around = near(there, float(there[-1]), target)
+    return float(around.min()), float(north.min()), float(around.max()), float(north.max())

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
 
+from mmnet_maps.crs import bounds_in
 from mmnet_maps.grid import Grid, Tile, cell_lookup
 
 __all__ = ["EASE2_9KM", "GRIDMET", "MODIS_1KM", "Cells", "Lattice", "cells_of", "cover"]
@@ -68,8 +68,7 @@ class Cells:
 
 def cover(lattice: Lattice, site: Grid, margin: int = 0) -> Grid:
     """The part of a lattice that a site touches, widened by whole cells."""
-    to = Transformer.from_crs(site.crs, lattice.crs, always_xy=True)
-    left, bottom, right, top = to.transform_bounds(*site.bounds, densify_pts=51)
+    left, bottom, right, top = bounds_in(site.crs, lattice.crs, site.bounds)
     size = lattice.size
     first_col = int(np.floor((left - lattice.left) / size)) - margin
     last_col = int(np.floor((right - lattice.left) / size)) + margin

@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 from dask.array import from_array
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from mmnet_maps.crs import bounds_in, near
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, days_between
@@ -44,13 +45,17 @@ def box_tile(grid: Grid, bounds: tuple[float, float, float, float], crs: str = "
         source = CRS.from_user_input(crs)
     except CRSError:
         raise InputError(f"crs {crs}: not a CRS that PROJ knows; expected for example EPSG:32612") from None
-    if source.is_geographic and not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in degrees")
+    if source.is_geographic:
+        if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+            raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in degrees")
+        if west > east:  # across 180 degrees
+            east += 360
     if not (west < east and south < north):
         raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in units of {crs}")
-    to_grid = Transformer.from_crs(source, CRS.from_user_input(grid.crs), always_xy=True)
-    left, bottom, right, top = to_grid.transform_bounds(west, south, east, north, densify_pts=41)
-    rows, cols = grid.position(np.array([left, right]), np.array([bottom, top]))
+    left, bottom, right, top = bounds_in(crs, grid.crs, (west, south, east, north))
+    middle = np.array([(left + right) / 2])
+    turn = near(middle, (grid.bounds[0] + grid.bounds[2]) / 2, grid.crs) - middle
+    rows, cols = grid.position(np.array([left, right]) + turn, np.array([bottom, top]))
     ends = []
     for position, size in ((rows, grid.height), (cols, grid.width)):
         if not np.isfinite(position).all():

@@ -20,6 +20,7 @@ from mmnet_maps.grid import Grid, Tile, lonlat
 from mmnet_maps.jobs.extract import extract
 from mmnet_maps.jobs.products import open_product
 from mmnet_maps.produce.export.days import export_product
+from mmnet_maps.produce.extract.box import box_tile
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import covers, extract_polygons
@@ -262,3 +263,15 @@ def test_the_compliance_checker_finds_no_error(make_product: Make, tmp_path: Pat
         for line in part["msgs"]
     ]
     assert not failed and told == []
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32701", "EPSG:4326"])
+def test_a_box_across_180_degrees_is_the_pixels_between_its_sides(crs: str) -> None:
+    middle = Transformer.from_crs("EPSG:4326", "EPSG:32701", always_xy=True).transform(180.0, -17.0)
+    x, y, size = (*middle, 100.0) if crs == "EPSG:32701" else (180.0, -17.0, 0.001)
+    grid = Grid(crs, (size, 0.0, x - 50 * size, 0.0, -size, y + 50 * size), 100, 100)
+    tile = box_tile(grid, (179.99, -17.01, -179.98, -17.0))
+    lon = lonlat(grid, tile)[0] % 360
+    assert 179.987 < lon.min() <= 179.992 and 180.018 <= lon.max() < 180.023
+    with pytest.raises(InputError, match="touches no pixel"):
+        box_tile(grid, (170.0, -17.01, 171.0, -17.0))
