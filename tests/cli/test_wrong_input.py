@@ -47,6 +47,8 @@ def a_table(
     frame = pd.DataFrame(
         {name: rng.normal(0.3, 0.1, rows).astype(np.float32) for name in model_columns(catalogue)}
     )
+    for k, name in enumerate(n for n in catalogue.snapshot if n.startswith("LC_")):
+        frame[name] = (np.arange(rows) % 8 == k).astype(np.float32)
     station = np.repeat(np.arange(stations), days)
     dates = pd.date_range("2019-05-01", periods=days).strftime("%Y%m%d").astype(int)
     frame["ID"] = [f"SCAN_{k}" for k in station]

@@ -29,6 +29,8 @@ def folder(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalogue, rng = published_catalogue(), np.random.default_rng(1)
     columns = model_columns(catalogue)
     frame = pd.DataFrame(rng.normal(0.3, 0.1, (360, len(columns))).astype(np.float32), columns=list(columns))
+    for k, name in enumerate(n for n in catalogue.snapshot if n.startswith("LC_")):
+        frame[name] = (np.arange(360) % 8 == k).astype(np.float32)
     frame["ID"], frame["Network"] = np.repeat([f"SCAN_{k}" for k in range(6)], 60), "SCAN"
     frame["Date"] = np.tile(pd.date_range("2019-05-01", periods=60).strftime("%Y%m%d").astype(int), 6)
     frame["Year"], frame["VWC_5"] = 2019, rng.uniform(0.05, 0.4, 360)

@@ -19,6 +19,7 @@ from mmnet_maps.config import parse_json
 from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd, usable_days
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import land_cover_class, write_features
+from mmnet_maps.progress import counted, say
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.whole import appearing, can_hold, write_whole
 
@@ -105,7 +106,9 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
         catalogue = _catalogue(text, path)
     _refuse_incomplete(frame, catalogue, path)
     _refuse_impossible(frame, path)
-    return _in_float32(frame, catalogue, path), catalogue
+    frame = _in_float32(frame, catalogue, path)
+    _refuse_impossible_values(frame, catalogue, path)
+    return frame, catalogue
 
 
 def _ending(path: Location) -> str:
@@ -199,7 +202,12 @@ def _classes(names: pd.Series) -> pd.Series:
     """Position in `LAND_COVER_CLASSES` of classes given in words; -1 for any other word."""
     order = {name.lower(): i for i, name in enumerate(LAND_COVER_CLASSES)}
     text = names.astype("string").str.strip().str.lower().str.removeprefix("lc_")
-    return text.map(order).fillna(-1).astype(np.int8)
+    known = text.map(order)
+    unknown = text[known.isna() & text.notna() & (text != "")]
+    if len(unknown):
+        words = ", ".join(f"{word:.40}" for word in unknown.unique()[:5])
+        say(f"land cover {words}: {counted(len(unknown), 'row')} of no class; known are {', '.join(order)}")
+    return known.fillna(-1).astype(np.int8)
 
 
 def _is_number(frame: pd.DataFrame, name: str) -> bool:
@@ -235,6 +243,27 @@ def _refuse_impossible(frame: pd.DataFrame, path: Location) -> None:
     twice = pd.Series(number.astype(np.int64) * 2**20 + day).duplicated().to_numpy()
     what = date.astype(str) + " of " + station.astype(str) if twice.any() else date
     _refuse(path, what, twice, "one row a station and day")
+
+
+def _refuse_impossible_values(frame: pd.DataFrame, catalogue: Catalogue, path: Location) -> None:
+    """Refuse infinite inputs, two land cover classes in a row, and targets that no soil can have."""
+    for name in model_columns(catalogue):
+        bad = np.isinf(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        _refuse(path, frame[name], bad, f"a finite number, or none, in column {name}")
+    classes = [name for name in catalogue.snapshot if name.startswith("LC_")]
+    share = frame[classes].to_numpy(dtype=np.float32)
+    for name, column in zip(classes, share.T, strict=True):
+        _refuse(path, frame[name], (column < 0) | (column > 1), f"0 or 1 in column {name}")
+    whole = ((share == 0) | (share == 1)).all(axis=1)
+    _refuse(
+        path, frame["ID"], whole & (share.sum(axis=1) > 1), "one land cover class (LC_ columns) of station"
+    )
+    target = catalogue.target
+    if _is_number(frame, target.name):
+        low, high = target.valid_range
+        value = frame[target.name].to_numpy(dtype=np.float64, na_value=np.nan)
+        expected = f"a {target.name} between {low:g} and {high:g} {target.unit}"
+        _refuse(path, frame[target.name], (value < low) | (value > high), expected)
 
 
 def _refuse(path: Location, column: pd.Series, bad: NDArray[np.bool_], expected: str) -> None:

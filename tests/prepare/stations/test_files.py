@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ def make_frame(catalogue: Catalogue, rows: int = 7, seed: int = 0) -> pd.DataFra
             name, rng.normal(size=rows).astype(np.float32) * np.float32(10.0 ** rng.integers(-6, 6))
         )
     frame = pd.DataFrame(columns)
+    for k, name in enumerate(n for n in catalogue.snapshot if n.startswith("LC_")):
+        frame[name] = (np.arange(rows) % 8 == k).astype(np.float32)
     frame.loc[2, "VWC_5"] = np.nan
     frame.loc[3, "eto_4"] = np.nan
     return frame
@@ -163,3 +166,29 @@ def test_two_rows_of_a_station_and_day(tmp_path: Path) -> None:
     write_table(pd.concat([frame, frame.iloc[[1]]]), tmp_path / "t.parquet", published_catalogue())
     with pytest.raises(InputError, match=r"row 7: expected one row .* found 20190502 of SCAN_0"):
         read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"eto": np.inf}, "row 2: expected a finite number, or none, in column eto, found inf"),
+        ({"eto_3": -np.inf}, "in column eto_3, found -inf"),
+        ({"LC_Crop": 7}, "row 2: expected 0 or 1 in column LC_Crop, found 7"),
+        ({f"LC_{name}": 1 for name in LAND_COVER_CLASSES}, "row 2: expected one land cover class"),
+        ({"VWC_5": -5}, "row 2: expected a VWC_5 between 0 and 1"),
+        ({"VWC_5": 300}, "found 300"),
+        ({"VWC_5": np.inf}, "found inf"),
+    ],
+)
+def test_values_that_there_are_not_are_refused_with_their_row(
+    wrong: dict[str, float], said: str, tmp_path: Path
+) -> None:
+    from tests.cli.test_wrong_input import a_table
+
+    path = tmp_path / "t.parquet"
+    frame = a_table(path, stations=2, days=3).assign(Latitude=36.0, Longitude=-98.0)
+    for name, value in wrong.items():
+        frame.loc[frame.index[1], name] = value
+    write_table(frame, path, published_catalogue())
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_table(path)
