@@ -3,7 +3,7 @@
 python -m tests.benchmarks.bench_level TABLE [--every 20]
 
 TABLE is a station table with soil-state channels and climate normals. XGBoost is trained in five outer folds
-over stations. What is chosen (the penalty of a model of the level, and how far it is believed) is chosen on the
+over stations. What is chosen (the penalty of a model of the level, how far it is believed) is chosen on the
 held-out estimates of inner folds among the training stations, so that no tested station chooses anything.
 Tested are days after the years of the normals. Every variant that is computed is printed.
 """
