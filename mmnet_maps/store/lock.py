@@ -117,7 +117,7 @@ def _is_at(file: IO[str], lock: Path) -> bool:
 def _owner(lock: Location) -> dict[str, Any]:
     try:
         found = json.loads(lock.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import SourceConfig
 from mmnet_maps.sources.rasters import RasterSource, open_source
-from mmnet_maps.sources.rasters.files import find_files
+from mmnet_maps.sources.rasters.files import find_files, listed, unread
 
 GRID = Grid("EPSG:32612", (30.0, 0.0, 300000.0, 0.0, -30.0, 4100000.0), 6, 8)
 EVERY = slice(0, 6), slice(0, 8)
@@ -381,3 +382,13 @@ def test_regridding_averages_fine_cells_onto_the_target(tmp_path: Path) -> None:
     found = reader.read(0, 1, *EVERY)["VV"][0]
     assert found[0, 0] == -9999
     assert np.abs(found.ravel()[1:] - expected.ravel()[1:]).max() <= 1
+
+
+def test_what_only_looks_like_a_raster_is_named_and_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "folder.tif").mkdir()
+    (tmp_path / "nowhere.tif").symlink_to("no.tif")
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    os.mkfifo(tmp_path / "pipe.tif")
+    assert list(listed(tmp_path, "auto", "sources.w")) == []
+    names = "folder.tif, loop.tif, nowhere.tif, pipe.tif"
+    assert list(unread([tmp_path], set())) == [f"{tmp_path}: not read: {names}"]

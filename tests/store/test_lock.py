@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.produce.product.ledger import Ledger
 from mmnet_maps.store.lock import check_owner, sole_writer
 
 
@@ -55,3 +56,18 @@ def test_a_full_disk_is_told_with_what_was_being_written(tmp_path: Path) -> None
     ):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff{", b'{"run": 7}', b"[" * 100_000])
+def test_a_foreign_lock_file_is_no_owner(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "product"
+    (tmp_path / ".product.lock").write_bytes(content)
+    with pytest.raises(WorkError, match="has ended"):
+        check_owner(path, "a")
+    with sole_writer(path) as run:
+        check_owner(path, run)
+
+
+def test_a_folder_under_the_name_of_a_ledger_entry_is_no_entry(tmp_path: Path) -> None:
+    (tmp_path / "k.json").mkdir()
+    assert Ledger(tmp_path).read("k") is None

@@ -101,7 +101,7 @@ class Ledger:
         """The entry of a unit; None if it has not been finished, or what is there is no entry."""
         try:
             found = Entry(**json.loads(self._place(key).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, TypeError, RecursionError):
             return None
         return found if found.is_sound() else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Set
@@ -217,13 +218,12 @@ def raster_in(path: Path) -> str:
 def unread(folders: Iterable[Path], used: Set[Path]) -> Iterator[str]:
     """A line a folder that holds rasters which no source read."""
     endings = (*(e for group in _ENDINGS.values() for e in group), *_OTHERS)
-    known = {p.resolve() for p in used}
+    known = {os.path.realpath(p) for p in used}  # of a link in a loop, its own name
     for folder in dict.fromkeys(folders):
         if not folder.is_dir():
             continue
-        left = sorted(
-            p.name for p in folder.iterdir() if p.suffix.lower() in endings and p.resolve() not in known
-        )
+        rasters = (p for p in folder.iterdir() if p.suffix.lower() in endings)
+        left = sorted(p.name for p in rasters if os.path.realpath(p) not in known)
         if left:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             yield f"{folder}: not read: {', '.join(left[:5])}{more}"
