@@ -97,7 +97,7 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
     try:
         table, text = _read_parquet(path) if ending == ".parquet" else _read_csv(path)
         frame = table.to_pandas()
-    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+    except (pa.ArrowException, LookupError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable {ending[1:]} table: {_one_line(error)}") from None
     if text is None:
         catalogue = published_catalogue("cyclic" if "DoY_sin" in frame.columns else "published")
