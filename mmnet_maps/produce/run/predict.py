@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from typing import Any
 
-from mmnet_maps.errors import InputError, WorkError, refuse_beyond
+from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.learn.against_smap import warning_line
 from mmnet_maps.learn.bundle import Bundle, load_bundle
-from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.engine import Engine
@@ -25,10 +21,11 @@ from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.chosen import coarse_choice, optional_layers
 from mmnet_maps.produce.run.plan import Estimate, Prices, calibrate, estimate
 from mmnet_maps.produce.run.survey import Planned, Survey
-from mmnet_maps.produce.run.work import Job, Report, forget_peak, one_thread, run_unit
+from mmnet_maps.produce.run.work import Job, forget_peak, one_thread
+from mmnet_maps.produce.run.workers import connected, reports
 from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
-from mmnet_maps.progress import say, steps, where
+from mmnet_maps.progress import say, steps
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 
@@ -38,8 +35,6 @@ __all__ = ["Request", "outstanding", "predict_product"]
 _WORTH_A_FORECAST = 30_000_000
 _TILE, _BLOCK_DAYS = 1024, 16
 _LIMITS = {"workers": (1, 1024), "tile": (8, 16_384), "block_days": (1, 3660)}
-#: How often a unit is tried, and seconds before it is tried again: a disk or a network may come back.
-_ATTEMPTS, _PAUSE_S = 3, 0.2
 _PRECISIONS = ("float32", "bfloat16")
 
 
@@ -162,8 +157,10 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
     if dry_run:
         return summary
     prepared.survey.check_cube(p.unit for p in todo)
-    product = _ready_product(prepared)
-    done = _run(prepared, product, todo, expected, run)
+    # A run without workers leaves everything as it was.
+    with connected(request.workers, request.scheduler) if todo else nullcontext() as client:
+        product = _ready_product(prepared)
+        done = _run(prepared, product, todo, expected, run, client)
     if todo:
         _say_processors(prepared, product)
     return summary | done
@@ -274,9 +271,7 @@ def _precision(request: Request, bundle: Bundle, product: Product | None) -> str
     if request.scheduler is None:
         gain = bfloat16_gain(bundle, asked, request.device)
     else:
-        from distributed import Client
-
-        with Client(request.scheduler) as client:  # type: ignore[no-untyped-call]
+        with connected(1, request.scheduler) as client:
             gain = client.submit(bfloat16_gain, bundle, asked, request.device).result()
     if gain is None or gain > 1:
         return asked
@@ -361,7 +356,12 @@ def _ready_product(prepared: _Prepared) -> Product:
 
 
 def _run(
-    prepared: _Prepared, product: Product, todo: list[Planned], expected: Estimate | None, run: str
+    prepared: _Prepared,
+    product: Product,
+    todo: list[Planned],
+    expected: Estimate | None,
+    run: str,
+    client: Any,
 ) -> dict[str, Any]:
     request = prepared.request
     job = Job(
@@ -379,7 +379,7 @@ def _run(
     forget_peak()
     began, done, failed, peak = time.perf_counter(), 0, {}, 0.0
     with steps("units", len(todo)) as advance:
-        for report in _reports(tasks, request):
+        for report in reports(tasks, client):
             done += report.pixel_days
             peak = max(peak, report.peak_mib)
             rate = done / (time.perf_counter() - began)
@@ -402,65 +402,3 @@ def _run(
         "workers": request.workers,
         "failed": failed,
     }
-
-
-def _reports(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Report]:
-    if request.workers == 1 and request.scheduler is None:
-        for task in tasks:
-            yield _guarded(*task)
-    else:
-        yield from _on_dask(tasks, request)
-
-
-def _guarded(job: Job, unit: Any, outside: bool) -> Report:
-    """Run a unit, a few times if need be; what goes wrong is told with its key, and the others go on."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return run_unit(job, unit, outside)
-        except Exception as error:
-            if attempt == _ATTEMPTS or isinstance(error, InputError):
-                return Report(unit.key, error=_one_line(error))
-            time.sleep(_PAUSE_S * attempt)
-    raise AssertionError("the last attempt returns")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
-
-
-def _on_dask(tasks: Iterator[tuple[Any, ...]], request: Request) -> Iterator[Report]:
-    """Keep a few units a worker in flight, so that memory does not grow with the number of units."""
-    from distributed import Client, as_completed
-
-    with _scheduler(request) as address, Client(address) as client:  # type: ignore[no-untyped-call]
-        keys: dict[str, str] = {}
-
-        def submit(task: tuple[Any, ...]) -> Any:
-            name = f"unit-{uuid.uuid4().hex}"
-            keys[name] = task[1].key
-            return client.submit(_guarded, *task, key=name, pure=False)
-
-        flight = 2 * max(1, sum(client.nthreads().values()))
-        running = as_completed([submit(task) for task in islice(tasks, flight)])  # type: ignore[no-untyped-call]
-        for future in running:
-            try:
-                error, key = future.exception(), keys.pop(future.key)
-            except CancelledError as cancelled:
-                error = cancelled
-            if isinstance(error, CancelledError):
-                gone = f"the scheduler {address} is gone; {where()}; run the same command again to go on"
-                raise WorkError(gone) from None
-            yield Report(key, error=_one_line(error)) if error is not None else future.result()
-            future.release()
-            for task in islice(tasks, 1):
-                running.add(submit(task))  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _scheduler(request: Request) -> Iterator[str]:
-    """Address of the scheduler given, or of a cluster of processes on this machine."""
-    if request.scheduler is not None:
-        yield request.scheduler
-        return
-    with local_cluster(request.workers) as address:
-        yield address
