@@ -23,7 +23,7 @@ from tests.produce.conftest import make_bundle, make_readers
 
 _DAYS = ("2020-03-01", "2020-03-04")
 #: A unit whose workers, but for that of the run in one process, fill their memory.
-_GREEDY = "20200302-r000005-c000000"
+_GREEDY = "20200302-r000008-c000000"
 _HOG = """
 def dask_setup(_):
     import time
@@ -41,7 +41,7 @@ def dask_setup(_):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle and a cube of 64 units of maps."""
+    """A bundle and a cube of 36 units of maps."""
     folder = tmp_path_factory.mktemp("lost")
     grid = Grid("EPSG:32612", (30.0, 0.0, 420_000.0, 0.0, -30.0, 4_100_000.0), 20, 20)
     make_bundle(folder / "bundle")
@@ -53,7 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _command(world: Path, out: Path, *how: str) -> list[str]:
     command = [sys.executable, "-m", "mmnet_maps.cli", "predict", "--bundle", str(world / "bundle")]
     command += ["--cube", str(world / "c.zarr"), "--start", _DAYS[0], "--end", _DAYS[1], "--out", str(out)]
-    return [*command, "--tile", "5", "--block-days", "1", *how]
+    return [*command, "--tile", "8", "--block-days", "1", *how]
 
 
 def _run(command: list[str], strike: Callable[[int], object] = lambda _: None) -> tuple[int, list[str]]:
@@ -141,5 +141,5 @@ def test_a_scheduler_and_workers_that_end_while_units_are_made(world: Path, tmp_
         )
     assert status == 1 and len(said) == 1, said
     assert re.fullmatch(
-        r"mmnet-maps: the scheduler tcp:\S+ is gone; units: \d+ of 64 done; run the same .*", said[0]
+        r"mmnet-maps: the scheduler tcp:\S+ is gone; units: \d+ of 36 done; run the same .*", said[0]
     )
