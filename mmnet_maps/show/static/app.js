@@ -101,7 +101,10 @@ async function pictureOf(words) {
 }
 
 // Maps across 180 degrees have an east above 180, which a source of tiles does not know.
-const within = () => (site.bounds[2] > 180 ? {} : { bounds: site.bounds });
+function within() {
+  const [west, south, east, north] = site.bounds;
+  return { bounds: east > 180 ? [-180, south, 180, north] : [west, south, east, north] };
+}
 
 // Put a picture on a map; the one before stays until the new one is complete. Tells whether it is on the map then,
 // or another was wanted meanwhile.

@@ -18,6 +18,9 @@ const chosenDay = (days, chosen) => ({ ctx, bbox, valToPos }) => {
   ctx.restore();
 };
 
+// Between two dates of an axis, in seconds: whole days.
+const STEPS = [1, 2, 5, 10, 20, 30, 60, 91, 182, 365, 730, 1826, 3652].map((days) => days * 86400);
+
 function chart(holder, data, height, more, { days, chosen, onDay, onHover }) {
   const made = new uPlot(
     {
@@ -54,7 +57,7 @@ export function drawChart(holder, series, unit, use) {
   chart(holder, data, 210, {
     series: lines,
     bands: [{ series: [1, 2], fill: BAND }],
-    axes: [{ space: 88, size: 34, values: dates }, { size: AXIS, values }],
+    axes: [{ space: 88, size: 34, incrs: STEPS, values: dates }, { size: AXIS, values }],
   }, use);
 }
 
