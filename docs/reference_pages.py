@@ -27,7 +27,7 @@ from mmnet_maps.jobs.daily import DailyConfig
 from mmnet_maps.jobs.earth_engine_config import EarthEngineCubeConfig
 from mmnet_maps.learn.experiments import ExperimentConfig
 from mmnet_maps.prepare.cube.config import CubeConfig
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig, StationTableConfig
 from mmnet_maps.presets import SOURCES, preset
 from mmnet_maps.produce.product.layers import LAYERS
 from mmnet_maps.produce.tile.flags import FLAG_TABLE

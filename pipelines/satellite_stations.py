@@ -24,7 +24,8 @@ from mmnet_maps.learn.evaluate import evaluate_table
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.stations.files import read_table, write_table
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig
+from mmnet_maps.prepare.stations.table import build_station_table
 from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
 from mmnet_maps.variables import Variable
 

@@ -201,7 +201,9 @@ def test_a_cube_without_normals_is_refused_with_what_to_do(made: Path, tmp_path:
         "--out",
         tmp_path / "p.zarr",
     )
-    message = r"plain.zarr: no \w+_normal, which the bundle needs.*`normals: {until: YEAR}`.*static source"
+    message = (
+        r"plain.zarr: no [\w, ]+_normal, which the bundle needs.*`normals: {until: YEAR}`.*static source"
+    )
     with pytest.raises(InputError, match=message):
         run("predict", *ask, "--start", "2020-03-01", "--end", "2020-03-03")
 

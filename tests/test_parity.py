@@ -28,7 +28,8 @@ from mmnet_maps.learn.models.networks import build_network
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import Cube, open_cube
 from mmnet_maps.prepare.features import Scaler
-from mmnet_maps.prepare.stations.table import StationTable, StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import StationTableConfig
+from mmnet_maps.prepare.stations.table import StationTable, build_station_table
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.program import predict_tile
 from mmnet_maps.produce.tile.reading import tile_inputs

@@ -20,7 +20,7 @@ from mmnet_maps.jobs.settings import Settings, output_file, settings_of
 from mmnet_maps.jobs.stations import write_station_table
 from mmnet_maps.prepare.at_places import at_pixel, centre_of, in_disc, pixel_of, series_at
 from mmnet_maps.prepare.cube.config import CubeConfig, GridConfig, RegionConfig
-from mmnet_maps.prepare.stations.table import StationTableConfig
+from mmnet_maps.prepare.stations.settings import StationTableConfig
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 

@@ -37,7 +37,7 @@ def settings_of(
 
     Examples
     --------
-    >>> from mmnet_maps.prepare.stations.table import StationTableConfig
+    >>> from mmnet_maps.prepare.stations.settings import StationTableConfig
     >>> settings_of(StationTableConfig, settings={"encoding": "cyclic"}).encoding
     'cyclic'
     """

@@ -15,7 +15,8 @@ from mmnet_maps.jobs.regions import region_of
 from mmnet_maps.jobs.settings import Settings, output_file, settings_of
 from mmnet_maps.prepare.normals import add_normals
 from mmnet_maps.prepare.stations.files import write_table
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig, StationTableConfig
+from mmnet_maps.prepare.stations.table import build_station_table
 from mmnet_maps.sources.stations.archives import StationArchives, fetch_scan, fetch_uscrn
 from mmnet_maps.sources.stations.in_situ import StationRecords, read_in_situ, read_network
 from mmnet_maps.sources.stations.ismn import read_ismn

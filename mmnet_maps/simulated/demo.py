@@ -22,7 +22,8 @@ from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.stations.files import read_table, write_table
-from mmnet_maps.prepare.stations.table import StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import StationTableConfig
+from mmnet_maps.prepare.stations.table import build_station_table
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.judge.cell_edges import cell_edges, edges_table
 from mmnet_maps.produce.judge.stations import validate_stations

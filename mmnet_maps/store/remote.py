@@ -1,7 +1,7 @@
 """An address in an object store, with the verbs of a path and those that only object stores have.
 
 An object appears whole: there are no half-written ones. Folders are beginnings of names. Every request is
-tried again for about a minute where the store fails or cannot be reached.
+tried again for about half a minute where the store fails or cannot be reached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMES = ("s3", "gs", "az", "http", "https", "memory")
 #: Tries of the client itself.
 _RETRIES = 8
 #: Seconds before a request is tried again, beyond what the client tries itself.
-_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 #: Bytes that a file of ranges asks for at once.
 _BUFFER = 1 << 18
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -221,15 +221,13 @@ class Remote:
         str or None
             Its tag now; None where another writer came first, and nothing was written.
         """
-        obstore = _library()
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
+        obstore, exceptions = _library(), _exceptions()
         mode: Any = "create" if tag is None else {"e_tag": tag}
 
         def put() -> str | None:
             try:
                 done = obstore.put(store_at(self.root), self.key, data, mode=mode, use_multipart=False)
-            except (AlreadyExistsError, PreconditionError):
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return None
             return str(done["e_tag"] or done["version"])
 
@@ -342,8 +340,7 @@ def _raise_or_wait(error: Exception, what: str, pause: float | None) -> None:
 
 def _told(error: Exception, what: str) -> Exception | None:
     """What to raise for an error that no second try mends; None where one may."""
-    from obstore import exceptions
-
+    exceptions = _exceptions()
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(2, "No such object", what)
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
@@ -365,6 +362,12 @@ def _library() -> Any:
     return obstore
 
 
+def _exceptions() -> Any:
+    with needs_extra("cloud", "an object store"):
+        from obstore import exceptions
+    return exceptions
+
+
 @lru_cache(maxsize=256)
 def store_at(address: str) -> ObjectStore:
     """The client of a bucket; credentials and endpoint come from the environment.
@@ -374,9 +377,9 @@ def store_at(address: str) -> ObjectStore:
     InputError
         The extra ``cloud`` is not installed, or the environment does not fit.
     """
-    _library()
-    from obstore.exceptions import BaseError
-    from obstore.store import MemoryStore, from_url
+    with needs_extra("cloud", "an object store"):
+        from obstore.exceptions import BaseError
+        from obstore.store import MemoryStore, from_url
 
     scheme = urlsplit(address).scheme
     if scheme == "memory":

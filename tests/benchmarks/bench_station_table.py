@@ -240,7 +240,8 @@ def _add_indices(t: pd.DataFrame) -> None:
 def build_here(raw: Path, in_situ: Path, network: Path) -> pd.DataFrame:
     """The same through the package."""
     from mmnet_maps.catalogue import published_catalogue
-    from mmnet_maps.prepare.stations.table import StationTableConfig, build_station_table
+    from mmnet_maps.prepare.stations.settings import StationTableConfig
+    from mmnet_maps.prepare.stations.table import build_station_table
     from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
     from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 

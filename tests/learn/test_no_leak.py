@@ -20,7 +20,8 @@ from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.learn.experiments import ExperimentConfig, run_experiment
 from mmnet_maps.prepare.normals import add_normals
 from mmnet_maps.prepare.stations.files import read_table, write_table
-from mmnet_maps.prepare.stations.table import StationTable, StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import StationTableConfig
+from mmnet_maps.prepare.stations.table import StationTable, build_station_table
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 

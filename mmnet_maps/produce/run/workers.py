@@ -141,7 +141,7 @@ def _in_flight(
         for task in islice(tasks, max(0, flight() - len(given))):
             name = f"unit-{uuid.uuid4().hex}"
             given[name] = task
-            running.add(client.submit(_guarded, *task, key=name, pure=False))
+            running.add(client.submit(_guarded, *task, key=name, pure=False))  # type: ignore[no-untyped-call]
 
     try:
         give()

@@ -7,7 +7,8 @@ import pandas as pd
 
 from mmnet_maps.catalogue import MEMORY
 from mmnet_maps.prepare.soil_state import derive_series
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTable, build_station_table
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig
+from mmnet_maps.prepare.stations.table import StationTable, build_station_table
 from mmnet_maps.sources.stations.uscrn import uscrn_catalogue
 
 DAYS = 330

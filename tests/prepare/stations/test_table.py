@@ -12,7 +12,8 @@ from mmnet_maps.catalogue import LAND_COVER_CLASSES, published_catalogue
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.features import window
 from mmnet_maps.prepare.stations.files import model_columns
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig, StationTableConfig
+from mmnet_maps.prepare.stations.table import build_station_table
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 

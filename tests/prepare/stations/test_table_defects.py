@@ -13,7 +13,8 @@ import pytest
 
 from mmnet_maps.catalogue import Catalogue, published_catalogue
 from mmnet_maps.errors import InputError
-from mmnet_maps.prepare.stations.table import StationTable, StationTableConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import StationTableConfig
+from mmnet_maps.prepare.stations.table import StationTable, build_station_table
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
 

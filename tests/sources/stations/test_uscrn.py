@@ -11,7 +11,8 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.jobs.stations import table_from_uscrn
 from mmnet_maps.learn.rows import TrainingRows
 from mmnet_maps.prepare.stations.files import read_table
-from mmnet_maps.prepare.stations.table import OwnWeatherConfig, build_station_table
+from mmnet_maps.prepare.stations.settings import OwnWeatherConfig
+from mmnet_maps.prepare.stations.table import build_station_table
 from mmnet_maps.sources.stations.uscrn import Uscrn, domain_of, read_uscrn, uscrn_catalogue
 
 NAMES = (
