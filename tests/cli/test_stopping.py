@@ -22,7 +22,7 @@ from tests.produce.conftest import FIRST, make_bundle, make_readers
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle, and a cube of 400 units of maps."""
     folder = tmp_path_factory.mktemp("stopping")
-    grid = Grid("EPSG:32612", (30.0, 0.0, 420_000.0, 0.0, -30.0, 4_100_000.0), 20, 20)
+    grid = Grid("EPSG:32612", (30.0, 0.0, 420_000.0, 0.0, -30.0, 4_100_000.0), 80, 80)
     make_bundle(folder / "bundle")
     build_cube(
         Target(grid, None, "test"), list(make_readers(grid, grid.crs, 30.0).values()), folder / "c.zarr"
@@ -36,7 +36,7 @@ def test_a_run_is_stopped(world: Path, tmp_path: Path, number: signal.Signals, w
     first, last = (str(np.datetime64(FIRST + d, "D")) for d in (0, 3))
     command = [sys.executable, "-m", "mmnet_maps.cli", "predict", "--bundle", str(world / "bundle")]
     command += ["--cube", str(world / "c.zarr"), "--start", first, "--end", last, "--out", str(out)]
-    command += ["--tile", "2", "--block-days", "1", "--workers", str(workers)]
+    command += ["--tile", "8", "--block-days", "1", "--workers", str(workers)]
     # A group of its own, as a terminal gives it: Ctrl-C reaches the workers too.
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 120

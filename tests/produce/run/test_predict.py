@@ -20,6 +20,7 @@ from mmnet_maps.produce.engine.processor import processor_kind
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run import predict as predict_module
 from mmnet_maps.produce.run import work
+from mmnet_maps.produce.run import workers as workers_module
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.produce.tile.trust import NOT_COMPUTED
 
@@ -262,14 +263,14 @@ def test_a_unit_that_fails_is_named_and_the_others_finish(
     reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, request, _ = reference
-    original = predict_module.run_unit
+    original = workers_module.run_unit
 
     def failing(job: Any, unit: Any, outside: bool) -> Any:
         if unit.tile.col:
             raise RuntimeError("broken\ndisk")
         return original(job, unit, outside)
 
-    monkeypatch.setattr(predict_module, "run_unit", failing)
+    monkeypatch.setattr(workers_module, "run_unit", failing)
     again = Request(
         request.bundle, request.cube, request.start, request.end, tmp_path / "product", tile=16, block_days=7
     )
