@@ -6,7 +6,16 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "Stopped", "WorkError", "brief", "needs_extra", "refuse_beyond", "suggestion"]
+__all__ = [
+    "InputError",
+    "Stopped",
+    "WorkError",
+    "brief",
+    "needs_extra",
+    "refuse_beyond",
+    "refuse_damaged",
+    "suggestion",
+]
 
 #: Characters of the longest message.
 _LONGEST = 1_000
@@ -67,6 +76,35 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError:
         raise InputError(f"{what} needs the extra '{extra}': pip install 'mmnet-maps[{extra}]'") from None
+
+
+@contextmanager
+def refuse_damaged(where: object, what: str) -> Iterator[None]:
+    """Around the opening of what the program wrote itself: any other surprise means damage.
+
+    Storage that fails, or denies access, is told as it is.
+
+    Raises
+    ------
+    InputError
+        What is there cannot be read; the message names it and the reason.
+
+    Examples
+    --------
+    >>> with refuse_damaged("m.zarr", "no product that `predict` made"):
+    ...     {}["layout"]
+    Traceback (most recent call last):
+    ...
+    mmnet_maps.errors.InputError: m.zarr: is damaged, or no product that `predict` made (KeyError: 'layout')
+    """
+    try:
+        yield
+    except (InputError, WorkError, MemoryError, PermissionError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{where}: is damaged, or {what} ({type(error).__name__}: {error!s:.200})"
+        ) from error
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -265,18 +265,20 @@ CASES = {
 }
 
 
-def main() -> None:
-    """Kill the cases named, or all."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("cases", nargs="*", help=f"of: {', '.join(CASES)}")
-    options.add_argument("--every", type=int, default=1, help="operations from kill to kill")
+def run_cases(
+    about: str | None, cases: Mapping[str, object], run: Callable[[str, int, int], tuple[int, int]], what: str
+) -> None:
+    """Run the cases that the command line names, or all; `run` gives how many were tried, and of how many."""
+    options = argparse.ArgumentParser(description=about)
+    options.add_argument("cases", nargs="*", help=f"of: {', '.join(cases)}")
+    options.add_argument("--every", type=int, default=1, help="operations from one to the next")
     options.add_argument("--offset", type=int, default=0, help="operations to leave out at the beginning")
     given = options.parse_args()
-    for name in given.cases or CASES:
+    for name in given.cases or cases:
         began = time.monotonic()
-        kills, operations = kill_everywhere(name, CASES[name], given.every, given.offset)
-        print(f"{name}: {kills} kills of {operations}, {time.monotonic() - began:.0f} s", flush=True)
+        tried, all_of_them = run(name, given.every, given.offset)
+        print(f"{name}: {tried} {what} of {all_of_them}, {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_cases(__doc__, CASES, lambda name, *how: kill_everywhere(name, CASES[name], *how), "kills")

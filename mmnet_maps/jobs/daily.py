@@ -226,8 +226,7 @@ def _provisional_days(product: Product, request: Request) -> tuple[int, int]:
     """How many of the days asked for are provisional, and how many there are."""
     first, stop = day_number(request.start, "start"), day_number(request.end, "end") + 1
     found: set[int] = set()
-    for unit in product.layout.units(first, stop):
-        entry = product.ledger.read(unit.key)
+    for entry in product.ledger.read_all(unit.key for unit in product.layout.units(first, stop)):
         if entry is not None:
             found |= {day for day in range(entry.first, entry.stop) if entry.is_provisional(day)}
     return len(found), stop - first

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.config import parse_json
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_damaged
 from mmnet_maps.learn.adjust import Adjustment
 from mmnet_maps.learn.applicability import Applicability
 from mmnet_maps.learn.bundle_weights import pack, unpack
@@ -293,14 +293,8 @@ def load_bundle(folder: Location) -> Bundle:
         It is no bundle, of another format, incomplete, or changed since it was saved.
     """
     folder = location(folder)
-    try:
+    with refuse_damaged(folder, "no bundle that `train` made"):
         return _load(folder)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{folder}: is damaged, or no bundle that `train` made ({type(error).__name__}: {error!s:.200})"
-        ) from error
 
 
 def _load(folder: Location) -> Bundle:

@@ -21,6 +21,7 @@ from typing import Any
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.remote import Remote
+from mmnet_maps.store.whole import is_running
 
 __all__ = ["LEASE_S", "leased"]
 
@@ -159,10 +160,4 @@ def _is_dead(owner: dict[str, Any]) -> bool:
     process, machine = owner.get("process"), _machine()
     if not machine or owner.get("machine") != machine or not isinstance(process, int):
         return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return not is_running(process)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmnet_maps.store.whole import exchange, link_copy, remove_folder
+from mmnet_maps.store.whole import link_copy, remove_folder, take_place
 
 __all__ = ["updating"]
 
@@ -67,7 +67,8 @@ def updating(folder: Path) -> Iterator[Callable[[], Path]]:
     if not asked:
         _clear(folder, begin)
     elif asked[0].exists():
-        _take_place(asked[0], folder, replaced)
+        take_place(asked[0], folder, replaced)
+        remove_folder(replaced)
 
 
 def _clear(folder: Path, begin: str, but: Path | None = None) -> None:
@@ -78,18 +79,6 @@ def _clear(folder: Path, begin: str, but: Path | None = None) -> None:
                 path.unlink()
             elif path != but:
                 remove_folder(path)
-
-
-def _take_place(draft: Path, folder: Path, replaced: Path) -> None:
-    if not folder.exists():
-        draft.replace(folder)
-    elif exchange(draft, folder):
-        draft.replace(replaced)
-    else:
-        # Without an exchange the name is free for a moment; the next run puts back what was there.
-        folder.replace(replaced)
-        draft.replace(folder)
-    remove_folder(replaced)
 
 
 def _state(folder: Path) -> str:

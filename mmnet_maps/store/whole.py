@@ -33,6 +33,7 @@ __all__ = [
     "files_named",
     "in_parallel",
     "is_draft",
+    "is_running",
     "link_copy",
     "local_folder",
     "move_file",
@@ -42,6 +43,7 @@ __all__ = [
     "rename",
     "replacing_folder",
     "size_of",
+    "take_place",
     "version_of",
     "write_whole",
 ]
@@ -72,7 +74,8 @@ def appearing(path: Location) -> Iterator[Path]:
         return
     begin = f".{path.name}.{socket.gethostname()}-"
     for old in path.parent.glob(f"{glob.escape(begin)}*.part"):
-        if not _is_running(old.name.removeprefix(begin).removesuffix(".part")):
+        process = old.name.removeprefix(begin).removesuffix(".part")
+        if not process.isdigit() or int(process) == os.getpid() or not is_running(int(process)):
             old.unlink(missing_ok=True)
     draft = path.with_name(f"{begin}{os.getpid()}.part")
     try:
@@ -279,6 +282,26 @@ def exchange(one: Location, other: Location) -> bool:
     return bool(swap(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
+def take_place(draft: Location, path: Location, aside: Location) -> None:
+    """Let a draft take the name of a folder of a file system; what had it before stands aside then.
+
+    Without an exchange the name is free for a moment: who clears up after a killed writer puts back what
+    stands aside.
+
+    Parameters
+    ----------
+    draft, path, aside : Path
+        `aside` must not be there; it is not there afterwards either if `path` was not.
+    """
+    if not path.exists():
+        rename(draft, path)
+    elif exchange(draft, path):
+        rename(draft, aside)
+    else:
+        rename(path, aside)
+        rename(draft, path)
+
+
 def link_copy(source: Location, target: Location) -> None:
     """Copy a folder by linking its files, which is quick and takes no space; a plain copy where links fail.
 
@@ -348,13 +371,11 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _is_running(process: str) -> bool:
-    """Whether another process of that number is there."""
-    if not process.isdigit() or int(process) == os.getpid():
-        return False
+def is_running(process: int) -> bool:
+    """Whether there is a process of that number on this machine."""
     try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

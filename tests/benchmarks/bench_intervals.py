@@ -71,7 +71,7 @@ def held_out(
     estimate, apart = np.full(len(few), np.nan), np.full(len(few), np.nan)
     beyond = np.zeros(len(few), dtype=bool)
     for number in numbers:
-        bundle = fit("xgboost", rows.take(fold != number), catalogue, config).bundle  # type: ignore[arg-type]
+        bundle = fit("xgboost", rows.take(fold != number), catalogue, config).bundle
         own = np.flatnonzero(of_few == number)
         estimate[own] = bundle.predict(few.take(own).inputs)
         apart[own] = bundle.dissimilarity(few.take(own).inputs)
@@ -173,8 +173,13 @@ def main() -> None:
     )
     normals = [k for k, name in enumerate(catalogue.snapshot) if name.endswith("_normal")]
     angle = 2 * np.pi / 12
-    season = lambda t: np.column_stack([np.sin(angle * t.month), np.cos(angle * t.month)])  # noqa: E731
-    place = lambda t: t.rows.inputs.snapshot[:, normals].astype(np.float64)  # noqa: E731
+
+    def season(told: Told) -> Float:
+        return np.column_stack([np.sin(angle * told.month), np.cos(angle * told.month)])
+
+    def place(told: Told) -> Float:
+        return told.rows.inputs.snapshot[:, normals].astype(np.float64)
+
     report("the table of bundles", folds, by_table)
     for name, features in (
         ("one width", lambda t: np.empty((len(t.estimate), 0))),

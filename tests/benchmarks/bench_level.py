@@ -72,9 +72,8 @@ def sets_of_inputs(rows: TrainingRows, catalogue: Catalogue, wetness: Array) -> 
     normal = np.array([name.endswith(NORMAL) for name in catalogue.snapshot])
     state = np.array([name in SOIL_STATE_INPUTS for name in catalogue.series])
     snapshot, series = rows.inputs.snapshot, rows.inputs.series
-    flat = lambda use: series[:, use].reshape(len(rows), -1)  # noqa: E731
-    plain = [snapshot[:, ~normal], flat(~state)]
-    normals, states = snapshot[:, normal], flat(state)
+    weather, states = (series[:, use].reshape(len(rows), -1) for use in (~state, state))
+    plain, normals = [snapshot[:, ~normal], weather], snapshot[:, normal]
     return {
         FIRST: np.hstack(plain),
         "b + normals": np.hstack([*plain, normals]),
@@ -104,7 +103,7 @@ def trees(train: Data, columns: str, seed: int, target: Float | None = None) -> 
     """XGBoost on one set of inputs, stopped by some of the training stations."""
     wanted = train.target if target is None else target
     x = train.inputs[columns]
-    parts = TrainingRows(None, train.target, train.station, train.day)  # type: ignore[arg-type]
+    parts = TrainingRows(None, train.target, train.station, train.day)
     held = hold_back(parts, "stations", 0.1, seed, 60)
     model = fit_baseline("xgboost", x[~held], wanted[~held], (x[held], wanted[held]), TREES, seed)
     return lambda data: model.predict(data.inputs[columns]).astype(np.float64)
@@ -119,7 +118,10 @@ def ridge_level(alpha: float) -> Level:
     def level(train: Data, value: Float, new: Data) -> Float:
         known = train.per_station(train.place)
         mean, spread = known.mean(axis=0), known.std(axis=0) + 1e-9
-        scaled = lambda x: np.clip((x - mean) / spread, -3, 3).astype(np.float32)  # noqa: E731
+
+        def scaled(x: Float) -> Array:
+            return np.clip((x - mean) / spread, -3, 3).astype(np.float32)
+
         config = BaselineConfig(alpha=alpha)
         model = fit_baseline("ridge", scaled(known), train.per_station(value)[:, 0], None, config, 1)
         return model.predict(scaled(new.place)).astype(np.float64)
@@ -171,7 +173,10 @@ Way = Callable[[Told, Told, Level, float], Float]
 def chosen(known: Told, fold: NDArray[np.int64], way: Way, levels: list[Level]) -> tuple[int, float]:
     """Which level and how much belief were best at stations left out among the training stations."""
     parts = [(fold != number, fold == number) for number in range(INNER)]
-    cut = lambda use: Told(known.data.take(use), known.direct[use], known.anomaly[use])  # noqa: E731
+
+    def cut(use: NDArray[np.bool_]) -> Told:
+        return Told(known.data.take(use), known.direct[use], known.anomaly[use])
+
     best, found = np.inf, (0, 0.0)
     for (number, level), belief in product(enumerate(levels), BELIEFS):
         error = np.empty(len(fold))

@@ -6,13 +6,11 @@ A process that is cut off can undo nothing, like one that is killed. Run by hand
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import re
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.store import lease, remote
 from mmnet_maps.store.location import Location, Remote
-from tests.killing import _GRID, _readers, content
+from tests.killing import _GRID, _readers, content, run_cases
 from tests.produce.conftest import FIRST, make_bundle
 from tests.store.s3 import Server
 
@@ -171,18 +169,5 @@ def _at(held: dict[str, tuple[bytes, str, float]], key: str) -> bytes | None:
     return held[key][0] if key in held else None
 
 
-def main() -> None:
-    """Cut the cases named, or all."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("cases", nargs="*", help=f"of: {', '.join(CASES)}")
-    options.add_argument("--every", type=int, default=1, help="changes from cut to cut")
-    options.add_argument("--offset", type=int, default=0, help="changes to leave out at the beginning")
-    given = options.parse_args()
-    for name in given.cases or CASES:
-        began = time.monotonic()
-        cuts, changes = cut_everywhere(name, given.every, given.offset)
-        print(f"{name}: {cuts} cuts of {changes}, {time.monotonic() - began:.0f} s", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(__doc__, CASES, cut_everywhere, "cuts")

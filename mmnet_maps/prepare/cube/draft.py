@@ -28,7 +28,7 @@ from typing import Any, cast
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.arrays import create_group, open_group
 from mmnet_maps.store.location import Location, Remote
-from mmnet_maps.store.whole import copy_folder, exchange, link_copy, remove_folder, rename, write_whole
+from mmnet_maps.store.whole import copy_folder, link_copy, remove_folder, rename, take_place, write_whole
 
 __all__ = [
     "STATE",
@@ -164,14 +164,8 @@ def _take_name(cube: Location) -> None:
     if isinstance(cube, Remote):
         write_whole(cube / _CURRENT, json.dumps({"state": draft.name}) + "\n")
     else:
-        scratch = _scratch(cube)
-        remove_folder(scratch)
-        if not cube.exists():
-            rename(draft, cube)
-        elif not exchange(draft, cube):
-            # Without an exchange the name is free for a moment; `settle` goes on from there.
-            rename(cube, scratch)
-            rename(draft, cube)
+        remove_folder(_scratch(cube))
+        take_place(draft, cube, _scratch(cube))
     _finish(cube)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError, WorkError, refuse_damaged
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube.build import build_cube
@@ -99,15 +99,8 @@ def open_cube(path: Location | str) -> Cube:
         begun = draft.draft_of(path).exists()
         more = f"; its build did not finish: run `cube build --out {path}` again" if begun else ""
         raise InputError(f"{path}: no cube here{more}")
-    try:
-        with fast_decoding():
-            return _open(path, folder)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path}: is damaged, or no cube that `cube build` wrote ({type(error).__name__}: {error!s:.200})"
-        ) from error
+    with refuse_damaged(path, "no cube that `cube build` wrote"), fast_decoding():
+        return _open(path, folder)
 
 
 def _open(path: Location, folder: Location) -> Cube:

@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError, WorkError, refuse_damaged
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.product.axes import COORDINATES, day_bounds
@@ -318,14 +318,8 @@ def open_product(path: Location) -> Product:
     """
     if not (path / "zarr.json").is_file():
         raise InputError(f"{path}: no product there (expected a folder that `mmnet-maps predict` made)")
-    try:
+    with refuse_damaged(path, "no product that `predict` made"):
         return _open(path)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path}: is damaged, or no product that `predict` made ({type(error).__name__}: {error!s:.200})"
-        ) from error
 
 
 def _open(path: Location) -> Product:

@@ -8,9 +8,10 @@ from typing import Any
 
 import ee
 import numpy as np
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from mmnet_maps.assets import AssetSource
+from mmnet_maps.crs import bounds_in
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.earth_engine.session import Session
@@ -84,24 +85,10 @@ def native_grid(session: Session, source: AssetSource, target: Grid) -> NativeGr
 
 
 def lonlat_box(grid: Grid) -> tuple[float, float, float, float]:
-    """West, south, east, north of a grid, a little widened, in EPSG:4326."""
-    lon, lat = _outline(grid, "EPSG:4326")
+    """West, south, east, north of a grid, a little widened, in degrees; an end may lie beyond 180."""
+    west, south, east, north = bounds_in(grid.crs, "EPSG:4326", grid.bounds, _EDGE)
     pad = 1e-3
-    return (
-        float(lon.min()) - pad,
-        float(lat.min()) - pad,
-        float(lon.max()) + pad,
-        float(lat.max()) + pad,
-    )
-
-
-def _outline(grid: Grid, crs: str) -> tuple[Any, Any]:
-    left, bottom, right, top = grid.bounds
-    across, along = np.linspace(left, right, _EDGE), np.linspace(bottom, top, _EDGE)
-    x = np.concatenate([across, across, np.full(_EDGE, left), np.full(_EDGE, right)])
-    y = np.concatenate([np.full(_EDGE, bottom), np.full(_EDGE, top), along, along])
-    xs, ys = Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
-    return np.asarray(xs), np.asarray(ys)
+    return west - pad, south - pad, east + pad, north + pad
 
 
 def _utm_of(target: Grid) -> str:
@@ -115,9 +102,7 @@ def _utm_of(target: Grid) -> str:
 
 
 def _scene_grid(crs: str, pixel: float, target: Grid) -> Grid:
-    x, y = _outline(target, crs)
-    bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-    left, bottom, right, top = bounds
+    left, bottom, right, top = bounds_in(target.crs, crs, target.bounds, _EDGE)
     pad = _MARGIN * pixel
     return Grid.from_bounds(crs, (left - pad, bottom - pad, right + pad, top + pad), pixel)
 
@@ -127,8 +112,8 @@ def _around(crs: str, transform: tuple[float, ...], target: Grid, asset: str) ->
     a, b, c, d, e, f = transform
     if b or d:
         raise InputError(f"asset {asset}: its grid {transform} is rotated; give the source a `pixel` size")
-    x, y = _outline(target, crs)
-    cols, rows = (x - c) / a, (y - f) / e
+    west, south, east, north = bounds_in(target.crs, crs, target.bounds, _EDGE)
+    cols, rows = (np.array([west, east]) - c) / a, (np.array([south, north]) - f) / e
     if not (np.isfinite(cols).all() and np.isfinite(rows).all()):
         raise InputError(f"asset {asset}: the region cannot be placed in its CRS {crs[:60]}")
     left, top = math.floor(cols.min()) - _MARGIN, math.floor(rows.min()) - _MARGIN

@@ -413,7 +413,7 @@ def test_two_builds_at_once_are_refused_and_change_nothing(tmp_path: Path) -> No
 def test_a_cube_takes_its_name_where_the_system_cannot_exchange_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmnet_maps.prepare.cube.draft.exchange", lambda *_: False)
+    monkeypatch.setattr("mmnet_maps.store.whole.exchange", lambda *_: False)
     out = tmp_path / "c.zarr"
     build_cube(Target(TARGET), [_hls([1])], out)
     build_cube(Target(TARGET), [_hls([1, 2])], out)

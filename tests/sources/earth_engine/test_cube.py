@@ -20,7 +20,7 @@ from scipy import ndimage
 from mmnet_maps.assets import ASSETS
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.earth_engine.cube import EarthEngineReader, open_readers
-from mmnet_maps.sources.earth_engine.grids import NativeGrid, native_grid
+from mmnet_maps.sources.earth_engine.grids import NativeGrid, lonlat_box, native_grid
 from mmnet_maps.sources.earth_engine.session import Session, open_session
 
 X, Y = to("EPSG:4326", "EPSG:32612").transform(-113.0, 37.2)
@@ -465,3 +465,10 @@ def test_normals_are_of_the_years_asked_for_and_need_the_first_of_them(
         # The mean of 1 to 12, in stored steps.
         seen = found[np.isfinite(found)]
         assert seen.size and np.abs(seen - 6.5).max() < 0.06
+
+
+def test_a_region_across_180_degrees_is_one_narrow_box() -> None:
+    grid = Grid("EPSG:32701", (100.0, 0.0, 160_000.0, 0.0, -100.0, 8_140_000.0), 400, 400)
+    west, south, east, north = lonlat_box(grid)
+    assert west < 180 < east and east - west < 0.5
+    assert -17.3 < south < north < -16.7
