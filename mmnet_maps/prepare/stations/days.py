@@ -139,9 +139,10 @@ def refuse_another_unit(title: str, table: pd.DataFrame, names: Sequence[str], c
         known = values[np.isfinite(values)]
         beyond = (known < low) | (known > high)
         if name in catalogue.required and known.size and beyond.mean() > _ANOTHER_UNIT:
+            unit = "" if catalogue[name].unit == "1" else f" {catalogue[name].unit}"
             raise InputError(
-                f"{title}: {beyond.mean():.0%} of the values of {name} are outside {low:g} to {high:g} "
-                f"{catalogue[name].unit}, the median is {np.median(known):.6g}; expected that unit and scale"
+                f"{title}: {beyond.mean():.0%} of the values of {name} are outside {low:g} to "
+                f"{high:g}{unit}, the median is {np.median(known):.6g}; expected that unit and scale"
             )
 
 

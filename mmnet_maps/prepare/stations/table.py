@@ -324,12 +324,13 @@ def _observed(
         names = [n for n in wanted if find_table(tables, n, "Date") is table]
         if not names:
             continue
+        # Before the screening, which would take reflectances of another scale for unusable ones.
+        refuse_another_unit(title, without_fill_values(table, names, catalogue)[0], names, catalogue)
         clean, blanked = screen_reflectance(table, catalogue)
         if blanked:
             report.screened[f"{title} granules"] = blanked
         clean, filled = without_fill_values(clean, names, catalogue)
         report.screened |= filled
-        refuse_another_unit(title, clean, names, catalogue)
         values, extra = daily_values(clean, names, axes)
         if extra:
             report.averaged[title] = extra

@@ -456,3 +456,13 @@ def test_impossible_soil_moisture_is_missing_and_duplicate_rows_are_averaged(fol
     assert 20160601 not in mine.index and mine.loc[20160602, "VWC_5"] == pytest.approx(0.2)
     assert table.report.screened["VWC_5"] == 1 and table.report.averaged["ground truth"] == 1
     assert table.report.rows + sum(table.report.left_out.values()) == table.report.rows_read
+
+
+def test_reflectances_of_another_scale_are_told_and_not_taken_for_clouds(folder: Folder) -> None:
+    bands = ["B2", "B3", "B4", "B5", "B6", "B7"]
+    for path in folder.raw.glob("HLS*.csv"):
+        folder.edit(path.name, lambda table: table.assign(**{b: table[b] * 1e4 for b in bands}))
+    with pytest.raises(
+        InputError, match=r"hls: \d+% of the values of Blue are outside 0 to 1, the median is \d+"
+    ):
+        folder.build()
