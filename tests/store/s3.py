@@ -35,6 +35,9 @@ class Objects:
         self.folder = folder
         if folder is not None:
             for file in sorted(folder.iterdir()):
+                if file.name.startswith("."):  # of a server that was killed
+                    file.unlink()
+                    continue
                 name, _, content = file.read_bytes().partition(b"\n")
                 self.held[name.decode()] = (content, _tag(content), file.stat().st_mtime)
 
@@ -70,10 +73,18 @@ class Server:
     folder : Path, optional
         Where objects are kept from one server to the next.
     port : int
+    host : str
     """
 
-    def __init__(self, faults: float = 0.0, seed: int = 1, folder: Path | None = None, port: int = 0) -> None:
-        self.faults, self.random = faults, random.Random(seed)
+    def __init__(
+        self,
+        faults: float = 0.0,
+        seed: int = 1,
+        folder: Path | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.faults, self.random, self.host = faults, random.Random(seed), host
         self.requests, self.failed = 0, 0
         #: After so many requests that change something, every request is reset; None: never.
         self.cut_after: int | None = None
@@ -83,7 +94,7 @@ class Server:
         self._start(port)
 
     def _start(self, port: int) -> None:
-        self._http = _Http(("127.0.0.1", port), _Handler)
+        self._http = _Http((self.host, port), _Handler)
         self._http.owner = self
         self.port = int(self._http.server_address[1])
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
@@ -188,14 +199,22 @@ class _Handler(BaseHTTPRequestHandler):
             objects.parts[upload] = {}
             return 200, f"<R><UploadId>{upload}</UploadId></R>".encode(), {}
         if self.command == "PUT" and "partNumber" in query:
-            objects.parts[query["uploadId"][0]][int(query["partNumber"][0])] = body
+            upload = query["uploadId"][0]
+            if upload not in objects.parts:
+                return _no_upload()
+            objects.parts[upload][int(query["partNumber"][0])] = body
             return 200, b"", {"ETag": _tag(body)}
         if self.command == "POST" and "uploadId" in query:
-            parts = objects.parts.get(query["uploadId"][0], {})
+            if query["uploadId"][0] not in objects.parts:
+                return _no_upload()
+            parts = objects.parts[query["uploadId"][0]]
             tag = objects.put(key, b"".join(parts[n] for n in sorted(parts)))
             return 200, f"<R><ETag>{escape(tag)}</ETag></R>".encode(), {}
         if self.command == "PUT":
             return self._put(objects, key, body)
+        if self.command == "DELETE" and "uploadId" in query:
+            objects.parts.pop(query["uploadId"][0], None)
+            return 204, b"", {}
         if self.command == "DELETE":
             objects.remove(key)
             return 204, b"", {}
@@ -249,6 +268,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
+
+
+def _no_upload() -> tuple[int, bytes, dict[str, str]]:
+    """Parts are in memory: a server that was started again has none, as real ones do not after a week."""
+    return 404, b"<Error><Code>NoSuchUpload</Code></Error>", {}
 
 
 def _unchunked(body: bytes, headers: Any) -> bytes:

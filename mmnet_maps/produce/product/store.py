@@ -203,22 +203,26 @@ class Product:
         """SHA-256 of every stored object of a unit as it lies on disk; None where there is none."""
         return {name: digest_of_file(self._object(unit, name)) for name in self.layers}
 
-    def damaged(self, units: Iterable[Unit] | None = None) -> dict[str, str]:
+    def damaged(self, units: Iterable[Unit] | None = None, finished: bool = False) -> dict[str, str]:
         """Finished units whose stored objects are not what the ledger says, and what is wrong.
 
         Parameters
         ----------
         units : iterable of Unit, optional
             Those to look at; by default all.
+        finished : bool
+            They should all be in the ledger: one that is not is told as well.
         """
+        lost = "its entry in the ledger is lost" if finished else ""
         with ThreadPoolExecutor(thread_name_prefix="verify") as pool:
             asked = list(self.layout.units() if units is None else units)
-            return {u.key: said for u, said in zip(asked, pool.map(self._damage, asked), strict=True) if said}
+            found = pool.map(partial(self._damage, lost=lost), asked)
+            return {unit.key: said for unit, said in zip(asked, found, strict=True) if said}
 
-    def _damage(self, unit: Unit) -> str:
+    def _damage(self, unit: Unit, lost: str = "") -> str:
         entry = self.ledger.read(unit.key)
         if entry is None:
-            return ""
+            return lost
         found = self.digests(unit)
         bad = [name for name in self.layers if found[name] != entry.outputs.get(name)]
         return ", ".join(

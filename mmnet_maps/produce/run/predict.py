@@ -27,7 +27,7 @@ from mmnet_maps.produce.tile.reading import check_cube
 from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.store.location import Location
-from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.lock import check_owner, sole_writer
 
 __all__ = ["Request", "outstanding", "predict_product"]
 
@@ -385,9 +385,10 @@ def _run(
             rate = done / (time.perf_counter() - began)
             advance(1, f"{rate / 1e6:.2f} M pixel-days/s" if done else "")
             if report.error:
+                check_owner(request.out, run)  # a run that has lost its lock has nothing more to say
                 failed[report.key] = report.error
                 say(f"unit {report.key} failed: {report.error}")
-    failed |= product.damaged(p.unit for p in todo if p.unit.key not in failed)
+    failed |= product.damaged((p.unit for p in todo if p.unit.key not in failed), finished=True)
     seconds = time.perf_counter() - began
     if expected is not None:
         say(

@@ -114,11 +114,12 @@ class Survey:
         """Whether a unit is new, done, or done from other inputs or of another status (stale)."""
         if entry is None:
             return "new"
-        return "stale" if self._changed(unit, entry) else "done"
+        return "done" if self.is_current(unit, entry) else "stale"
 
-    def _changed(self, unit: Unit, entry: Entry) -> bool:
-        status = entry.provisional != self.widths(unit, entry.reach)
-        return status or bool(entry.changed(self.inputs(unit, entry.reach)))
+    def is_current(self, unit: Unit, entry: Entry) -> bool:
+        """Whether an entry is of what the unit would be made from now, and of the same status."""
+        same = entry.provisional == self.widths(unit, entry.reach)
+        return same and not entry.changed(self.inputs(unit, entry.reach))
 
     def check_cube(self, units: Iterable[Unit]) -> None:
         """Refuse to go on where a file of the cube that these units see is lost.

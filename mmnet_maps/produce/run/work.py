@@ -218,7 +218,8 @@ def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
     """Make a unit, from nothing to its entry in the ledger.
 
     The old entry goes first and the new one comes last: whenever this stops, the ledger never vouches for
-    data that are not whole.
+    data that are not whole. A unit that another worker has made meanwhile is left alone: a scheduler gives
+    the units of a worker that it has lost to others, and the lost one may go on with them.
 
     Parameters
     ----------
@@ -231,7 +232,10 @@ def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
     with one_thread():
         state = open_worker(job)
         check_owner(job.product, job.run)
-        state.product.ledger.remove(unit.key)
+        if (old := state.product.ledger.read(unit.key)) is not None:
+            if state.survey.is_current(unit, old) and not state.product.damaged([unit]):
+                return Report(unit.key, seconds=time.perf_counter() - began)
+            state.product.ledger.remove(unit.key)
         computed, writing, days = 0, time.perf_counter(), list[str]()
         reach, widths = dict[str, Reach](), list[float]()
         if outside:

@@ -223,6 +223,74 @@ def test_a_worker_of_a_run_that_lost_the_product_writes_nothing(whole: Any, tmp_
     assert _bytes(product) == before
 
 
+def test_a_unit_that_another_worker_has_made_meanwhile_is_left_alone(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the worker that the scheduler has lost does: it still has units that were given to others.
+    world, cube, product = whole
+    out, compute, asked = tmp_path / "product", work.compute_unit, []
+    before = _bytes(product)
+
+    def slow(*given: Any, **how: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 1:
+            work.run_unit(job, unit, False)  # the other one is given the unit, and is done first
+        return compute(*given, **how)
+
+    shutil.copytree(product, out)
+    unit = next(iter(open_product(out).layout.units()))
+    with sole_writer(out) as run:
+        common = {"bundle": open_product(out).about["bundle"], "precision": "float32"}
+        common["catalogue"] = open_product(out).about["catalogue"]
+        job = work.Job(world.bundle, cube, out, "float32", "cpu", "nearest", run, tuple(common.items()))
+        open_product(out).ledger.remove(unit.key)
+        monkeypatch.setattr(work, "compute_unit", slow)
+        work.run_unit(job, unit, False)
+        assert len(asked) == 2 and _bytes(out) == before
+        assert work.run_unit(job, unit, False).pixel_days == 0
+        assert len(asked) == 2
+    with pytest.raises(WorkError, match="has ended"):
+        work.run_unit(job, unit, False)
+    assert _bytes(out) == before
+
+
+def test_a_run_that_lost_its_lock_ends_at_once_in_one_line(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, cube, _ = whole
+    out, compute, asked = tmp_path / "product", work.compute_unit, []
+
+    def lose(*given: Any, **how: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 2:
+            (tmp_path / ".product.lock").write_text('{"run": "new", "process": 1, "host": "far"}')
+        return compute(*given, **how)
+
+    monkeypatch.setattr(work, "compute_unit", lose)
+    with pytest.raises(WorkError, match="process 1 on far writes there now: nothing is written"):
+        predict_product(_request(world, cube, out))
+    assert "failed" not in capsys.readouterr().err
+    assert len(list(open_product(out).ledger.keys())) == 1
+
+
+def test_a_unit_that_is_lost_from_the_ledger_before_the_end_is_told(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, cube, _ = whole
+    out, compute, asked = tmp_path / "product", work.compute_unit, []
+
+    def spoil(*given: Any, **how: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 4:
+            for key in list(open_product(out).ledger.keys())[:1]:
+                open_product(out).ledger.remove(key)
+        return compute(*given, **how)
+
+    monkeypatch.setattr(work, "compute_unit", spoil)
+    failed = predict_product(_request(world, cube, out))["failed"]
+    assert list(failed.values()) == ["its entry in the ledger is lost"]
+
+
 @pytest.mark.parametrize(
     "how", ["lost", "emptied", "cut", "flipped", "swapped", "torn entry", "foreign entry"]
 )
