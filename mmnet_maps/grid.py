@@ -365,11 +365,7 @@ def pixels_at(grid: Grid, lon: Float, lat: Float) -> tuple[NDArray[np.int64], ND
     row, col : ndarray of int64
         Both -1 where a point lies outside the grid.
     """
-    position = _position(grid, *transform("EPSG:4326", grid.crs, lon, lat))
-    known = np.isfinite(position[0]) & np.isfinite(position[1])
-    row, col = (np.floor(np.where(known, part, -1.0)).astype(np.int64) for part in position)
-    inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
-    return np.where(inside, row, -1), np.where(inside, col, -1)
+    return _pixels(grid, *_position(grid, *transform("EPSG:4326", grid.crs, lon, lat)))
 
 
 def _mend(grid: Grid, tile: Tile, lon: Float, lat: Float) -> None:
@@ -400,19 +396,27 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
         rows = np.arange(tile.row, tile.row + tile.height) + offset[0]
         cols = np.arange(tile.col, tile.col + tile.width) + offset[1]
         row, col = np.broadcast_arrays(rows[:, None], cols[None, :])
+        row, col = _pixels(other, row, col)
     else:
         x, y, doubt = _coordinates(grid, tile, other.crs)
         r, c = _position(other, x, y)
         if any(doubt):
             _settle(grid, tile, other, r, c, doubt)
-        row, col = np.floor(r).astype(np.int64), np.floor(c).astype(np.int64)
-    inside = (row >= 0) & (row < other.height) & (col >= 0) & (col < other.width)
+        row, col = _pixels(other, r, c)
+    inside = row >= 0
     if not inside.any():
         return CellLookup(slice(0, 0), slice(0, 0), np.full(row.shape, -1, dtype=np.int32))
     top, bottom = int(row[inside].min()), int(row[inside].max()) + 1
     left, right = int(col[inside].min()), int(col[inside].max()) + 1
     index = (row - top) * (right - left) + (col - left)
     return CellLookup(slice(top, bottom), slice(left, right), np.where(inside, index, -1).astype(np.int32))
+
+
+def _pixels(grid: Grid, r: NDArray[Any], c: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the pixels at positions in a grid; both -1 where there is none."""
+    r, c = np.floor(r), np.floor(c)
+    inside = (r >= 0) & (r < grid.height) & (c >= 0) & (c < grid.width)
+    return np.where(inside, r, -1).astype(np.int64), np.where(inside, c, -1).astype(np.int64)
 
 
 def _settle(grid: Grid, tile: Tile, other: Grid, r: Float, c: Float, doubt: tuple[float, float]) -> None:

@@ -281,6 +281,7 @@ def fuzz(seed: int, examples: int, seconds: float, names: list[str], keep: Path)
     """Try examples of every reader in turn; faults by reader and kind, with the path of the first of each."""
     found: dict[str, str] = {}
     warnings.simplefilter("ignore")
+    keep.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         folder = Path(scratch)
@@ -294,15 +295,17 @@ def fuzz(seed: int, examples: int, seconds: float, names: list[str], keep: Path)
                     return found
                 rng = random.Random(f"{seed} {number} {name}")
                 data = READERS[name].damage(rng, whole[name])
+                # It stays if the reader takes the process with it.
+                at = keep / f"{name.replace(' ', '_')}-{seed}-{number}"
+                at.write_bytes(data)
                 said = tried(READERS[name], folder, data)
                 (folder / READERS[name].file).write_bytes(whole[name])
                 kind = f"{name}: {said.split(': ')[0]}"
                 if said and kind not in found:
                     found[kind] = said
-                    keep.mkdir(parents=True, exist_ok=True)
-                    at = keep / f"{name.replace(' ', '_')}-{seed}-{number}"
-                    at.write_bytes(data)
                     print(f"{name} {number}: {said} ({at})", flush=True)
+                else:
+                    at.unlink()
         print(f"{number + 1} examples of {len(names)} readers, {time.monotonic() - began:.0f} s", flush=True)
     return found
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from mmnet_maps.errors import InputError, needs_extra
+from mmnet_maps.errors import InputError, WorkError, brief, needs_extra
 from mmnet_maps.progress import say, steps
 from mmnet_maps.show.site import BLOCK, Site, page_files, policy
 
@@ -68,11 +68,18 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
     with needs_extra("viewer", "the map page"):
         import anyio.to_thread
         from starlette.applications import Starlette
+        from starlette.convertors import IntegerConvertor, register_url_convertor
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.responses import Response
         from starlette.routing import Route
 
+    class Number(IntegerConvertor):
+        """Digits that a position can have; Starlette's own takes thousands, and fails."""
+
+        regex = "[0-9]{1,9}"
+
+    register_url_convertor("number", Number())
     own = dict(page_files())
     allowed = policy(site.base_map)
     own["index.html"] = _with_policy(own["index.html"], site)
@@ -94,8 +101,8 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
                 return answer(request, make(request), kind)
             except KeyError:
                 return refused(404, "there is no such part of the maps")
-            except InputError as error:
-                return refused(500, str(error))
+            except (InputError, WorkError, OSError, MemoryError) as error:
+                return refused(500, brief(error) or type(error).__name__)
 
         return endpoint
 
@@ -136,10 +143,10 @@ def application(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> Starlette:
         routes=[
             Route("/about.json", made(about, text)),
             Route("/stations.json", made(lambda _: json.dumps(site.stations).encode(), text)),
-            Route("/tiles/{layer}/{date}/{z:int}/{x:int}/{y:int}.bin", made(tile, octets)),
-            Route("/pixels/{z:int}/{x:int}/{y:int}.bin", made(pixels, octets)),
-            Route("/hillshade/{z:int}/{x:int}/{y:int}.bin", made(hillshade, octets)),
-            Route("/series/{top:int}/{left:int}.bin", made(series, octets)),
+            Route("/tiles/{layer}/{date}/{z:number}/{x:number}/{y:number}.bin", made(tile, octets)),
+            Route("/pixels/{z:number}/{x:number}/{y:number}.bin", made(pixels, octets)),
+            Route("/hillshade/{z:number}/{x:number}/{y:number}.bin", made(hillshade, octets)),
+            Route("/series/{top:number}/{left:number}.bin", made(series, octets)),
             Route("/{path:path}", page),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
@@ -185,7 +192,7 @@ def _settled(version: Callable[[], str], read: Callable[[str], bytes]) -> bytes:
         before = version()
         try:
             body = read(before)
-        except InputError:
+        except (InputError, WorkError):
             # A file that is being replaced may be gone for a moment.
             if not left or version() == before:
                 raise
@@ -247,7 +254,7 @@ def make_server(site: Site, hosts: tuple[str, ...] = _LOOPBACK) -> uvicorn.Serve
         uvicorn.Config(
             app,
             http=Timely,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,

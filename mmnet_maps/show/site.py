@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmnet_maps.crs import unit_metres
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import CellLookup, Grid, Tile, cell_lookup, lonlat_extent
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.extract.maps import QUALITY, Layer, Maps, Reasons, open_maps
@@ -130,12 +130,12 @@ class Site:
         """Itself, or a new site where the maps hold other days by now."""
         try:
             maps = open_maps(self.maps.source)
-        except InputError:
+            if np.array_equal(maps.days, self.maps.days) and list(maps.layers) == list(self.maps.layers):
+                return self
+            return Site(maps, self._validation, self.base_map, self._cube)
+        except (InputError, WorkError, OSError):
             # An export that is being replaced; what is held is told by its days.
             return self
-        if np.array_equal(maps.days, self.maps.days) and list(maps.layers) == list(self.maps.layers):
-            return self
-        return Site(maps, self._validation, self.base_map, self._cube)
 
     @property
     def version(self) -> str:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import zarr
 import zarrs  # noqa: F401  (makes the pipeline known to zarr)
+from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.remote import again_async, store_at
 
-__all__ = ["create_group", "fast_decoding", "open_group"]
+__all__ = [
+    "create_group",
+    "fast_decoding",
+    "open_group",
+    "reading",
+    "refuse_huge_chunks",
+    "stored_days",
+]
 
 _SETTING = Lock()
+#: Bytes of a chunk, and chunks of a shard, that none has that was written in earnest; metadata that say so
+#: would take the memory at the first read.
+_LARGEST_CHUNK, _MOST_CHUNKS = 2 << 30, 1 << 20
+#: Longest time axis that is read: three centuries of days.
+_MOST_DAYS = 110_000
 
 
 def open_group(folder: Location, mode: Literal["r", "r+"] = "r", **how: Any) -> zarr.Group:
@@ -43,6 +59,53 @@ def fast_decoding() -> Iterator[None]:
     """
     with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
         yield
+
+
+def refuse_huge_chunks(what: object, arrays: Mapping[str, zarr.Array[Any]]) -> None:
+    """`InputError` where chunks are empty, or larger or more in a shard than are ever written.
+
+    Parameters
+    ----------
+    what : object
+        What holds the arrays, for the message.
+    arrays : mapping of str to zarr.Array
+    """
+    for name, array in arrays.items():
+        chunks, shards = array.chunks, array.shards or array.chunks
+        size = math.prod(chunks) * np.dtype(array.dtype).itemsize
+        if min(chunks, default=1) < 1 or size > _LARGEST_CHUNK:
+            raise InputError(
+                f"{what}: {name} has chunks {chunks}, expected 1 to {_LARGEST_CHUNK:,} bytes in each"
+            )
+        if math.prod(-(-s // c) for s, c in zip(shards, chunks, strict=True)) > _MOST_CHUNKS:
+            raise InputError(
+                f"{what}: {name} has chunks {chunks} in shards {shards}, expected at most {_MOST_CHUNKS:,}"
+            )
+
+
+def stored_days(what: object, time: zarr.Array[Any]) -> NDArray[np.int64]:
+    """Days since 1970-01-01 of a time axis; `InputError` where it does not hold such days in order."""
+    if time.ndim != 1 or time.shape[0] > _MOST_DAYS:
+        raise InputError(f"{what}: time has shape {time.shape}, expected at most {_MOST_DAYS:,} days")
+    with reading(time):
+        days = np.asarray(time[:])
+    if days.dtype.kind != "i" or (np.diff(days) <= 0).any() or (np.abs(days) > _MOST_DAYS).any():
+        raise InputError(f"{what}: time does not hold days since 1970-01-01 in order")
+    return days.astype(np.int64)
+
+
+@contextmanager
+def reading(array: zarr.Array[Any], more: str = "") -> Iterator[None]:
+    """Around the reading of an array: `WorkError` that names it where what is stored cannot be decoded."""
+    try:
+        yield
+    except (InputError, WorkError, MemoryError):
+        raise
+    except Exception as error:
+        raise WorkError(
+            f"{array.store_path}: stored values cannot be read ({error!s:.200}): "
+            f"lost or changed on disk?{more}"
+        ) from error
 
 
 def _zarr_store(folder: Location) -> Any:

@@ -117,6 +117,8 @@ def test_a_block_of_series_holds_every_day(site: tuple[Any, int, Path]) -> None:
         "/tiles/soil_moisture/20210601/3/-1/1.bin",
         "/tiles/soil_moisture/20210601/inf/nan/1.bin",
         "/pixels/99999999999999999999/1/1.bin",
+        f"/pixels/{'9' * 5000}/1/1.bin",
+        f"/series/{'9' * 5000}/0.bin",
         "/series/3/0.bin",
         "/..%2f..%2fetc/passwd",
         "/../../etc/passwd",

@@ -10,16 +10,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.draft import STATE
+from mmnet_maps.store.arrays import reading, refuse_huge_chunks, stored_days
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["CubeSource", "open_sources"]
-
-#: Longest time axis that is read: three centuries of days.
-_MOST_DAYS = 110_000
 
 
 @dataclass(frozen=True)
@@ -92,15 +90,10 @@ class CubeSource:
         if not (0 <= rows.start <= rows.stop <= height and 0 <= cols.start <= cols.stop <= width):
             raise InputError(f"source {self.name}: window {rows}, {cols} leaves its {height} x {width} cells")
         array = self.arrays[variable]
-        try:
+        with reading(array, " `mmnet-maps cube verify` names the files"):
             if self.cadence == "static":
                 return np.asarray(array[rows, cols])[None]
             return np.asarray(array[first:last, rows, cols])
-        except Exception as error:
-            raise WorkError(
-                f"{array.store_path}: stored values cannot be read ({error}): lost or changed on disk? "
-                "`mmnet-maps cube verify` names the files"
-            ) from error
 
     def digests(self, first: int, last: int, rows: slice, cols: slice) -> NDArray[np.uint64]:
         """Digests of the stored bytes of all variables, of every step and chunk that a window touches.
@@ -143,7 +136,11 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
     for key in ("chunks", "shards"):
         if len(attrs[key]) != 3 or not all(type(n) is int and n > 0 for n in attrs[key]):
             raise InputError(f"source {name}: {key} {attrs[key]!s:.80}, expected three numbers above 0")
-    _check_shapes(name, grid, attrs["cadence"] == "static", chunks, arrays, held)
+    refuse_huge_chunks(f"source {name}", arrays)
+    days = np.array([], dtype=np.int64)
+    if attrs["cadence"] != "static":
+        days = stored_days(f"source {name}", arrays["time"])
+    _check_shapes(name, grid, None if attrs["cadence"] == "static" else days.size, attrs, arrays, held)
     packings = {key: Packing.model_validate(a["packing"]) for key, a in held.items()}
     for key, packing in packings.items():
         if np.dtype(packing.dtype) != arrays[key].dtype:
@@ -152,7 +149,7 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
         name=name,
         grid=grid,
         cadence=attrs["cadence"],
-        days=_days(name, arrays["time"]) if "time" in arrays else np.array([], dtype=np.int64),
+        days=days,
         variables=packings,
         definitions={key: Variable.model_validate(a["definition"]) for key, a in held.items()},
         chunks=chunks,
@@ -160,30 +157,26 @@ def _open_source(name: str, group: zarr.Group) -> CubeSource:
     )
 
 
-def _days(source: str, time: zarr.Array[Any]) -> NDArray[np.int64]:
-    days = np.asarray(time[:])
-    if days.dtype.kind != "i" or (np.diff(days) <= 0).any() or (np.abs(days) > _MOST_DAYS).any():
-        raise InputError(f"source {source}: time does not hold days since 1970-01-01 in order")
-    return days.astype(np.int64)
-
-
 def _check_shapes(
     source: str,
     grid: Grid,
-    static: bool,
-    chunks: tuple[int, int, int],
+    steps: int | None,
+    attrs: Mapping[str, Any],
     arrays: Mapping[str, zarr.Array[Any]],
     variables: Iterable[str],
 ) -> None:
-    """`InputError` where an array does not have the shape of its grid and days; before any is read."""
-    days = () if static else arrays["time"].shape
-    if not static and (len(days) != 1 or days[0] > _MOST_DAYS):
-        raise InputError(f"source {source}: time has shape {days}, expected at most {_MOST_DAYS:,} days")
-    whole = (*days, *grid.shape)
-    blocks = (days[0] if days else 1, *(-(-n // c) for n, c in zip(grid.shape, chunks[1:], strict=True)))
+    """`InputError` where an array does not have the shape of its grid and days (None of a static source)."""
+    whole = grid.shape if steps is None else (steps, *grid.shape)
+    chunks, shards = (tuple(attrs[key]) for key in ("chunks", "shards"))
+    blocks = (
+        1 if steps is None else steps,
+        *(-(-n // c) for n, c in zip(grid.shape, chunks[1:], strict=True)),
+    )
     expected = {**dict.fromkeys(variables, whole), "inside": grid.shape, "digest": blocks}
     for name, shape in expected.items():
-        found, cut = arrays[name].shape, arrays[name].chunks
-        if found != shape or min(cut) < 1 or (shape is whole and cut != chunks[-len(shape) :]):
-            said = f"shape {found} in chunks {cut}"
-            raise InputError(f"source {source}: {name} has {said}, expected {shape} in chunks of {chunks}")
+        array, rank = arrays[name], len(shape)
+        cut = array.chunks, array.shards
+        if array.shape != shape or (shape is whole and cut != (chunks[-rank:], shards[-rank:])):
+            said = f"shape {array.shape} in chunks {cut[0]} and shards {cut[1]}"
+            wanted = f"{shape} in chunks {chunks[-rank:]} and shards {shards[-rank:]}"
+            raise InputError(f"source {source}: {name} has {said}, expected {wanted}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_damaged
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
@@ -41,6 +41,10 @@ class CogMaps:
 
     def __init__(self, source: Location) -> None:
         self.source = source
+        with refuse_damaged(source, "no days that `export` wrote"):
+            self._open(source)
+
+    def _open(self, source: Location) -> None:
         found = sorted((m.group(1), path) for path in source.iterdir() if (m := _DAY.fullmatch(path.name)))
         days = from_yyyymmdd(np.array([int(date) for date, _ in found], dtype=np.int64))
         kept = [(day, pair) for day, pair in zip(days.tolist(), found, strict=True) if day != NO_DAY]

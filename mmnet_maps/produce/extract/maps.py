@@ -44,6 +44,10 @@ class Layer:
     units: str
     packing: Packing
 
+    def __post_init__(self) -> None:
+        if self.name == QUALITY and self.dtype.kind not in "iu":
+            raise InputError(f"layer {QUALITY} holds {self.dtype}, expected integers, whose bits are flags")
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored values."""

@@ -127,7 +127,7 @@ class ShardReader:
                     element = days[:, None] * (self._chunk[1] * self._chunk[2]) + inside
                     stored = (_checked if self._has_crc else _pread)(file, start, length)
                     out[low - begin : high - begin, at[some]] = self._values(stored, element)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OSError, OverflowError, MemoryError) as error:
             raise WorkError(
                 f"{path}: stored values cannot be read ({error}): lost or changed on disk?"
             ) from None

@@ -10,12 +10,18 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_damaged
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
 from mmnet_maps.produce.extract.shards import shard_reader
-from mmnet_maps.store.arrays import fast_decoding, open_group
+from mmnet_maps.store.arrays import (
+    fast_decoding,
+    open_group,
+    reading,
+    refuse_huge_chunks,
+    stored_days,
+)
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import version_of
 from mmnet_maps.variables import SURFACE, Depth
@@ -36,11 +42,15 @@ class ZarrMaps:
     Raises
     ------
     InputError
-        The group has no soil moisture over (time, y, x), no CRS, or no days.
+        The group has no soil moisture over (time, y, x), no CRS, or no days; or its metadata are damaged.
     """
 
     def __init__(self, source: Location) -> None:
         self.source = source
+        with refuse_damaged(source, "no maps that `predict` or `export` wrote"):
+            self._open(source)
+
+    def _open(self, source: Location) -> None:
         root = open_group(source)
         groups = [root]
         if "soil_moisture" not in root:
@@ -51,15 +61,25 @@ class ZarrMaps:
         base = self._arrays[0] if groups else {}
         if "soil_moisture" not in base or "time" not in base:
             raise InputError(f"{source}: a Zarr group, but without maps of soil moisture over time")
+        for arrays in self._arrays:
+            refuse_huge_chunks(source, arrays)
         self.levels = [_grid(source, dict(root.attrs), arrays) for arrays in self._arrays]
-        self.days = np.asarray(base["time"][:]).astype(np.int64)
+        self.days = stored_days(source, base["time"])
         if not self.days.size:
             raise InputError(f"{source}: holds no days")
+        self._check_shapes()
         held = [n for n, a in base.items() if a.ndim == 3]
         self.layers = {name: _layer(name, base[name]) for name in sorted(held, key=_order)}
         self.flags = _flags(base.get(QUALITY))
-        bounds = np.asarray(base["depth_bnds"][:]) if "depth_bnds" in base else SURFACE
-        self.soil_depth: Depth = (float(bounds[0]), float(bounds[1]))
+        self.soil_depth: Depth = _depth(base["depth_bnds"]) if "depth_bnds" in base else SURFACE
+
+    def _check_shapes(self) -> None:
+        """`InputError` where a layer is not on the grid of its level, or shorter than the days."""
+        for grid, arrays in zip(self.levels, self._arrays, strict=True):
+            for name, array in arrays.items():
+                if array.ndim == 3 and (array.shape[1:] != grid.shape or array.shape[0] < self.days.size):
+                    expected = self.days.size, *grid.shape
+                    raise InputError(f"{self.source}: {name} has shape {array.shape}, expected {expected}")
 
     def depth(self, name: str) -> int:
         """How many of the levels hold a layer: ends of an interval are not those of an area's mean."""
@@ -72,7 +92,9 @@ class ZarrMaps:
 
     def read(self, name: str, index: int, rows: slice, cols: slice, level: int = 0) -> NDArray[Any]:
         """Stored values of a layer on a day, shape (rows, columns)."""
-        return np.asarray(self._arrays[level][name][index, rows, cols])
+        array = self._arrays[level][name]
+        with reading(array):
+            return np.asarray(array[index, rows, cols])
 
     def pixels(
         self,
@@ -112,7 +134,8 @@ class ZarrMaps:
             window = groups.window(at)
             across, down = row[at] - window[0].start, col[at] - window[1].start
             for first, stop in _spans(begin, end, (array.shards or array.chunks)[0]):
-                values = np.asarray(array[first:stop, window[0], window[1]])
+                with reading(array):
+                    values = np.asarray(array[first:stop, window[0], window[1]])
                 found[first - begin : stop - begin, at] = values[:, across, down]
 
         return found, [pool.submit(read, at) for at in groups.at if at.size]
@@ -125,6 +148,16 @@ def _spans(begin: int, end: int, block: int) -> Iterator[tuple[int, int]]:
         stop = min(end, (begin // length + 1) * length)
         yield begin, stop
         begin = stop
+
+
+def _depth(bounds: zarr.Array[Any]) -> Depth:
+    if bounds.shape != (2,):
+        raise InputError(f"depth_bnds has shape {bounds.shape}, expected two numbers")
+    with reading(bounds):
+        top, bottom = (float(v) for v in np.asarray(bounds[:]))
+    if not 0 <= top <= bottom < 100:
+        raise InputError(f"depth_bnds {top}, {bottom}: expected metres below the surface, in order")
+    return top, bottom
 
 
 def _order(name: str) -> tuple[int, str]:

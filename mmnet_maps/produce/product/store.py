@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -35,7 +35,7 @@ from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
 from mmnet_maps.produce.units import Layout, Unit, iso
-from mmnet_maps.store.arrays import open_group
+from mmnet_maps.store.arrays import open_group, refuse_huge_chunks, stored_days
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import check_owner
 from mmnet_maps.store.whole import digest_of_file, write_whole
@@ -47,8 +47,6 @@ __all__ = ["ABOUT", "FORMAT", "Product", "check_current", "consolidate", "open_p
 #: is read.
 FORMAT = 2
 _READ = (1, FORMAT)
-#: Longest time axis that is read: three centuries of days.
-_MOST_DAYS = 110_000
 #: Attribute that holds what the maps are made from, as one JSON string: NetCDF holds no dictionaries.
 ABOUT = "mmnet_maps"
 
@@ -339,26 +337,24 @@ def _open(path: Location) -> Product:
     assert isinstance(time, zarr.Array)
     grid = Grid.from_dict(cut["grid"])
     layout = Layout(grid, start, start + time.shape[0], int(cut["tile"]), int(cut["block_days"]))
-    days = np.arange(layout.start, layout.start + min(time.shape[0], _MOST_DAYS))
-    if time.shape != days.shape or not np.array_equal(np.asarray(time[:]), days):
+    if not np.array_equal(stored_days(path, time), np.arange(layout.start, layout.stop)):
         raise InputError(f"{path}: time does not hold its days in order: damaged or edited")
     layers = _layers(group, target_named(about.get("target", "VWC_5")).soil)
     if "soil_moisture" not in layers or QUALITY not in layers:
         raise InputError(f"{path}: lacks soil_moisture or {QUALITY}; it holds {', '.join(group)}")
+    refuse_huge_chunks(path, {name: cast("zarr.Array[Any]", group[name]) for name in layers})
     for name in layers:
         _check_shape(path, name, group[name], layout)
-    return Product(path, layout, about, group, layers)
+    found = Product(path, layout, about, group, layers)
+    found.flags()
+    return found
 
 
 def _check_shape(path: Location, name: str, array: Any, layout: Layout) -> None:
     """`InputError` where a layer is not on the product's grid, or shorter than its days, or not its units."""
     days, *grid = array.shape
     shards = layout.block_days, layout.tile, layout.tile
-    if (
-        tuple(grid) != layout.grid.shape
-        or not layout.stop - layout.start <= days <= _MOST_DAYS
-        or array.shards != shards
-    ):
+    if tuple(grid) != layout.grid.shape or days < layout.stop - layout.start or array.shards != shards:
         raise InputError(
             f"{path}: {name} has shape {array.shape} in shards {array.shards}, expected "
             f"{(layout.stop - layout.start, *layout.grid.shape)} in shards {shards}"
