@@ -4,6 +4,7 @@
 (SMAP 3 days late, HLS and MODIS 2, radar 1 to 5, gridMET 1), runs the job as often as asked, and holds what
 stands in the product at that moment against the simulated truth. The factor by which intervals must be
 widened to hold their nominal share is taken from the first half of the year, its coverage from the second.
+At the end, when nothing more can arrive, the product is held against one made with everything at hand.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from mmnet_maps.dates import to_day
+from mmnet_maps.jobs.cubes import build_cube
 from mmnet_maps.jobs.daily import daily
+from mmnet_maps.jobs.maps import predict
 from mmnet_maps.produce.judge.truth import TruthField
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.simulated import SimulationConfig
@@ -27,6 +30,8 @@ from tests.arrivals import Region
 #: Ages that are told together, in days: from the first to the last.
 _AGES = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 8), (9, 12), (13, 20), (21, 40))
 _NOMINAL = 0.9
+#: Days after the last one, by which no gap reaches back to it.
+_LONG_AFTER = 400
 #: Classes of errors as shares of the half interval on their side.
 _SHARES = np.linspace(0, 10, 2001)
 
@@ -105,6 +110,8 @@ def run(config: SimulationConfig, folder: Path, bundle: Path, every: int) -> Non
                 day = to_day(today) - age
                 if product.layout.start <= day < product.layout.stop and product.as_of(day) is not None:
                     _add(tally, product, truth, day, number * 2 >= config_days(config))
+    _print_whether_alike(config, user, bundle)
+    product = open_product(user / "product.zarr")
     for day in product.finished_days().tolist():
         _add(final, product, truth, day, (day - product.layout.start) * 2 >= config_days(config))
     waiting = f"provisional days: {np.median(lasting):.0f} in the median"
@@ -113,6 +120,30 @@ def run(config: SimulationConfig, folder: Path, bundle: Path, every: int) -> Non
     for name, tally in [*((f"{a}-{b}", t) for (a, b), t in provisional.items()), ("final", final)]:
         rmse, r, held, factor, wider, days = tally.row()
         print(f"{name:>12} {rmse:>7} {r:>6} {held:>8} {factor:>7} {wider:>8} {days:>5}")
+
+
+def _print_whether_alike(config: SimulationConfig, user: Path, bundle: Path) -> None:
+    """Run once more when nothing can arrive any longer, and make the same maps of everything at hand."""
+    done = daily(user / "daily.yaml", today=config.last_day + dt.timedelta(days=_LONG_AFTER))
+    other = user.with_name("at-once")
+    other.mkdir()
+    build_cube(user / "cube.yaml", other / "cube.zarr")
+    predict(
+        bundle, other / "cube.zarr", *done["mapped"], other / "product.zarr",
+        tile=config.region_pixels, block_days=8,
+    )  # fmt: skip
+    one, two = (_content(folder / "product.zarr") for folder in (user, other))
+    differ = [name for name in {**one, **two} if one.get(name) != two.get(name)]
+    print(
+        f"{len(one)} files of the product, {done['provisional']} days provisional; "
+        f"{len(differ)} differ from those made with everything at hand"
+    )
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def config_days(config: SimulationConfig) -> int:
