@@ -85,7 +85,7 @@ def _notes(found: Opened, base: Path) -> list[str]:
         for path in (keys.path, *(one.path for one in keys.variables.values())):
             paths += [path] if isinstance(path, str) else path or []
     notes = [note for source in rasters for note in source.notes]
-    return [*notes, *unread([base / each for each in paths], used)]
+    return [*notes, *unread([location(each, base) for each in paths], used)]
 
 
 def open_cube(cube: str | Path) -> Cube:

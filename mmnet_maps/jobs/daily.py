@@ -134,7 +134,7 @@ def daily(
     """
     job, base = settings_of(DailyConfig, config, settings), Path(config).parent
     now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(str(today)))
-    product, cube = _local(job.product, base), _at(job.cube, base)
+    product, cube = _local(job.product, base), location(job.cube, base)
     maps = None if job.maps is None else _local(job.maps, base)
     sources = cube_config(base / job.config)
     _refuse_unknown(job, sources, config)
@@ -165,13 +165,8 @@ def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) ->
             raise InputError(f"{where}: late.{name}: no source of {job.config}, which has {known}")
 
 
-def _at(name: str, base: Path) -> Location:
-    found = location(name)
-    return found if isinstance(found, Remote) else base / found
-
-
 def _local(name: str, base: Path) -> Path:
-    found = _at(name, base)
+    found = location(name, base)
     if isinstance(found, Remote):
         raise InputError(
             f"{name}: maps that change every day need a folder of this machine, which can be replaced at once"
@@ -181,7 +176,7 @@ def _local(name: str, base: Path) -> Path:
 
 def _request(job: DailyConfig, base: Path, cube: Location, product: Path, now: int) -> Request:
     """The maps of all days that the cube can serve, as of what has arrived."""
-    bundle, held = _at(job.bundle, base), open_cube(cube)
+    bundle, held = location(job.bundle, base), open_cube(cube)
     first, last = to_day(job.start), min(now, last_day(held, load_bundle(bundle).catalogue, str(cube)))
     if last < first:
         raise InputError(

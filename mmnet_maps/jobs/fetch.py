@@ -20,6 +20,7 @@ from mmnet_maps.progress import steps
 from mmnet_maps.sources.remote.archive import Archive
 from mmnet_maps.sources.remote.download import download, sha256
 from mmnet_maps.sources.remote.listing import Listed
+from mmnet_maps.store.location import Remote, location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["fetch"]
@@ -104,7 +105,8 @@ def _local_config(config: Path, base: Path, out: Path, names: list[str]) -> Path
     data = read_yaml(config)
 
     def moved(path: str) -> str:
-        return os.path.relpath(base / path, out)
+        found = location(path, base)
+        return str(found) if isinstance(found, Remote) else os.path.relpath(found, out)
 
     region, grid = data.get("region") or {}, data.get("grid") or {}
     if "polygon" in region:

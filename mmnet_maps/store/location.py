@@ -21,7 +21,7 @@ Location: TypeAlias = Path | Remote
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 
 
-def location(given: str | Location) -> Location:
+def location(given: str | Location, base: Path | None = None) -> Location:
     """The location that a user names.
 
     Parameters
@@ -29,6 +29,8 @@ def location(given: str | Location) -> Location:
     given : str, Path or Remote
         A path, or ``s3://bucket/prefix``, ``gs://``, ``az://``, ``http://`` and ``https://`` (to read), or
         ``memory://name/prefix`` of this process.
+    base : Path, optional
+        Folder that a relative path starts from.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def location(given: str | Location) -> Location:
         return given
     found = _ADDRESS.fullmatch(str(given))
     if found is None or (isinstance(given, Path) and given.is_absolute()):
-        return Path(given)
+        return Path(given) if base is None else base / given
     scheme, rest = found.groups()
     if scheme == "file":
         return Path("/" + rest.lstrip("/"))

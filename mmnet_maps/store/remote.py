@@ -192,9 +192,9 @@ class Remote:
         """Content of an object as text."""
         return self.read_bytes().decode(encoding)
 
-    def open(self) -> BinaryIO:
-        """An object to read from in any order."""
-        return io.BufferedReader(_Ranges(self), _BUFFER)
+    def open(self, least: int = _BUFFER) -> BinaryIO:
+        """An object to read from in any order; `least` bytes are asked for at once."""
+        return io.BufferedReader(_Ranges(self), least)
 
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` (exclusive) of an object."""

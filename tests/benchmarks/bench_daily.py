@@ -141,9 +141,7 @@ def _print_whether_alike(config: SimulationConfig, user: Path, bundle: Path) -> 
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def config_days(config: SimulationConfig) -> int:

@@ -85,7 +85,7 @@ class Server:
         host: str = "127.0.0.1",
     ) -> None:
         self.faults, self.random, self.host = faults, random.Random(seed), host
-        self.requests, self.failed = 0, 0
+        self.requests, self.failed, self.sent = 0, 0, 0
         #: After so many requests that change something, every request is reset; None: never.
         self.cut_after: int | None = None
         self.changes = 0
@@ -259,6 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
+            self.server.owner.sent += len(content)
             self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self._reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
+from mmnet_maps.store.location import Location, Remote, location, open_to_read
 
 __all__ = [
     "CubeConfig",
@@ -228,7 +230,7 @@ class CubeConfig(Config):
         InputError
             A file is missing or holds no shape, a CRS is unknown, a box is upside down, or nothing is left.
         """
-        like = None if self.grid.like is None else _grid_of(base / self.grid.like)
+        like = None if self.grid.like is None else _grid_of(location(self.grid.like, base))
         crs = like.crs if like is not None else _known_crs(str(self.grid.crs), "grid.crs")
         if self.region is None:
             assert like is not None
@@ -239,7 +241,7 @@ class CubeConfig(Config):
             made_from = f"box {list(self.region.box)} in {self.region.crs}"
         else:
             made_from = f"polygon {self.region.polygon}"
-            polygon = _polygon_in(base / str(self.region.polygon), self.region.layer, crs)
+            polygon = _polygon_in(location(str(self.region.polygon), base), self.region.layer, crs)
             left, bottom, right, top = (float(v) for v in polygon.bounds)
             bounds = left, bottom, right, top
         if like is not None:
@@ -251,7 +253,9 @@ class CubeConfig(Config):
 def lonlat_bounds(region: RegionConfig, base: Path) -> Box:
     """West, south, east and north of a region in degrees."""
     if region.box is None:
-        west, south, east, north = _polygon_in(base / str(region.polygon), region.layer, "EPSG:4326").bounds
+        west, south, east, north = _polygon_in(
+            location(str(region.polygon), base), region.layer, "EPSG:4326"
+        ).bounds
         return float(west), float(south), float(east), float(north)
     return _box_in(region.box, _known_crs(region.crs, "region.crs"), "EPSG:4326")
 
@@ -289,13 +293,14 @@ def _box_in(box: Box, source: str, target: str) -> Box:
     return left, bottom, right, top
 
 
-def _polygon_in(path: Path, layer: str | None, crs: str) -> BaseGeometry:
+def _polygon_in(path: Location, layer: str | None, crs: str) -> BaseGeometry:
     import geopandas
 
     if not path.exists():
         raise InputError(f"{path}: no such polygon file (region.polygon)")
     try:
-        frame = geopandas.read_file(path, layer=layer) if layer else geopandas.read_file(path)
+        source = io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path
+        frame = geopandas.read_file(source, layer=layer) if layer else geopandas.read_file(source)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as GeoPackage, GeoJSON or Shapefile: {reason}") from None
@@ -332,13 +337,14 @@ def _across_180(shapes: Any) -> Any:
     return moved.groupby(level=0).agg(lambda part: part.union_all()).set_crs(shapes.crs)
 
 
-def _grid_of(path: Path) -> Grid:
+def _grid_of(path: Location) -> Grid:
     import rasterio
 
     if not path.is_file():
         raise InputError(f"{path}: no such raster (grid.like)")
     try:
-        with rasterio.open(path) as file:
+        how: dict[str, Any] = {"opener": open_to_read} if isinstance(path, Remote) else {}
+        with rasterio.open(str(path), **how) as file:
             crs, affine, height, width = file.crs, file.transform, file.height, file.width
     except rasterio.errors.RasterioIOError as error:
         raise InputError(f"{path}: cannot be read as a raster (grid.like): {error}") from None

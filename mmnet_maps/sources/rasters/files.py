@@ -15,6 +15,7 @@ import regex
 from mmnet_maps.dates import to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.source_reader import SourceConfig
+from mmnet_maps.store.location import Location, Remote, location
 
 __all__ = ["Found", "find_files", "listed", "raster_in", "reader_of", "refuse_other_band", "unread"]
 
@@ -58,19 +59,19 @@ class Found:
 
     Attributes
     ----------
-    path : Path
+    path : Path or Remote
     key : str
         Its name without the part that names the variable: files of one scene share it.
     day : int, optional
         Days since 1970-01-01, from the name or the configuration; None if neither says.
     """
 
-    path: Path
+    path: Location
     key: str
     day: int | None
 
 
-def reader_of(path: Path) -> str:
+def reader_of(path: Location) -> str:
     """The reader for a file, by its ending; `InputError` if none is known."""
     for name, endings in _ENDINGS.items():
         if path.suffix.lower() in endings:
@@ -124,7 +125,7 @@ def find_files(
     named = _compile(pattern, token, collection, where)
     found = []
     for root in (paths,) if isinstance(paths, str) else paths:
-        for path in listed(base / root, config.reader, where):
+        for path in listed(location(root, base), config.reader, where):
             match = None if named is None else _search(named, path, where)
             if named is not None and match is None:
                 continue
@@ -137,7 +138,7 @@ def find_files(
     return sorted(found, key=lambda f: (f.path.name, str(f.path)))
 
 
-def refuse_other_band(path: Path, variable: str) -> None:
+def refuse_other_band(path: Location, variable: str) -> None:
     """`InputError` for a file of HLS whose band, as its sensor numbers them, is not the variable."""
     name = _HLS.fullmatch(path.name)
     expected = name and _HLS_BANDS[name[1]].get(variable)
@@ -149,7 +150,7 @@ def refuse_other_band(path: Path, variable: str) -> None:
         )
 
 
-def _search(named: regex.Pattern[str], path: Path, where: str) -> regex.Match[str] | None:
+def _search(named: regex.Pattern[str], path: Location, where: str) -> regex.Match[str] | None:
     try:
         return named.search(path.name, timeout=_PATIENCE_S)
     except TimeoutError:
@@ -179,7 +180,7 @@ def _compile(
         raise InputError(f"{where}: pattern {pattern} is not a regular expression: {error}") from None
 
 
-def listed(root: Path, reader: str, where: str) -> Iterator[Path]:
+def listed(root: Location, reader: str, where: str) -> Iterator[Location]:
     """Rasters of a folder by name, or a file itself; a second copy of a file is left out.
 
     Raises
@@ -190,11 +191,19 @@ def listed(root: Path, reader: str, where: str) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
+    if isinstance(root, Remote) and root.root.startswith("http"):
+        raise InputError(
+            f"{where}: {root}: nothing is there, or it is a folder, which a web server does not list: "
+            "expected the address of each file (path: [ADDRESS, ...])"
+        )
     if not root.is_dir():
         raise InputError(f"{where}: {root}: no such file or folder")
     endings = _ENDINGS.get(reader, tuple(e for group in _ENDINGS.values() for e in group))
-    for path in sorted(root.iterdir()):
-        if path.is_file() and path.suffix.lower() in endings and not path.name.startswith("."):
+    inside: list[Location] = sorted(root.iterdir())
+    for path in inside:
+        if path.suffix.lower() not in endings or path.name.startswith("."):
+            continue
+        if isinstance(path, Remote) or path.is_file():  # an object is one without a question for each
             copy = _COPY.fullmatch(path.name)
             first = copy and path.with_name(copy[1] + copy[2])
             if not first or not first.is_file():
@@ -215,28 +224,33 @@ def raster_in(path: Path) -> str:
     return names[0]
 
 
-def unread(folders: Iterable[Path], used: Set[Path]) -> Iterator[str]:
+def unread(folders: Iterable[Location], used: Set[Location]) -> Iterator[str]:
     """A line a folder that holds rasters which no source read."""
     endings = (*(e for group in _ENDINGS.values() for e in group), *_OTHERS)
-    known = {os.path.realpath(p) for p in used}  # of a link in a loop, its own name
+    known = {_one_name(path) for path in used}
     for folder in dict.fromkeys(folders):
-        if not folder.is_dir():
-            continue
+        if folder.root.startswith("http") if isinstance(folder, Remote) else not folder.is_dir():
+            continue  # a web server lists no folder
         rasters = (p for p in folder.iterdir() if p.suffix.lower() in endings)
-        left = sorted(p.name for p in rasters if os.path.realpath(p) not in known)
+        left = sorted(path.name for path in rasters if _one_name(path) not in known)
         if left:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             yield f"{folder}: not read: {', '.join(left[:5])}{more}"
 
 
-def _key(path: Path, match: regex.Match[str] | None) -> str:
+def _one_name(path: Location) -> str:
+    """The name of a file whatever links lead to it; of a link in a loop, its own."""
+    return str(path) if isinstance(path, Remote) else os.path.realpath(path)
+
+
+def _key(path: Location, match: regex.Match[str] | None) -> str:
     if match is None or "variable" not in match.groupdict():
         return str(path)
     start, end = match.span("variable")
     return f"{path.parent}/{path.name[:start]}*{path.name[end:]}"
 
 
-def _day(path: Path, match: regex.Match[str] | None, config: SourceConfig, yearly: bool) -> int | None:
+def _day(path: Location, match: regex.Match[str] | None, config: SourceConfig, yearly: bool) -> int | None:
     if config.date is not None:
         return to_day(config.date)
     text, form = "", config.date_format

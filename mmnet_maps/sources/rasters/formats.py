@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.rasters.files import Found
+from mmnet_maps.store.location import Location, Remote, location
+from mmnet_maps.store.remote import Facts
 
 __all__ = ["Band", "Files", "Format", "Header", "Wanted", "axis_grid", "crs_name", "settle_crs"]
 
 #: What a user asks for: a name or number of a band, or None for the obvious one.
 Wanted = str | int | None
+#: Bytes that are asked of an object at least: headers are small, and values are asked for as they are needed.
+_READ = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Header:
         Days since 1970-01-01 of the fields in the file; None if the file does not say.
     bands : mapping of str to Band
         By the names that were asked for.
-    below : tuple of Path
+    below : tuple of Path or Remote
         Other files that its values come from, such as the tiles of a VRT.
     per_day : int, optional
         Fields that the product has of one day, where that is known.
@@ -72,50 +80,111 @@ class Header:
     grid: Grid
     days: NDArray[np.int64] | None
     bands: Mapping[str, Band]
-    below: tuple[Path, ...] = ()
+    below: tuple[Location, ...] = ()
     per_day: int | None = None
 
 
 class Files:
-    """Where the bytes of a source's files come from: here, the files themselves."""
+    """Where the bytes of a source's files come from: here, the files and objects themselves."""
+
+    def __init__(self) -> None:
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.RLock()
+        self._failure = threading.local()
 
     def find(self, variable: str) -> list[Found] | None:
         """Files of a variable (``mask`` for its flags); None where folders are to be looked through."""
         return None
 
-    def here(self, path: Path) -> bool:
+    def here(self, path: Location) -> bool:
         """Whether a file is on this machine."""
-        return True
+        return isinstance(path, Path)
 
-    def stream(self, path: Path) -> BinaryIO:
+    def stream(self, path: Location) -> BinaryIO:
         """A file to read from."""
-        return path.open("rb")
+        return path.open(_READ) if isinstance(path, Remote) else path.open("rb")
 
-    def local(self, path: Path) -> Path:
-        """A file on this machine with the same bytes."""
-        return path
+    def local(self, path: Location) -> Path:
+        """A file on this machine with the same bytes; of an object, a copy that lasts as long as this."""
+        if isinstance(path, Path):
+            return path
+        with self._lock:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="mmnet-maps-")
+            folder = Path(self._scratch.name, hashlib.sha256(str(path).encode()).hexdigest())
+            if not folder.exists():
+                data = path.read_bytes()
+                folder.mkdir()
+                (folder / path.name).write_bytes(data)
+        return folder / path.name
 
     def opener(self, path: str, mode: str = "rb") -> BinaryIO:
-        """What GDAL opens files with."""
-        return self.stream(Path(path))
+        """What GDAL opens files with.
+
+        GDAL takes a failure for a damaged file: the reason is kept for `reraise`.
+        """
+        try:
+            file = self.stream(location(path))
+            file.seek(0, io.SEEK_END)
+            file.seek(0)
+        except (InputError, WorkError) as error:
+            self._failure.reason = error
+            raise FileNotFoundError(path) from error
+        return cast("BinaryIO", _Watched(file, self._failure))
 
     def reraise(self) -> None:
-        """Raise why the last opening in this thread has failed, where that is known."""
+        """Raise what the last opening or reading in this thread has failed with, if it has."""
+        reason = getattr(self._failure, "reason", None)
+        if reason is not None:
+            self._failure.reason = None
+            raise reason
 
-    def stamp(self, path: Path) -> str:
-        """What changes when a file is replaced: name, size and time of change."""
-        stat = path.stat()
-        return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
+    def stamp(self, path: Location) -> str:
+        """What changes when a file is replaced: name, size, and time of change or tag of an object."""
+        facts = path.stat()
+        changed = facts.tag if isinstance(facts, Facts) else facts.st_mtime_ns
+        return f"{path.name} {facts.st_size} {changed}"
 
-    def size(self, path: Path) -> int:
+    def size(self, path: Location) -> int:
         """Bytes that reading all of a file would fetch."""
-        return 0
+        return path.stat().st_size if isinstance(path, Remote) else 0
+
+
+class _Watched(io.RawIOBase):
+    """A file whose failures are kept, since GDAL hides them."""
+
+    def __init__(self, file: BinaryIO, failure: threading.local) -> None:
+        super().__init__()
+        self._file, self._failure = file, failure
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except (InputError, WorkError) as error:
+            self._failure.reason = error
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class Format(Protocol):
     """A file format; every method may be called from several threads."""
 
-    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+    def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """Header of a file, with the bands that are wanted.
 
         Raises
@@ -126,7 +195,7 @@ class Format(Protocol):
         ...
 
     def read(
-        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+        self, path: Location, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """Stored values, each of shape (steps, rows, columns)."""
         ...
@@ -138,7 +207,7 @@ def crs_name(crs: CRS) -> str:
     return f"EPSG:{code}" if code is not None else str(crs.to_wkt())
 
 
-def settle_crs(path: Path, found: CRS | None, said: str | None) -> str:
+def settle_crs(path: Location, found: CRS | None, said: str | None) -> str:
     """The CRS of a file, of what it carries and what the configuration says."""
     try:
         expected = None if said is None else CRS.from_user_input(said)
@@ -155,7 +224,7 @@ def settle_crs(path: Path, found: CRS | None, said: str | None) -> str:
     return crs_name(known)
 
 
-def axis_grid(path: Path, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Grid:
+def axis_grid(path: Location, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Grid:
     """Grid from the centres of columns and rows.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +22,12 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.sources.rasters.files import raster_in
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
+from mmnet_maps.store.location import Location, Remote, location, open_to_read
 
 __all__ = ["GeoTiff"]
+
+#: How GDAL names a file that it opens through a function of ours.
+_OPENER = re.compile(r"^/vsiriopener_\w+/")
 
 
 class GeoTiff:
@@ -32,22 +37,23 @@ class GeoTiff:
         self.files = files or Files()
 
     @contextmanager
-    def _opened(self, path: Path) -> Iterator[Any]:
+    def _opened(self, path: Location) -> Iterator[Any]:
         """A file here by GDAL itself, another through its archive."""
         try:
-            if self.files.here(path) and path.suffix.lower() == ".zip":
-                file = rasterio.open(_in_zip(path))
-            elif self.files.here(path) or path.suffix.lower() == ".zip":
-                file = rasterio.open(self.files.local(path))
+            if self.files.here(path) or path.suffix.lower() == ".zip":
+                local = self.files.local(path)
+                file = rasterio.open(_in_zip(local) if local.suffix.lower() == ".zip" else local)
             else:
-                file = rasterio.open(str(path), opener=self.files.opener)
+                # GDAL looks for a dozen files beside one.
+                with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+                    file = rasterio.open(str(path), opener=self.files.opener)
             with file:
                 yield file
         except RasterioIOError:
             self.files.reraise()
             raise
 
-    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+    def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
         try:
             with self._opened(path) as file:
@@ -66,7 +72,7 @@ class GeoTiff:
             raise InputError(f"{path}: cannot be read as a raster: {' '.join(str(error).split())}") from None
 
     def read(
-        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+        self, path: Location, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
         window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
@@ -85,15 +91,16 @@ def _in_zip(path: Path) -> str:
     return f"/vsizip/{{{path.absolute()}}}/{raster_in(path)}"
 
 
-def _below(path: Path, file: Any) -> Iterator[Path]:
+def _below(path: Location, file: Any) -> Iterator[Location]:
     """Files that a raster is made of: tiles of a VRT and of VRTs below it, masks beside it."""
     for name in file.files:
-        below = Path(name)
+        below = location(_OPENER.sub("", name))
         if below == path or below.suffix.lower() == ".ovr" or not below.is_file():
             continue
         yield below
         if below.suffix.lower() == ".vrt":
-            with rasterio.open(below) as other:
+            how: dict[str, Any] = {"opener": open_to_read} if isinstance(below, Remote) else {}
+            with rasterio.open(str(below), **how) as other:
                 yield from _below(below, other)
 
 
@@ -125,7 +132,7 @@ def _hidden(file: Any, index: int, window: Window) -> NDArray[np.bool_]:
     return hidden
 
 
-def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
+def _band(path: Location, file: Any, variable: str, wanted: Wanted) -> Band:
     index = _index(path, file, variable, wanted)
     # Tags of the file speak for its bands where it has one; those of the band go first.
     attrs = {**(file.tags() if file.count == 1 else {}), **file.tags(index)}
@@ -140,7 +147,7 @@ def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
     return replace(band, missing=tuple(dict.fromkeys((*tag, *band.missing))))
 
 
-def _index(path: Path, file: Any, variable: str, wanted: Wanted) -> int:
+def _index(path: Location, file: Any, variable: str, wanted: Wanted) -> int:
     named = [text or "" for text in file.descriptions]
     data = [k + 1 for k in range(file.count) if k + 1 != _alpha(file)]
     if isinstance(wanted, int):

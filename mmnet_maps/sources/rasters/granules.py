@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.sources.rasters.formats import Band
 from mmnet_maps.sources.rasters.stated import usable
+from mmnet_maps.store.location import Location
 
 #: Beyond what is measured: the missing values 1e20, 9.96921e36 and -3.4028e38 are.
 _HUGE = 9e19
@@ -26,7 +26,7 @@ class Piece:
 
     Attributes
     ----------
-    path : Path
+    path : Path or Remote
     key : str
         Scene, which values and flags share.
     bands : dict of str to Band
@@ -45,13 +45,13 @@ class Piece:
     own : Grid, optional
         The grid of this file and those on its lattice, where it is another than the source's: their values
         are put together there, then brought onto the source's.
-    below : tuple of Path
+    below : tuple of Path or Remote
         Other files that its values come from.
     storage : dict of str to Packing
         How its values are stored, in the unit of the variable; they are packed as the source's.
     """
 
-    path: Path
+    path: Location
     key: str
     bands: dict[str, Band]
     flags: Band | None
@@ -63,7 +63,7 @@ class Piece:
     stamp: str
     first_col: int = 0
     own: Grid | None = None
-    below: tuple[Path, ...] = ()
+    below: tuple[Location, ...] = ()
     storage: dict[str, Packing] = field(default_factory=dict)
 
     def columns(self, cols: slice) -> slice:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,6 +14,7 @@ from pyproj import CRS
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
+from mmnet_maps.store.location import Location
 
 __all__ = ["Hdf5"]
 
@@ -32,7 +32,7 @@ class Hdf5:
     def __init__(self, files: Files | None = None) -> None:
         self.files = files or Files()
 
-    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+    def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
         with _open(path, self.files) as file:
             if "x" not in file or "y" not in file:
@@ -50,21 +50,21 @@ class Hdf5:
             return Header(grid, _days(file), bands, per_day=per_day)
 
     def read(
-        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+        self, path: Location, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
         with _open(path, self.files) as file:
             return {name: np.asarray(file[band.key][rows, cols])[None] for name, band in bands.items()}
 
 
-def _open(path: Path, files: Files) -> h5py.File:
+def _open(path: Location, files: Files) -> h5py.File:
     try:
         return h5py.File(path if files.here(path) else files.stream(path), "r")
     except OSError as error:
         raise InputError(f"{path}: cannot be read as HDF5: {' '.join(str(error).split())}") from None
 
 
-def _band(path: Path, file: h5py.File, variable: str, wanted: Wanted) -> Band:
+def _band(path: Location, file: h5py.File, variable: str, wanted: Wanted) -> Band:
     # By name first: to look through a file behind HTTP costs requests for each of its datasets.
     known = _SURFACE if wanted is None and variable == "SMAP" else [] if wanted is None else [str(wanted)]
     keys = [key for key in known if getattr(file.get(key), "ndim", 0) == 2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from pyproj import CRS
@@ -12,6 +11,7 @@ from pyproj import CRS
 from mmnet_maps.crs import period, transform
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, lonlat_extent, outline
+from mmnet_maps.store.location import Location
 
 __all__ = ["TOLERANCE", "Part", "common_grid", "on_target"]
 
@@ -46,8 +46,8 @@ class _Lattice:
     """Files whose pixels coincide, to a hundredth of a pixel, and where each lies in the first one's grid."""
 
     reference: Grid
-    first: Path
-    members: list[tuple[Path, Tile, int]] = field(default_factory=list)
+    first: Location
+    members: list[tuple[Location, Tile, int]] = field(default_factory=list)
 
     def whole(self) -> Grid:
         """The grid over all members, whose tiles are then in it."""
@@ -68,7 +68,7 @@ class _Lattice:
             self.reference.crs, (a, b, c + a * tile.col, d, e, f + e * tile.row), tile.height, tile.width
         )
 
-    def parts(self, grid: Grid, own: Grid | None) -> Iterator[tuple[Path, Part]]:
+    def parts(self, grid: Grid, own: Grid | None) -> Iterator[tuple[Location, Part]]:
         """Every member with its position in `grid`, which is of this lattice."""
         offset = self.reference.aligned_offset(grid, TOLERANCE)
         assert offset is not None
@@ -76,7 +76,9 @@ class _Lattice:
             yield path, Part(Tile(t.row + offset[0], t.col + offset[1], t.height, t.width), col, own)
 
 
-def common_grid(grids: Mapping[Path, Grid], target: Grid | None) -> tuple[Grid, dict[Path, list[Part]]]:
+def common_grid(
+    grids: Mapping[Location, Grid], target: Grid | None
+) -> tuple[Grid, dict[Location, list[Part]]]:
     """The grid over all files, and where each lies.
 
     Files in another zone of the same pixel size (a wide region meets several UTM zones) are brought onto it
@@ -95,14 +97,14 @@ def common_grid(grids: Mapping[Path, Grid], target: Grid | None) -> tuple[Grid, 
             raise InputError(_misfit(other.first, other.reference, main.first, main.reference))
     wholes = [other.whole() for other in others]
     grid = main.widened([_reach(whole, main.reference) for whole in wholes])
-    parts: dict[Path, list[Part]] = {}
+    parts: dict[Location, list[Part]] = {}
     for lattice, own in ((main, None), *zip(others, wholes, strict=True)):
         for path, part in lattice.parts(own or grid, own):
             parts.setdefault(path, []).append(part)
     return grid, {path: parts[path] for path in grids}
 
 
-def on_target(grids: Mapping[Path, Grid], target: Grid, where: str) -> dict[Path, list[Part]]:
+def on_target(grids: Mapping[Location, Grid], target: Grid, where: str) -> dict[Location, list[Part]]:
     """Where files that are brought onto the target grid lie, of those that touch it.
 
     Raises
@@ -117,7 +119,7 @@ def on_target(grids: Mapping[Path, Grid], target: Grid, where: str) -> dict[Path
             f"{where}: its rasters do not touch the region; {path.name} is {_describe(grid)}, the region "
             f"{_describe(target)}: wrong CRS or swapped axes?"
         )
-    parts: dict[Path, list[Part]] = {}
+    parts: dict[Location, list[Part]] = {}
     for lattice in _lattices(touching, target):
         whole = lattice.whole()
         for path, part in lattice.parts(whole, whole):
@@ -125,7 +127,7 @@ def on_target(grids: Mapping[Path, Grid], target: Grid, where: str) -> dict[Path
     return parts
 
 
-def _lattices(grids: Mapping[Path, Grid], target: Grid | None) -> list[_Lattice]:
+def _lattices(grids: Mapping[Location, Grid], target: Grid | None) -> list[_Lattice]:
     found: list[_Lattice] = []
     for path, grid in grids.items():
         for part, col in _cut(grid, target):
@@ -217,7 +219,7 @@ def _touches(grid: Grid, target: Grid) -> bool:
     return bool(x.max() > left and x.min() < right and y.max() > bottom and y.min() < top)
 
 
-def _misfit(path: Path, grid: Grid, first: Path, reference: Grid) -> str:
+def _misfit(path: Location, grid: Grid, first: Location, reference: Grid) -> str:
     where = f"{path}: {_describe(grid)} does not fit {first.name}, {_describe(reference)}"
     a, e = reference.transform[0], reference.transform[4]
     sizes = np.allclose(grid.transform[::4], (a, e), rtol=TOLERANCE / max(grid.shape), atol=0)

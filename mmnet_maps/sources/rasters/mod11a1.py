@@ -17,6 +17,7 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
+from mmnet_maps.store.location import Location
 
 __all__ = ["Mod11a1"]
 
@@ -31,7 +32,7 @@ class Mod11a1:
     def __init__(self, files: Files | None = None) -> None:
         self.files = files or Files()
 
-    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+    def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
         with _open(self.files.local(path)) as file:
             grid = _grid(path, str(file.attributes().get("StructMetadata.0", "")), crs)
@@ -39,7 +40,7 @@ class Mod11a1:
         return Header(grid, None, bands)
 
     def read(
-        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+        self, path: Location, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
         with _open(self.files.local(path)) as file:
@@ -65,7 +66,7 @@ def _open(path: Path) -> Iterator[Any]:
             file.end()
 
 
-def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
+def _band(path: Location, file: Any, variable: str, wanted: Wanted) -> Band:
     from pyhdf.SD import SDC
 
     kinds = {SDC.UINT8: "uint8", SDC.INT8: "int8", SDC.UINT16: "uint16", SDC.INT16: "int16"}
@@ -79,7 +80,7 @@ def _band(path: Path, file: Any, variable: str, wanted: Wanted) -> Band:
     return band_of(name, kinds[code], attrs)
 
 
-def _grid(path: Path, text: str, crs: str | None) -> Grid:
+def _grid(path: Location, text: str, crs: str | None) -> Grid:
     corner = re.search(r"UpperLeftPointMtrs=" + _NUMBERS, text)
     end = re.search(r"LowerRightMtrs=" + _NUMBERS, text)
     size = re.search(r"XDim=(\d+)\s+YDim=(\d+)", text)

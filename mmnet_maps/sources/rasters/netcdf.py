@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -18,6 +17,7 @@ from pyproj.exceptions import CRSError
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
+from mmnet_maps.store.location import Location
 
 __all__ = ["NetCdf"]
 
@@ -43,7 +43,7 @@ class NetCdf:
     def __init__(self, files: Files | None = None) -> None:
         self.files = files or Files()
 
-    def header(self, path: Path, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
+    def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
         with _open(path, self.files) as data:
             arrays = {name: _find(path, data, name, band) for name, band in wanted.items()}
@@ -56,7 +56,7 @@ class NetCdf:
         return Header(grid, days, bands)
 
     def read(
-        self, path: Path, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
+        self, path: Location, bands: Mapping[str, Band], steps: slice, rows: slice, cols: slice
     ) -> dict[str, NDArray[Any]]:
         """See `Format.read`."""
         found = {}
@@ -72,7 +72,7 @@ class NetCdf:
         return found
 
 
-def _open(path: Path, files: Files) -> xr.Dataset:
+def _open(path: Location, files: Files) -> xr.Dataset:
     with files.stream(path) as file:
         classic = file.read(3) == b"CDF"
     # The classic format is read whole whatever is wanted of it.
@@ -93,7 +93,7 @@ def _open(path: Path, files: Files) -> xr.Dataset:
         raise InputError(f"{path}: cannot be read as NetCDF: {' '.join(str(error).split())}") from None
 
 
-def _find(path: Path, data: xr.Dataset, variable: str, wanted: Wanted) -> xr.DataArray:
+def _find(path: Location, data: xr.Dataset, variable: str, wanted: Wanted) -> xr.DataArray:
     fields = [str(name) for name, array in data.data_vars.items() if array.ndim >= 2]
     if wanted is not None:
         name = str(wanted)
@@ -116,7 +116,7 @@ def _is_time(array: xr.DataArray, dim: str) -> bool:
     return dim.lower() in _TIME or " since " in str(attrs.get("units", ""))
 
 
-def _axes(path: Path, array: xr.DataArray) -> tuple[str, str]:
+def _axes(path: Location, array: xr.DataArray) -> tuple[str, str]:
     """Names of the (y, x) dimensions, which must be the last two in this order."""
     dims = [str(d) for d in array.dims]
     x = [d for d in dims if d.lower() in _X or _says(array, d) & _SAYS_X]
@@ -170,7 +170,7 @@ def _in_degrees(array: xr.DataArray, dim: str, known: set[str], names: tuple[str
     return which and any(word.startswith("degree") for word in said)
 
 
-def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64] | None:
+def _days(path: Location, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64] | None:
     name = str(array.dims[0]) if array.ndim == 3 else next((t for t in _TIME if t in data.variables), None)
     if name is None or name not in data.variables:
         return None
@@ -184,7 +184,7 @@ def _days(path: Path, data: xr.Dataset, array: xr.DataArray) -> NDArray[np.int64
     return times.astype("datetime64[D]").astype(np.int64)
 
 
-def _dates(path: Path, data: xr.Dataset, name: str) -> NDArray[Any]:
+def _dates(path: Location, data: xr.Dataset, name: str) -> NDArray[Any]:
     """Times of an axis, as they are in the file where it has none."""
     calendar = str(data[name].attrs.get("calendar", "standard")).lower()
     stated = re.fullmatch(r"(\w+) since (.+)", str(data[name].attrs.get("units", "")).strip(), re.IGNORECASE)

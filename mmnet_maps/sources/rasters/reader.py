@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from mmnet_maps.sources.rasters.formats import Files, Format
 from mmnet_maps.sources.rasters.granules import Layer, Piece, flagged, out_of_range, settled
 from mmnet_maps.sources.rasters.transforms import changed, changes
 from mmnet_maps.sources.rasters.warp import needed, warped
+from mmnet_maps.store.location import Location
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["MASK", "RasterSource"]
@@ -53,7 +53,7 @@ class RasterSource:
     files: Files = field(default_factory=Files)
 
     @property
-    def files_read(self) -> set[Path]:
+    def files_read(self) -> set[Location]:
         """Every file that its values and flags come from."""
         pieces = (*self.pieces, *self.flags.values())
         return {path for piece in pieces for path in (piece.path, *piece.below)}

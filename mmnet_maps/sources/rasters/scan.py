@@ -23,6 +23,7 @@ from mmnet_maps.sources.rasters.reader import MASK, RasterSource
 from mmnet_maps.sources.rasters.storage import common_storage, same_storage, storage_of, without_scale
 from mmnet_maps.sources.rasters.transforms import LEVEL
 from mmnet_maps.sources.rasters.warp import refuse_unsuitable
+from mmnet_maps.store.location import Location
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["definitions_of", "open_source"]
@@ -129,8 +130,8 @@ def definitions_of(name: str, config: SourceConfig) -> dict[str, Variable]:
 
 def _files_of_variables(
     name: str, config: SourceConfig, base: Path, cadence: Cadence, origin: Files
-) -> dict[Path, _File]:
-    files: dict[Path, _File] = {}
+) -> dict[Location, _File]:
+    files: dict[Location, _File] = {}
     lacking: dict[str | None, list[Callable[[], list[Found]] | None]] = {}
     for variable, keys in config.variables.items():
         listed = origin.find(variable)
@@ -174,7 +175,7 @@ def _tokens(
     yield from held.items()
 
 
-def _format_name(name: str, config: SourceConfig, files: dict[Path, _File]) -> str:
+def _format_name(name: str, config: SourceConfig, files: dict[Location, _File]) -> str:
     if config.reader != "auto":
         return config.reader
     kinds = {reader_of(path): path for path in files}
@@ -203,14 +204,14 @@ def _format(kind: str, files: Files) -> Format:
 
 
 def _storage(
-    headers: Mapping[Path, Header],
+    headers: Mapping[Location, Header],
     variables: Mapping[str, VariableConfig],
     definitions: Mapping[str, Variable],
     where: str,
-    crowded: Set[Path],
-) -> tuple[dict[Path, dict[str, Packing]], dict[str, Packing]]:
+    crowded: Set[Location],
+) -> tuple[dict[Location, dict[str, Packing]], dict[str, Packing]]:
     """How each file stores each variable, and how the source does."""
-    storage: dict[Path, dict[str, Packing]] = {path: {} for path in headers}
+    storage: dict[Location, dict[str, Packing]] = {path: {} for path in headers}
     packings = {}
     for name, keys in variables.items():
         key = f"{where}.variables.{name}"
@@ -228,10 +229,10 @@ def _storage(
     return storage, packings
 
 
-def _crowded(headers: Mapping[Path, Header], files: Mapping[Path, _File]) -> Set[Path]:
+def _crowded(headers: Mapping[Location, Header], files: Mapping[Location, _File]) -> Set[Location]:
     """Files with several fields of one day, and files that share a day and their pixels with another."""
-    found: set[Path] = set()
-    seen: dict[tuple[object, ...], Path] = {}
+    found: set[Location] = set()
+    seen: dict[tuple[object, ...], Location] = {}
     for path, header in headers.items():
         if header.days is not None and (np.diff(header.days) == 0).any():
             found.add(path)
@@ -244,7 +245,7 @@ def _crowded(headers: Mapping[Path, Header], files: Mapping[Path, _File]) -> Set
     return found
 
 
-def _refuse_shared_bands(path: Path, header: Header) -> None:
+def _refuse_shared_bands(path: Location, header: Header) -> None:
     seen: dict[str | int, str] = {}
     for variable, band in header.bands.items():
         if band.key in seen:
@@ -255,7 +256,7 @@ def _refuse_shared_bands(path: Path, header: Header) -> None:
         seen[band.key] = variable
 
 
-def _days(path: Path, found: Found, header: Header, cadence: Cadence) -> NDArray[np.int64]:
+def _days(path: Location, found: Found, header: Header, cadence: Cadence) -> NDArray[np.int64]:
     """Days of the fields of a file: what it says itself, else its name or the configuration."""
     if cadence == "static":
         return np.zeros(1, dtype=np.int64)
@@ -311,9 +312,9 @@ def _piece(
     )
 
 
-def _same_pixels(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Header]) -> Iterator[str]:
+def _same_pixels(name: str, pieces: Sequence[Piece], headers: Mapping[Location, Header]) -> Iterator[str]:
     """Files that give one variable of one edition on the very pixels of another."""
-    seen: dict[tuple[object, ...], Path] = {}
+    seen: dict[tuple[object, ...], Location] = {}
     for piece in pieces:
         for variable in piece.bands:
             own = headers[piece.path].grid
@@ -326,7 +327,7 @@ def _same_pixels(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Head
                 )
 
 
-def _incomplete_days(name: str, pieces: Sequence[Piece], headers: Mapping[Path, Header]) -> Iterator[str]:
+def _incomplete_days(name: str, pieces: Sequence[Piece], headers: Mapping[Location, Header]) -> Iterator[str]:
     """Days of which the files hold fewer fields than the product has."""
     counts: Counter[tuple[int, tuple[float, ...]]] = Counter()
     expected = 0
@@ -348,7 +349,7 @@ def _flags_of_scenes(
     base: Path,
     cadence: Cadence,
     form: Format,
-    headers: Mapping[Path, Header],
+    headers: Mapping[Location, Header],
     pieces: Sequence[Piece],
     origin: Files,
 ) -> dict[str, Piece]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.source_reader import VariableConfig
 from mmnet_maps.sources.rasters.formats import Band
 from mmnet_maps.sources.rasters.units import conversion, part_of, says_nothing
+from mmnet_maps.store.location import Location
 from mmnet_maps.variables import Variable
 
 __all__ = ["common_storage", "same_storage", "storage_of", "without_scale"]
@@ -23,13 +23,13 @@ _WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32"
 
 
 def storage_of(
-    path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
+    path: Location, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
 ) -> Packing:
     """How a file stores a variable, with a scale and an offset that lead to the variable's unit.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
     band : Band
     keys : VariableConfig
         What the configuration says goes before what the file says.
@@ -63,7 +63,7 @@ def storage_of(
 
 
 def _to_unit(
-    path: Path, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
+    path: Location, band: Band, keys: VariableConfig, variable: Variable, where: str, whole_days: bool
 ) -> tuple[float, float]:
     """Factor and offset from the unit that a file states to that of the variable."""
     if variable.measure == "class":
@@ -107,7 +107,7 @@ def without_scale(
             )
 
 
-def common_storage(stored: Mapping[Path, Packing]) -> Packing:
+def common_storage(stored: Mapping[Location, Packing]) -> Packing:
     """One storage for all files of a variable: theirs where they agree, else values in single precision.
 
     Scales that are equal in single precision, in which values are decoded, are one.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import zipfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import urljoin
 
-from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.errors import InputError
 from mmnet_maps.progress import say
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
 from mmnet_maps.sources.rasters.files import Found, raster_in
@@ -24,6 +23,7 @@ from mmnet_maps.sources.remote.http import Http, Signer
 from mmnet_maps.sources.remote.listing import Listed, Scope, list_files, read_listing
 from mmnet_maps.sources.remote.ranges import Link, RangeFile, Ranges
 from mmnet_maps.sources.remote.signing import signer_of
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.whole import appearing
 
@@ -100,13 +100,13 @@ class Archive(Files):
     def __init__(
         self, remote: Remote, config: SourceConfig, files: list[Listed], folder: Path | None = None
     ) -> None:
+        super().__init__()
         self.files = files
         self._remote, self._config, self._folder = remote, config, folder
-        self._listed = {self.path(file): file for file in files}
-        self._ranges: dict[Path, Ranges] = {}
+        self._listed: dict[Location, Listed] = {self.path(file): file for file in files}
+        self._ranges: dict[Location, Ranges] = {}
         #: Files that were downloaded whole, with what told them apart.
-        self._whole: dict[Path, tuple[Path, str]] = {}
-        self._lock, self._failure = threading.Lock(), threading.local()
+        self._whole: dict[Location, tuple[Path, str]] = {}
 
     @property
     def http(self) -> Http:
@@ -127,7 +127,7 @@ class Archive(Files):
         """What opens a file."""
         return self._remote.signer(self._config, file.collection)
 
-    def ranges(self, path: Path) -> Ranges:
+    def ranges(self, path: Location) -> Ranges:
         """The ranges of a file; the same object every time."""
         with self._lock:
             if path not in self._ranges:
@@ -142,11 +142,11 @@ class Archive(Files):
         for ranges in self._ranges.values():
             ranges.forget_values()
 
-    def here(self, path: Path) -> bool:
+    def here(self, path: Location) -> bool:
         """Whether a file is on this machine."""
         return self._folder is not None
 
-    def stamp(self, path: Path) -> str:
+    def stamp(self, path: Location) -> str:
         """What changes when a file is replaced; what was unpacked here is told by its size and time."""
         if path not in self._listed:
             return super().stamp(path)
@@ -158,40 +158,32 @@ class Archive(Files):
             return f"{self._listed[path].link.name} {stamp} {target.stat().st_size}"
         return self.ranges(path).identity
 
-    def size(self, path: Path) -> int:
+    def size(self, path: Location) -> int:
         """Bytes that reading all of a file would fetch."""
         return 0 if self.here(path) or path in self._whole else self.ranges(path).length
 
-    def stream(self, path: Path) -> BinaryIO:
+    def stream(self, path: Location) -> BinaryIO:
         """A file to read from."""
-        return path.open("rb") if self.here(path) else cast("BinaryIO", RangeFile(self.ranges(path)))
+        return super().stream(path) if self.here(path) else cast("BinaryIO", RangeFile(self.ranges(path)))
 
-    def local(self, path: Path) -> Path:
+    def local(self, path: Location) -> Path:
         """A file on this machine, downloaded whole where it is not here; of a zip, the raster in it."""
-        if not self.here(path):
+        if self.here(path):
+            target = super().local(path)
+        else:
             file = self._listed[path]
             target = self._remote.heads / "files" / file.link.name
             with self._lock:
                 if path not in self._whole:
                     download(self._remote.http, self.signer(file), file.link, target)
                     self._whole[path] = target, stamp_of(target)
-            path = target
-        return _unpacked(path) if path.suffix.lower() == ".zip" else path
+        return _unpacked(target) if target.suffix.lower() == ".zip" else target
 
     def opener(self, path: str, mode: str = "rb") -> BinaryIO:
-        """What GDAL opens files with; anything but a file of the listing is not there.
-
-        GDAL takes a failure for a damaged file: the reason is kept for `reraise`.
-        """
+        """What GDAL opens files with; anything but a file of the listing is not there."""
         if Path(path) not in self._listed and not self._take_up(path):
             raise FileNotFoundError(path)
-        try:
-            found = self.ranges(Path(path))
-            _ = found.length
-        except (InputError, WorkError) as error:
-            self._failure.reason = error
-            raise FileNotFoundError(path) from error
-        return cast("BinaryIO", _Watched(found, self._failure))
+        return super().opener(path, mode)
 
     def _take_up(self, path: str) -> bool:
         """Whether a path is that of a raster below a VRT of the listing; it is then one of its files."""
@@ -199,33 +191,11 @@ class Archive(Files):
             return False
         for known, file in list(self._listed.items()):
             if known.suffix.lower() == ".vrt":
-                href = urljoin(file.link.href, os.path.relpath(path, known.parent))
+                href = urljoin(file.link.href, os.path.relpath(path, str(known.parent)))
                 link = Link(href, path)
                 self._listed[Path(path)] = replace(file, link=link)
                 return True
         return False
-
-    def reraise(self) -> None:
-        """Raise what the last opening or reading in this thread has failed with, if it has."""
-        reason = getattr(self._failure, "reason", None)
-        if reason is not None:
-            self._failure.reason = None
-            raise reason
-
-
-class _Watched(RangeFile):
-    """A range file whose failures are kept, since GDAL hides them."""
-
-    def __init__(self, ranges: Ranges, failure: threading.local) -> None:
-        super().__init__(ranges)
-        self._failure = failure
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return super().read(size)
-        except (InputError, WorkError) as error:
-            self._failure.reason = error
-            raise OSError(str(error)) from error
 
 
 def _unpacked(path: Path) -> Path:
