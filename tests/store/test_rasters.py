@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.jobs.cubes import build_cube
@@ -42,7 +42,7 @@ def files(tmp_path: Path, s3: Server) -> Path:
 def write(path: Path, seed: int) -> None:
     values = np.random.default_rng(seed).integers(100, 1500, (512, 512)).astype("int16")
     profile = {"driver": "COG", "blocksize": 128, "nodata": -9999, "crs": "EPSG:32614", "dtype": "int16"}
-    shape = {"height": 512, "width": 512, "count": 1, "transform": from_origin(500_000, 4e6, 30, 30)}
+    shape = {"height": 512, "width": 512, "count": 1, "transform": Affine(30, 0, 500_000, 0, -30, 4e6)}
     with rasterio.open(path, "w", **profile, **shape) as file:
         file.write(values, 1)
 
