@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
 
 from mmnet_maps.errors import WorkError
 
 __all__ = ["local_cluster"]
 
+#: Seconds from one look for workers that are not there to the next.
+_LOOK_S = 2.0
+
 
 @contextmanager
 def local_cluster(workers: int) -> Iterator[str]:
-    """Start processes of one thread each, and stop them when the block ends.
+    """Start processes of one thread each, and stop them when the block ends; those that die are replaced.
 
     Parameters
     ----------
@@ -40,6 +46,7 @@ def local_cluster(workers: int) -> Iterator[str]:
         tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch,
     ):
         try:
+            _track_in_silence()
             with _children_ignore_ctrl_c():
                 cluster = LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=workers,
@@ -54,8 +61,39 @@ def local_cluster(workers: int) -> Iterator[str]:
                 )
         except (RuntimeError, TimeoutError) as error:
             raise WorkError(f"worker processes could not be started: {error}") from error
-        with cluster:
+        with cluster, _replaced(cluster, workers):
             yield cluster.scheduler_address
+
+
+def _track_in_silence() -> None:
+    """Start what clears up after processes that are killed; it warns of each, which is news to nobody."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+@contextmanager
+def _replaced(cluster: Any, workers: int) -> Iterator[None]:
+    """Ask for all workers now and then: dask starts one again that died, and gives it up if it dies soon."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            cluster.scale(workers)
+
+    thread = threading.Thread(target=look, name="workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

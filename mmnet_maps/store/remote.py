@@ -1,7 +1,7 @@
 """An address in an object store, with the verbs of a path and those that only object stores have.
 
 An object appears whole: there are no half-written ones. Folders are beginnings of names. Every request is
-tried again for about half a minute where the store fails or cannot be reached.
+tried again for about half a minute where the store fails or refuses, and longer where nothing answers.
 """
 
 from __future__ import annotations
@@ -29,10 +29,17 @@ __all__ = ["SCHEMES", "Facts", "Remote", "again_async", "store_at"]
 SCHEMES = ("s3", "gs", "az", "http", "https", "memory")
 #: Tries of the client itself.
 _RETRIES = 8
-#: Seconds before a request is tried again, beyond what the client tries itself.
+#: Seconds before a request is tried again, beyond what the client tries itself, and after which a store that
+#: does not even refuse is given up.
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_PATIENCE_S = 60.0
 #: Bytes that a file of ranges asks for at once.
 _BUFFER = 1 << 18
+#: Names in the environment of where a store answers, the first that is set.
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT",),
+}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _Found = TypeVar("_Found")
 
@@ -310,7 +317,7 @@ def again(request: Callable[[], _Found], what: str) -> _Found:
     WorkError
         The store failed, or could not be reached.
     """
-    for pause in (*_PAUSES_S, None):
+    for pause in _pauses():
         try:
             return request()
         except Exception as error:
@@ -321,13 +328,23 @@ def again(request: Callable[[], _Found], what: str) -> _Found:
 
 async def again_async(request: Callable[[], Awaitable[_Found]], what: str) -> _Found:
     """As `again`, where others may go on meanwhile."""
-    for pause in (*_PAUSES_S, None):
+    for pause in _pauses():
         try:
             return await request()
         except Exception as error:
             _raise_or_wait(error, what, pause)
             await asyncio.sleep(pause or 0)
     raise AssertionError("the last try returns or raises")
+
+
+def _pauses() -> Iterator[float | None]:
+    """Seconds to wait after each try, None after the last; when patience is over the next one is the last."""
+    began = time.monotonic()
+    for number, pause in enumerate(_PAUSES_S):
+        if number and time.monotonic() - began > _PATIENCE_S:
+            break
+        yield pause
+    yield None
 
 
 def _raise_or_wait(error: Exception, what: str, pause: float | None) -> None:
@@ -375,7 +392,8 @@ def store_at(address: str) -> ObjectStore:
     Raises
     ------
     InputError
-        The extra ``cloud`` is not installed, or the environment does not fit.
+        The extra ``cloud`` is not installed, or the environment does not fit: plain http goes to this machine
+        alone where ``AWS_ALLOW_HTTP`` does not allow more.
     """
     with needs_extra("cloud", "an object store"):
         from obstore.exceptions import BaseError
@@ -384,10 +402,16 @@ def store_at(address: str) -> ObjectStore:
     scheme = urlsplit(address).scheme
     if scheme == "memory":
         return MemoryStore()
-    plain: dict[str, Any] = {"allow_http": True} if _loopback(address) else {}
-    options: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5), **plain}
+    options: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
+    endpoint = _endpoint(address)
+    if urlsplit(endpoint).scheme == "http":
+        if not _may_be_plain(endpoint):
+            raise InputError(
+                f"{endpoint}: plain http is for this machine alone; AWS_ALLOW_HTTP=true allows it"
+            )
+        options["allow_http"] = True
     pauses = {"init_backoff": timedelta(seconds=0.05), "max_backoff": timedelta(seconds=4), "base": 2}
-    again: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=60), "backoff": pauses}
+    again: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=15), "backoff": pauses}
     try:
         found: ObjectStore = from_url(address, client_options=options, retry_config=again)
         return found
@@ -395,9 +419,14 @@ def store_at(address: str) -> ObjectStore:
         raise InputError(f"{address}: {_one_line(error)}") from None
 
 
-def _loopback(address: str) -> bool:
-    """Whether a store is on this machine, where plain http is well."""
-    given = address if address.startswith("http") else ""
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"):
-        given = given or os.environ.get(name, "")
-    return urlsplit(given).hostname in _LOOPBACK
+def _endpoint(address: str) -> str:
+    """Where requests go, as far as the address or the environment say."""
+    if address.startswith("http"):
+        return address
+    names = _ENDPOINTS.get(urlsplit(address).scheme, ())
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def _may_be_plain(endpoint: str) -> bool:
+    allowed = os.environ.get("AWS_ALLOW_HTTP", os.environ.get("AZURE_ALLOW_HTTP", ""))
+    return urlsplit(endpoint).hostname in _LOOPBACK or allowed.lower() in ("true", "1", "on", "yes")

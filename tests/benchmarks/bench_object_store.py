@@ -1,8 +1,9 @@
 """The same job on disk and on an S3 server of this machine: time of each step, and the ratio.
 
-``python -m tests.benchmarks.bench_object_store [--pixels 1024] [--days 16] [--rounds 3]``. Both are done in
-turn, in one process; the server is a process of its own that keeps objects in memory and shares the
-machine, so that its own work counts against it. Ratios above 1 say that the store is faster.
+``python -m tests.benchmarks.bench_object_store [--pixels 2048] [--days 16] [--rounds 3]``: units of the
+default size. Both are done in turn, in one process; the server is a process of its own that keeps objects in
+memory and shares the machine, so that its own work counts against it. Ratios above 1 say that the store is
+faster.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def job(root: Location, pixels: int, days: int) -> dict[str, float]:
 
     readers = list(make_readers(grid, grid.crs, 30.0).values())
     first, last = (str(np.datetime64(day, "D")) for day in (FIRST, FIRST + days - 1))
-    request = Request(root / "bundle", root / "c.zarr", first, last, root / "p.zarr", tile=512, block_days=8)
+    request = Request(
+        root / "bundle", root / "c.zarr", first, last, root / "p.zarr", tile=1024, block_days=16
+    )
     timed("cube", lambda: build_cube(Target(grid, None, "bench"), readers, root / "c.zarr"))
     timed("predict", lambda: predict_product(request, forecast=False))
     timed("export", lambda: export_product(open_product(root / "p.zarr"), root / "maps", store="shards"))
@@ -56,7 +59,7 @@ def job(root: Location, pixels: int, days: int) -> dict[str, float]:
 def main() -> None:
     """Print medians and ratios."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--pixels", type=int, default=1024)
+    options.add_argument("--pixels", type=int, default=2048)
     options.add_argument("--days", type=int, default=16)
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args()

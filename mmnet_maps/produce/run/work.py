@@ -234,7 +234,7 @@ def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
         check_owner(job.product, job.run)
         if (old := state.product.ledger.read(unit.key)) is not None:
             if state.survey.is_current(unit, old) and not state.product.damaged([unit]):
-                return Report(unit.key, seconds=time.perf_counter() - began)
+                return Report(unit.key, state.survey.pixels(unit) * unit.days, time.perf_counter() - began)
             state.product.ledger.remove(unit.key)
         computed, writing, days = 0, time.perf_counter(), list[str]()
         reach, widths = dict[str, Reach](), list[float]()

@@ -19,6 +19,8 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.store import build_cube
 from mmnet_maps.produce.product.store import open_product
+from mmnet_maps.produce.run.predict import Request, predict_product
+from tests.killing import content
 from tests.produce.conftest import make_bundle, make_readers
 
 _DAYS = ("2020-03-01", "2020-03-04")
@@ -143,3 +145,36 @@ def test_a_scheduler_and_workers_that_end_while_units_are_made(world: Path, tmp_
     assert re.fullmatch(
         r"mmnet-maps: the scheduler tcp:\S+ is gone; units: \d+ of 36 done; run the same .*", said[0]
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_workers_of_this_machine_that_are_killed(world: Path, tmp_path: Path) -> None:
+    plain, out = tmp_path / "plain.zarr", tmp_path / "p.zarr"
+    predict_product(Request(world / "bundle", world / "c.zarr", *_DAYS, plain, tile=8, block_days=1))
+    command = _command(world, out, "--workers", "2")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (found := _workers_of(process.pid)):
+            time.sleep(0.005)
+        os.kill(found[0], signal.SIGKILL)
+        said = process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 1 and len(said) == 1 and "could not be started" in said[0], said
+    assert not out.exists()
+    status, said = _run(command, lambda pid: os.kill(_workers_of(pid)[0], signal.SIGKILL))
+    assert status == 0, said
+    assert content(out) == content(plain)
+
+
+def test_a_worker_that_dask_gives_up_is_asked_for_again() -> None:
+    import dask
+    from distributed import Client
+
+    from mmnet_maps.learn.local_cluster import local_cluster
+
+    # dask waits so long for one to come back; a worker that is retired does not.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.5s"}),
+        local_cluster(1) as address,
+        Client(address) as client,  # type: ignore[no-untyped-call]
+    ):
+        client.retire_workers()
+        assert client.submit(abs, -1).result(timeout=60) == 1

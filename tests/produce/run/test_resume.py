@@ -247,7 +247,7 @@ def test_a_unit_that_another_worker_has_made_meanwhile_is_left_alone(
         monkeypatch.setattr(work, "compute_unit", slow)
         work.run_unit(job, unit, False)
         assert len(asked) == 2 and _bytes(out) == before
-        assert work.run_unit(job, unit, False).pixel_days == 0
+        assert work.run_unit(job, unit, False).pixel_days == 16 * 16 * 4
         assert len(asked) == 2
     with pytest.raises(WorkError, match="has ended"):
         work.run_unit(job, unit, False)
