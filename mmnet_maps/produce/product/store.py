@@ -34,6 +34,7 @@ from mmnet_maps.produce.product.layers import (
 from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
+from mmnet_maps.produce.tile.reading import ahead
 from mmnet_maps.produce.units import Layout, Unit, iso
 from mmnet_maps.store.arrays import open_group, refuse_huge_chunks, stored_days
 from mmnet_maps.store.location import Location, Remote
@@ -176,9 +177,9 @@ class Product:
         """
         begin, shard = self.index(unit.first), self.layout.shard(unit)
         where = slice(begin, begin + unit.days), unit.tile.rows, unit.tile.cols
-        # One layer after the other: a worker then holds one of them encoded, not all.
+        # One layer after the other, the next encoded while one is put: a worker holds two of them, not all.
         objects = ((name, encoded(self._array(name), shard, where, values[name])) for name in self.layers)
-        return self._put(unit, objects, run)
+        return self._put(unit, ahead(objects), run)
 
     def erase_unit(self, unit: Unit, run: str | None = None) -> dict[str, str | None]:
         """Leave nothing stored for a unit (it lies outside the region)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -195,12 +196,11 @@ def compute_unit(
     }
     days = np.arange(unit.first, unit.stop, dtype=np.int64)
     computed = 0
-    for inputs, result in predict_tiles(
-        engine, tile_inputs(cube, catalogue, unit, sub_tile, engine.coarse), days
-    ):
+    tiles = tile_inputs(cube, catalogue, unit, sub_tile, engine.coarse)
+    if reaches is not None:
+        tiles = reaches.told_of(tiles)
+    for inputs, result in predict_tiles(engine, tiles, days):
         _copy_piece(unit, inputs, result, values)
-        if reaches is not None:
-            reaches.add(inputs)
         computed += int(np.count_nonzero(inputs.inside)) * unit.days
     return values, computed
 
@@ -247,7 +247,10 @@ def run_unit(job: Job, unit: Unit, outside: bool) -> Report:
             widths = state.survey.widths(unit, reach)
             mark_provisional(values, widths, valid_range(state.engine))
             writing = time.perf_counter()
-            outputs, days = state.product.write_unit(unit, values, job.run), day_digests(values)
+            with ThreadPoolExecutor(1, thread_name_prefix="digests") as pool:
+                digests = pool.submit(day_digests, values)
+                outputs = state.product.write_unit(unit, values, job.run)
+                days = digests.result()
         state.cube.refuse_replaced()
         as_of = job.arrived.today if job.arrived is not None and widths else None
         inputs = state.survey.inputs(unit, reach)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def predict_tile(
 def predict_tiles(
     engine: Engine, tiles: Iterator[TileInputs], days: NDArray[np.int64], keep_prediction: bool = False
 ) -> Iterator[tuple[TileInputs, TileResult]]:
-    """Map tiles, in their order; the next one is read meanwhile.
+    """Map tiles, in their order; the next one is read, and its series are encoded, meanwhile.
 
     On a device the next tile is also sent there meanwhile, and the one before comes back.
 
@@ -129,13 +130,14 @@ def predict_tiles(
     """
     program = _Program(engine, days, keep_prediction)
     computed: deque[tuple[TileInputs, Callable[[], Mapping[str, NDArray[Any]]]]] = deque()
-    for tile in ahead(_Tile(program, inputs) for inputs in tiles):
-        with torch.inference_mode(), exact_products():
+    # Series are encoded in the thread that reads: what is set for the process holds until the last tile.
+    with exact_products():
+        for tile in ahead(_Tile(program, inputs) for inputs in tiles):
             computed.append((tile.inputs, program.compute(tile)))
-        if len(computed) > engine.xp.behind:
+            if len(computed) > engine.xp.behind:
+                yield program.finished(*computed.popleft())
+        while computed:
             yield program.finished(*computed.popleft())
-    while computed:
-        yield program.finished(*computed.popleft())
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,14 @@ class _Year:
 
 
 class _Tile:
-    """A tile that is prepared, its arrays on their way to where they are computed with."""
+    """A tile that is prepared, its arrays on their way to where they are computed with.
+
+    Attributes
+    ----------
+    parts : iterator of (_Year, Series)
+        The first is encoded already: usually there is one a land cover year. The others are as they are asked
+        for, since the series of many parts may not fit in memory at once.
+    """
 
     def __init__(self, program: _Program, inputs: TileInputs) -> None:
         engine, self.inputs = program.engine, inputs
@@ -173,6 +182,13 @@ class _Tile:
         self.fillers = fillers_of(engine, inputs, program.daily_names, program.days, self._arrays)
         self.reasons = missing_reasons(engine, program.daily_features)
         self.upload = engine.xp.upload(self._arrays)
+        parts = self._encoded(program)
+        self.parts = chain([first] if (first := next(parts, None)) else [], parts)
+
+    def _encoded(self, program: _Program) -> Iterator[tuple[_Year, Series]]:
+        for year in self.years:
+            for series in series_parts(program.encoder, self.inputs, year.pixels, program.days[year.days]):
+                yield year, series
 
     def _year(self, program: _Program, run: slice, year: int) -> _Year:
         usable, cover, reasons = usable_pixels(program.engine, self.inputs, year)
@@ -209,6 +225,7 @@ class _Program:
         self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine), self.xp)
         self.workspace, self.encoder = engine.workspace(), Encoder(engine)
 
+    @torch.inference_mode()
     def compute(self, tile: _Tile) -> Callable[[], Mapping[str, NDArray[Any]]]:
         """Map a tile; the function gives the maps, once they are there."""
         xp, there = self.xp, tile.upload()
@@ -220,9 +237,9 @@ class _Program:
             maps["prediction"] = xp.full(shape, np.nan, xp.float32)
         for year in tile.years:
             maps["quality"][year.days] = there[year.reasons]
+        for year, series in tile.parts:
             of_year = {name: values[year.days] for name, values in maps.items()}
-            for series in series_parts(self.encoder, tile.inputs, year.pixels, self.days[year.days]):
-                _Part(self, tile, there, year, series).predict(of_year)
+            _Part(self, tile, there, year, series).predict(of_year)
         return xp.download(maps)
 
     def finished(

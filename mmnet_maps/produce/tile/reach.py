@@ -7,7 +7,7 @@ Two questions are then answered by dates alone: can late data change a unit, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -42,6 +42,12 @@ class Reaches:
         self._engine, self._days = engine, days
         self._first: dict[str, int] = {}
         self._until: dict[str, NDArray[np.int64]] = {}
+
+    def told_of(self, tiles: Iterator[TileInputs]) -> Iterator[TileInputs]:
+        """The same sub-tiles, each taken into account as it passes."""
+        for inputs in tiles:
+            self.add(inputs)
+            yield inputs
 
     def add(self, inputs: TileInputs) -> None:
         """Take the observations of a sub-tile into account."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class Encoder:
     """Encodes the series of tiles; tiles beside each other share many, which are encoded once.
 
     A series is known by its values. Its bits do not depend on what it is encoded together with, so the rows
-    that are kept equal new ones.
+    that are kept equal new ones. May be shared between threads.
 
     Parameters
     ----------
@@ -83,9 +84,14 @@ class Encoder:
         self.engine = engine
         self._kept: dict[bytes, Tensor] = {}
         self._held = 0
+        self._lock = Lock()
 
     def table(self, values: Array, count: int) -> Tensor:
         """`Engine.series_table` of the same values."""
+        with self._lock:
+            return self._table(values, count)
+
+    def _table(self, values: Array, count: int) -> Tensor:
         if self._held > _KEPT:
             self._kept, self._held = {}, 0
         keys = [series.tobytes() for series in values.transpose(1, 0, 2)]
