@@ -32,6 +32,12 @@ TileSide = Annotated[int | None, typer.Option("--tile", help="Pixels a side of a
 BlockDays = Annotated[int | None, typer.Option("--block-days", help="Days of a work unit.")]
 PerHour = Annotated[float, typer.Option("--price-per-hour", help="Price of one worker for an hour.")]
 PerGib = Annotated[float, typer.Option("--price-per-gib", help="Price of one GiB of output for a month.")]
+PowerTable = Annotated[
+    Path | None, typer.Option("--power", help="YAML of watts and emissions, in place of the package's table.")
+]
+Electricity = Annotated[
+    str, typer.Option("--electricity", help="Whose emissions count: a name in that table.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,15 +102,17 @@ def plan(
     block_days: BlockDays = None,
     per_hour: PerHour = 0.0,
     per_gib: PerGib = 0.0,
+    power: PowerTable = None,
+    electricity: Electricity = "world",
     as_json: Json = False,
 ) -> None:
-    """Say what `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written."""
+    """Say what `predict` would do and take: work units, bytes, memory, time, cost, energy; writes nothing."""
     from mmnet_maps.jobs import maps
 
     summary = maps.plan(
         bundle, cube, start, end, out, workers=workers, precision=precision, device=device, coarse=coarse,
         layers=_named(layers), tile=tile, block_days=block_days,
-        price_per_hour=per_hour, price_per_gib=per_gib,
+        price_per_hour=per_hour, price_per_gib=per_gib, power=power, electricity=electricity,
     )  # fmt: skip
     show(summary, as_json, _plan_text(summary))
 
@@ -194,6 +202,7 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"time on {forecast['workers']} worker(s) of this machine: {forecast['seconds']:,.0f} s",
         ]
         lines += [f"cost: {forecast['cost']:,.2f}"] if forecast["cost"] else []
+        lines.append(f"energy: {forecast['energy_kwh']:.3g} kWh, {forecast['co2_kg']:.3g} kg of CO2")
     return "\n".join(lines)
 
 

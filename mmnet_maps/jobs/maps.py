@@ -13,6 +13,7 @@ from mmnet_maps.jobs.direct import Box, predict_box
 from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.run.plan import Prices
+from mmnet_maps.produce.run.power import read_power
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.store.location import location
 
@@ -189,14 +190,20 @@ def plan(
     *,
     price_per_hour: float = 0.0,
     price_per_gib: float = 0.0,
+    power: str | Path | None = None,
+    electricity: str = "world",
     **how: Unpack[How],
 ) -> dict[str, Any]:
-    """What `predict` would do and take: work units, bytes, memory, time, cost. Nothing is written.
+    """What `predict` would do and take: work units, bytes, memory, time, cost, energy. Nothing is written.
 
     Parameters
     ----------
     price_per_hour, price_per_gib : float
         Price of one worker for an hour, and of one GiB of output for a month.
+    power : str or Path, optional
+        YAML with watts and emissions, in place of the package's table.
+    electricity : str
+        Which of the table's emissions count.
 
     Returns
     -------
@@ -204,7 +211,9 @@ def plan(
         ``units``, ``pixel_days`` and, where there is work, ``forecast``.
     """
     request = Request(location(bundle), location(cube), start, end, location(out), **how)
-    return predict_product(request, dry_run=True, prices=Prices(price_per_hour, price_per_gib))
+    table = read_power(None if power is None else Path(power))
+    prices = Prices(price_per_hour, price_per_gib, table, electricity)
+    return predict_product(request, dry_run=True, prices=prices)
 
 
 def refuse_failed(summary: dict[str, Any]) -> None:

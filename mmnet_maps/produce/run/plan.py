@@ -1,15 +1,16 @@
-"""What a prediction will take: bytes, memory, time and cost, from a few seconds of the same work."""
+"""What a prediction will take: bytes, memory, time, cost and energy, from a few seconds of the same work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.produce.product.layers import layers_with
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
+from mmnet_maps.produce.run.power import Power, read_power
 from mmnet_maps.produce.run.survey import Survey
 from mmnet_maps.produce.run.work import resident_mib
 from mmnet_maps.produce.tile.reading import SUB_TILE, required_sources
@@ -25,10 +26,25 @@ _SHARE_OF_ONE_MORE = 0.92
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices in any currency: of an hour of one worker, and of a GiB of output for a month."""
+    """What a run costs, in money and in energy.
+
+    Attributes
+    ----------
+    per_worker_hour, per_gib_month : float
+        In any currency: of an hour of one worker, and of a GiB of output for a month.
+    power : Power, optional
+        Watts and emissions; the table of the package without it.
+    electricity : str
+        Which of the table's emissions count.
+    """
 
     per_worker_hour: float = 0.0
     per_gib_month: float = 0.0
+    power: Power = field(default_factory=read_power)
+    electricity: str = "world"
+
+    def __post_init__(self) -> None:
+        self.power.co2_kg(0.0, self.electricity)  # refuses what the table does not hold
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,8 @@ class Estimate:
         On disk.
     cost : float
         In the currency of the prices.
+    energy_kwh, co2_kg : float
+        By the table of power; CO2 equivalent.
     """
 
     seconds: float
@@ -53,10 +71,17 @@ class Estimate:
     bytes_read: int
     bytes_written: int
     cost: float
+    energy_kwh: float
+    co2_kg: float
 
 
 def estimate(
-    survey: Survey, units: Sequence[Unit], found: Calibration, workers: int, prices: Prices
+    survey: Survey,
+    units: Sequence[Unit],
+    found: Calibration,
+    workers: int,
+    prices: Prices,
+    device: str = "cpu",
 ) -> Estimate:
     """Scale a calibration up to all units.
 
@@ -66,6 +91,8 @@ def estimate(
         The work: those that are new or stale and not outside the region.
     workers : int
     prices : Prices
+    device : str
+        Kind of device.
     """
     seconds, pixel_days, read = 0.0, 0, 0.0
     for unit in units:
@@ -78,13 +105,17 @@ def estimate(
         seconds = _WORKER_START + seconds / (1 + (lanes - 1) * _SHARE_OF_ONE_MORE)
     written = pixel_days * found.bytes_per_pixel_day
     hours, gib = seconds * workers / 3600, written / 2**30
+    memory = _start_mib(found, workers) + max(_more_mib(survey, unit, found) for unit in units)
+    energy = prices.power.energy_kwh(hours, memory, device)
     return Estimate(
         seconds=seconds,
         workers=workers,
-        peak_memory_mib=_start_mib(found, workers) + max(_more_mib(survey, unit, found) for unit in units),
+        peak_memory_mib=memory,
         bytes_read=round(read),
         bytes_written=round(written),
         cost=hours * prices.per_worker_hour + gib * prices.per_gib_month,
+        energy_kwh=energy,
+        co2_kg=prices.power.co2_kg(energy, prices.electricity),
     )
 
 

@@ -109,7 +109,7 @@ def predict_product(
     forecast : bool
         Estimate time and memory before the work, to be told against what it took.
     prices : Prices, optional
-        For the cost of a dry run.
+        For the cost and energy of a dry run.
 
     Returns
     -------
@@ -343,7 +343,7 @@ def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estim
     found = calibrate(
         prepared.survey, units, request.bundle, request.precision, request.device, request.workers
     )
-    return estimate(prepared.survey, units, found, request.workers, prices)
+    return estimate(prepared.survey, units, found, request.workers, prices, _device_kind(request))
 
 
 def _ready_product(prepared: _Prepared) -> Product:

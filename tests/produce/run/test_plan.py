@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmnet_maps.errors import WorkError
+from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.produce.engine.processor import processor_kind
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
 from mmnet_maps.produce.run.plan import Prices, estimate
+from mmnet_maps.produce.run.power import Power, read_power
 from mmnet_maps.produce.run.predict import Request, _prepare, predict_product
 from mmnet_maps.produce.run.work import peak_mib, resident_mib
 from mmnet_maps.produce.tile.reading import visible_rows
@@ -57,6 +59,35 @@ def test_time_bytes_and_cost_are_the_sums_over_the_units(request_: Request) -> N
     assert found.cost == pytest.approx(found.seconds * 0.01 + found.bytes_written)
     assert found.bytes_read == round(0.5 * sum(sum(survey.bytes_seen(u).values()) for u in units))
     assert found.peak_memory_mib > 300
+
+
+def test_energy_is_power_times_time_and_emits_as_the_electricity(request_: Request) -> None:
+    survey = _prepare(request_).survey
+    units = list(survey.layout.units())
+    table = Power(
+        watts={"other": 7.0, processor_kind()[:6]: 3.0},
+        watts_per_gib=0.5,
+        overhead=1.5,
+        grams_per_kwh={"here": 200.0},
+    )
+    found = estimate(survey, units, FOUND, 1, Prices(power=table, electricity="here"))
+    watts = 1.5 * (3.0 + 0.5 * found.peak_memory_mib / 1024)
+    assert found.energy_kwh == pytest.approx(watts * found.seconds / 3600 / 1000)
+    assert found.co2_kg == pytest.approx(0.2 * found.energy_kwh)
+    other = estimate(survey, units, FOUND, 1, Prices(power=table, electricity="here"), "cuda")
+    assert other.energy_kwh == pytest.approx(found.energy_kwh * (7.0 - 3.0) * 1.5 / watts + found.energy_kwh)
+
+
+def test_a_table_of_power_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--electricity Atlantis: not in the table; it has world, Aus"):
+        Prices(electricity="Atlantis")
+    own = tmp_path / "power.yaml"
+    own.write_text("watts: {other: -3}\nwatts_per_gib: 0\noverhead: 1\ngrams_per_kwh: {here: 1}\n")
+    with pytest.raises(InputError, match=r"power\.yaml: watts\.other"):
+        read_power(own)
+    own.write_text("watts: {abacus: 3}\nwatts_per_gib: 0\noverhead: 1\ngrams_per_kwh: {here: 1}\n")
+    with pytest.raises(InputError, match="watts: nothing of"):
+        read_power(own).energy_kwh(1.0, 1.0)
 
 
 def test_bytes_are_those_of_the_days_and_cells_that_a_unit_sees(request_: Request) -> None:
