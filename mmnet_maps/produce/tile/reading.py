@@ -48,6 +48,8 @@ Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
 #: coarse cells which two neighbours share are a small part of the work.
 SUB_TILE = 256
+#: Variables that are read at once: a cube in an object store answers late, and decoding takes several threads.
+_READ_AT_ONCE = 8
 
 
 def check_cube(cube: Cube, catalogue: Catalogue, first: int, stop: int, where: str) -> None:
@@ -343,15 +345,19 @@ def tile_inputs(
         )
         for name, source in origin.items()
     }
-    for step, ((piece, mask), found) in enumerate(zip(pieces, windows, strict=True)):
-        layers = {name: _layer(block, found[block.source.name]) for name, block in blocks.items()}
-        index = {name: _index(cube.grid, piece, source.grid, found[name]) for name, source in used.items()}
-        lon, lat = lonlat(cube.grid, piece)
-        around = {name: (used[name].grid, _window_tile(found[name])) for name in margins}
-        nodes = Nodes.of(cube.grid, piece, spacing, around) if margins else None
-        yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index, nodes)
-        for block in blocks.values():
-            block.forget(step)
+    with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="cube") as pool:
+        for step, ((piece, mask), found) in enumerate(zip(pieces, windows, strict=True)):
+            coming = {name: pool.submit(_layer, b, found[b.source.name]) for name, b in blocks.items()}
+            index = {
+                name: _index(cube.grid, piece, source.grid, found[name]) for name, source in used.items()
+            }
+            lon, lat = lonlat(cube.grid, piece)
+            around = {name: (used[name].grid, _window_tile(found[name])) for name in margins}
+            nodes = Nodes.of(cube.grid, piece, spacing, around) if margins else None
+            layers = {name: layer.result() for name, layer in coming.items()}
+            yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index, nodes)
+            for block in blocks.values():
+                block.forget(step)
 
 
 def _window_tile(cells: CellLookup) -> Tile:
