@@ -48,7 +48,7 @@ Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
 #: coarse cells which two neighbours share are a small part of the work.
 SUB_TILE = 256
-#: Variables that are read at once: a cube in an object store answers late, and decoding takes several threads.
+#: Variables that are read at once: an object store answers late, and decoding takes several threads.
 _READ_AT_ONCE = 8
 
 
