@@ -20,7 +20,9 @@ from mmnet_maps.jobs.settings import Settings, settings_of
 from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.cube.store import open_cube
+from mmnet_maps.produce.export.collection import write_entrance
 from mmnet_maps.produce.export.days import export_product, outdated_days
+from mmnet_maps.produce.export.folder import CATALOG_FILE
 from mmnet_maps.produce.product.store import Product, open_product
 from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.predict import Request, outstanding, predict_product
@@ -28,6 +30,7 @@ from mmnet_maps.produce.tile.reading import last_day
 from mmnet_maps.produce.units import day_number, iso
 from mmnet_maps.store.location import Location, Remote, location
 from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.states import standing_state, state_of
 from mmnet_maps.store.updating import updating
 
 __all__ = ["DailyConfig", "daily", "daily_text"]
@@ -48,11 +51,11 @@ class DailyConfig(Config):
     bundle : str
         The model.
     product : str
-        The maps, a folder of this machine; made where it is not there.
+        The maps; made where they are not there.
     start : date
         First day that is mapped.
     maps : str, optional
-        Folder of the exports, of this machine; without it nothing is exported.
+        Folder of the exports; without it nothing is exported.
     zarr : bool
         Whether the folder also holds all days as one Zarr store.
     late : dict of str to int
@@ -106,8 +109,8 @@ def daily(
 
     A day is mapped as soon as its weather is there, with all else as of what has arrived, and flagged as
     provisional. It is made again when anything arrives that changes it, and final once nothing more can.
-    Product and exports are changed beside their names and take them at once; a run that is killed is finished
-    by the next. One run at a time.
+    Product and exports are changed beside their names and take them at once (in an object store: as the next
+    of their states); a run that is killed is finished by the next. One run at a time.
 
     Parameters
     ----------
@@ -134,10 +137,12 @@ def daily(
     """
     job, base = settings_of(DailyConfig, config, settings), Path(config).parent
     now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(str(today)))
-    product, cube = _local(job.product, base), location(job.cube, base)
-    maps = None if job.maps is None else _local(job.maps, base)
+    product, cube = location(job.product, base), location(job.cube, base)
+    maps = None if job.maps is None else location(job.maps, base)
     sources = cube_config(base / job.config)
     _refuse_unknown(job, sources, config)
+    for folder in (product, maps):
+        _refuse_other(folder)
     with sole_writer(product):
         until = sources.model_copy(update={"end": to_date(iso(now))})
         built = build_from_config(until, (base / job.config).parent, cube, job.workers)
@@ -165,16 +170,18 @@ def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) ->
             raise InputError(f"{where}: late.{name}: no source of {job.config}, which has {known}")
 
 
-def _local(name: str, base: Path) -> Path:
-    found = location(name, base)
-    if isinstance(found, Remote):
-        raise InputError(
-            f"{name}: maps that change every day need a folder of this machine, which can be replaced at once"
-        )
-    return found
+def _refuse_other(folder: Location | None) -> None:
+    """`InputError` for a folder in an object store that something else than `daily` has filled."""
+    if isinstance(folder, Remote) and state_of(folder) == folder:
+        for name in ("zarr.json", "catalog.json"):
+            if (folder / name).is_file():
+                raise InputError(
+                    f"{folder}: `predict` or `export` made it; `daily` keeps a folder of its own in an "
+                    "object store: give another address"
+                )
 
 
-def _request(job: DailyConfig, base: Path, cube: Location, product: Path, now: int) -> Request:
+def _request(job: DailyConfig, base: Path, cube: Location, product: Location, now: int) -> Request:
     """The maps of all days that the cube can serve, as of what has arrived."""
     bundle, held = location(job.bundle, base), open_cube(cube)
     first, last = to_day(job.start), min(now, last_day(held, load_bundle(bundle).catalogue, str(cube)))
@@ -198,10 +205,10 @@ def _request(job: DailyConfig, base: Path, cube: Location, product: Path, now: i
     )
 
 
-def _map(request: Request, product: Path) -> dict[str, Any]:
+def _map(request: Request, product: Location) -> dict[str, Any]:
     """Make what is new or stale, beside the product, and put it in its place."""
     with updating(product) as draft:
-        todo = outstanding(request)
+        todo = outstanding(replace(request, out=standing_state(product)))
         if todo:
             # What stands before is left alone, and not read.
             begin = max(day_number(request.start, "start"), todo[0].unit.first)
@@ -227,13 +234,16 @@ def _provisional_days(product: Product, request: Request) -> tuple[int, int]:
     return len(found), stop - first
 
 
-def _export(job: DailyConfig, folder: Path, product: Path) -> list[str]:
+def _export(job: DailyConfig, folder: Location, product: Location) -> list[str]:
     """Write the days whose files are not those of the product, beside the folder, and put it in its place."""
     made = open_product(product)
     store: Literal["none", "shards"] = "shards" if job.zarr else "none"
-    with sole_writer(folder), updating(folder) as draft:
-        todo = outdated_days(made, folder)
-        if not todo:
-            return []
-        done = export_product(made, draft(), todo[0], todo[-1], job.workers, store=store)
-    return [iso(day) for day in done.written]
+    with sole_writer(folder):
+        done: tuple[int, ...] = ()
+        with updating(folder, keep=(CATALOG_FILE,)) as draft:
+            todo = outdated_days(made, standing_state(folder))
+            if todo:
+                done = export_product(made, draft(), todo[0], todo[-1], job.workers, store=store).written
+        if isinstance(folder, Remote):
+            write_entrance(folder)
+    return [iso(day) for day in done]

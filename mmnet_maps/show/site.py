@@ -29,6 +29,7 @@ from mmnet_maps.produce.units import iso
 from mmnet_maps.show.cube_layers import SMAP, CubeLayers
 from mmnet_maps.show.positions import fitted
 from mmnet_maps.show.stations import validated_stations
+from mmnet_maps.store.states import folder_of_state
 from mmnet_maps.variables import depth_text
 from mmnet_maps.version import __version__
 
@@ -129,8 +130,12 @@ class Site:
     def renewed(self) -> Site:
         """Itself, or a new site where the maps hold other days by now."""
         try:
-            maps = open_maps(self.maps.source)
-            if np.array_equal(maps.days, self.maps.days) and list(maps.layers) == list(self.maps.layers):
+            maps = open_maps(folder_of_state(self.maps.source))
+            if (
+                maps.source == self.maps.source
+                and np.array_equal(maps.days, self.maps.days)
+                and list(maps.layers) == list(self.maps.layers)
+            ):
                 return self
             return Site(maps, self._validation, self.base_map, self._cube)
         except (InputError, WorkError, OSError):

@@ -36,6 +36,7 @@ __all__ = [
     "is_running",
     "link_copy",
     "local_folder",
+    "marked",
     "move_file",
     "naming",
     "put_owned",
@@ -96,7 +97,7 @@ def appearing_folder(path: Location) -> Iterator[Path]:
     if isinstance(path, Remote):
         with local_folder(path) as scratch:
             yield scratch / path.name
-            with _marked(path):
+            with marked(path):
                 _put_folder(scratch / path.name, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ def replacing_folder(path: Location) -> Iterator[Location]:
     """
     if isinstance(path, Remote):
         remove_folder(path)
-        with _marked(path):
+        with marked(path):
             yield path
         return
     draft = path.with_name(f".{path.name}.partial")
@@ -134,7 +135,8 @@ def replacing_folder(path: Location) -> Iterator[Location]:
 
 
 @contextmanager
-def _marked(path: Remote) -> Iterator[None]:
+def marked(path: Remote) -> Iterator[None]:
+    """Say of a folder of an object store that it is a draft while the block runs (`is_draft`)."""
     (path / _DRAFT).write_bytes(b"")
     try:
         yield

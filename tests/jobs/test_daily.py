@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +24,19 @@ from mmnet_maps.jobs.maps import predict
 from mmnet_maps.jobs.products import export
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.learn.intervals import IntervalTable
-from mmnet_maps.produce.export.folder import items_of
+from mmnet_maps.produce.export.folder import items_of, read_json
+from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.tile.flags import FLAGS
 from mmnet_maps.produce.units import iso
 from mmnet_maps.simulated import SimulationConfig
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.states import state_of
 from tests.arrivals import Region
 from tests.produce.conftest import make_bundle
+from tests.store.conftest import s3  # noqa: F401
+from tests.store.s3 import Server
 
 FIRST, LAST = dt.date(2020, 4, 1), dt.date(2020, 5, 30)
 #: Long after everything has arrived, and no gap reaches back to the maps.
@@ -109,9 +118,11 @@ def test_readers_find_whole_states_and_items_say_what_is_provisional(
     user = tmp_path / "user"
     config = _begin(region, bundle, user, start="2020-05-26")
     under_its_name = _watch(monkeypatch, user / "product.zarr", user / "maps")
+    seen = Reader(user / "product.zarr", user / "maps")
     for today in (dt.date(2020, 5, 29), dt.date(2020, 5, 31), LATER):
         region.deliver(user, today)
-        daily(config, today=today)
+        with seen.reading():
+            daily(config, today=today)
         made = open_product(user / "product.zarr")
         items = {item["id"][-8:]: item["properties"] for item in items_of(user / "maps")}
         assert len(items) == made.finished_days().size
@@ -121,8 +132,109 @@ def test_readers_find_whole_states_and_items_say_what_is_provisional(
             assert about.get("updated") == (None if as_of is None else f"{iso(as_of)}T00:00:00Z")
             assert (today == LATER) == (as_of is None)
     assert under_its_name == [True] * 6
+    assert seen.count > 10
     export(user / "product.zarr", tmp_path / "maps")
     assert _bytes(user / "maps") == _bytes(tmp_path / "maps")
+
+
+class Reader:
+    """Reads product and catalogue again and again while a block runs: all that it finds must fit together.
+
+    On a file system what it has read counts only if the folders are still the same afterwards: names are
+    looked up for each file. In an object store it always counts.
+    """
+
+    def __init__(self, product: Location, maps: Location) -> None:
+        self.product, self.maps, self.count = product, maps, 0
+        self.failures: list[BaseException] = []
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        ended = threading.Event()
+
+        def read() -> None:
+            while not ended.wait(0.05):
+                before = self._folders()
+                try:
+                    self._read_product()
+                    self._read_maps()
+                except BaseException as error:
+                    if before == self._folders():
+                        self.failures.append(error)
+                self.count += 1
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        assert not self.failures, self.failures
+
+    def _folders(self) -> list[int]:
+        here = [path for path in (self.product, self.maps) if isinstance(path, Path)]
+        return [path.stat().st_ino if path.exists() else 0 for path in here]
+
+    def _read_product(self) -> None:
+        if state_of(self.product).is_dir() and (state_of(self.product) / "zarr.json").is_file():
+            made = open_product(self.product)
+            for day in made.finished_days().tolist():
+                for unit in made.layout.units(day, day + 1):
+                    made.read_checked(day, unit.tile)
+
+    def _read_maps(self) -> None:
+        """As a client of STAC does: the catalog, its collection, the items, and their files."""
+        for link in read_json(self.maps / "catalog.json").get("links", []):
+            if link["rel"] == "child":
+                collection = self.maps / link["href"].removeprefix("./")
+                for one in read_json(collection)["links"]:
+                    if one["rel"] == "item":
+                        self._read_item(collection.parent / one["href"].removeprefix("./"))
+
+    def _read_item(self, path: Location) -> None:
+        for asset in read_json(path)["assets"].values():
+            data = (path.parent / asset["href"].removeprefix("./")).read_bytes()
+            assert asset["file:checksum"].endswith(hashlib.sha256(data).hexdigest()), asset["href"]
+
+
+def test_in_an_object_store_readers_find_whole_states_and_the_end_is_that_on_disk(
+    region: Region,
+    bundle: Path,
+    tmp_path: Path,
+    s3: Server,  # noqa: F811
+) -> None:
+    user, there = tmp_path / "user", Remote("s3://bucket", "år 1%20")
+    product, maps = there / "product.zarr", there / "maps"
+    config = _begin(region, bundle, user, product=str(product), maps=str(maps), start="2020-05-26")
+    seen = Reader(product, maps)
+    for today in (dt.date(2020, 5, 29), LATER):
+        region.deliver(user, today)
+        with seen.reading():
+            said = daily(config, today=today)
+    assert seen.count > 5 and said["provisional"] == 0
+    predict(bundle, user / "cube.zarr", "2020-05-26", "2020-05-30", tmp_path / "p", tile=64, block_days=10)
+    export(tmp_path / "p", tmp_path / "m")
+    for here, folder in ((tmp_path / "p", product), (tmp_path / "m", maps)):
+        assert s3.content(f"bucket/{folder.key}/state-2/") == _bytes(here)
+        # The state before is left to those who read it.
+        states = ["current.json", "state-1", "state-2"]
+        assert [part.name for part in folder.iterdir()] == ["catalog.json"][folder != maps :] + states
+    before = s3.content("bucket/")
+    assert "nothing new" in daily_text(daily(config, today=LATER))
+    assert s3.content("bucket/") == before
+    assert open_maps(maps).days.tolist() == open_maps(tmp_path / "m").days.tolist()
+    with pytest.raises(
+        InputError, match=r"product\.zarr: `daily` keeps it and goes on with it; give another"
+    ):
+        predict(bundle, user / "cube.zarr", "2020-05-26", "2020-05-27", str(product))
+    with pytest.raises(InputError, match=r"maps: `daily` keeps it and goes on with it; give another --out"):
+        export(tmp_path / "p", str(maps))
+    export(tmp_path / "p", str(there / "other"))
+    with pytest.raises(
+        InputError, match="other: `predict` or `export` made it; `daily` keeps a folder of its"
+    ):
+        daily(config, today=LATER, settings={"maps": str(there / "other")})
 
 
 def _watch(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> list[bool]:

@@ -6,13 +6,8 @@ A cube that is brought up to date stays as it was, and readable, until then. On 
     C.partial     the draft: built anew, or begun as a copy of the cube by links
     .C.scratch    what is being copied or removed; never needed, cleared by the next build
 
-An object store has no renaming. There a cube is a folder of states, of which one counts::
-
-    C/current.json    names the state that is the cube: ``{"state": "state-7"}``; put last, at once
-    C/state-7/        the cube, file by file as on a file system
-    C/state-8/        the draft of the next one
-
-A cube that was copied there from a file system is read as it stands, and becomes states with its next build.
+An object store has no renaming. There a cube is a folder of states (`mmnet_maps.store.states`). A cube that
+was copied there from a file system is read as it stands, and becomes states with its next build.
 
 The attribute ``complete`` of the root tells a build that follows one which was stopped what is left to do:
 false of a draft, "new" of a draft that is whole until it has taken its name and its predecessor is gone, true
@@ -28,10 +23,10 @@ from typing import Any, cast
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.arrays import create_group, open_group
 from mmnet_maps.store.location import Location, Remote
-from mmnet_maps.store.whole import copy_folder, link_copy, remove_folder, rename, take_place, write_whole
+from mmnet_maps.store.states import CURRENT, STATE, clear_states, next_state, state_of, switch
+from mmnet_maps.store.whole import copy_folder, link_copy, remove_folder, rename, take_place
 
 __all__ = [
-    "STATE",
     "appear",
     "begin",
     "begin_update",
@@ -44,37 +39,23 @@ __all__ = [
 ]
 
 _NEW = "new"
-#: In an object store: how states are called, and the object that names the one that is the cube.
-STATE, _CURRENT = "state-", "current.json"
 
 
 def folder_of(cube: Location) -> Location:
     """Where the arrays of a finished cube are."""
-    number = _number(cube) if isinstance(cube, Remote) else 0
-    return cube / f"{STATE}{number}" if number else cube
+    return state_of(cube)
 
 
 def draft_of(cube: Location) -> Location:
     """Where a cube is drafted."""
     if isinstance(cube, Remote):
-        return cube / f"{STATE}{_number(cube) + 1}"
+        return next_state(cube)
     return cube.with_name(cube.name + ".partial")
 
 
 def is_cube(cube: Location) -> bool:
     """Whether something under this name is a cube, begun or finished, or may be one."""
     return (folder_of(cube) / "zarr.json").is_file() or (isinstance(cube, Remote) and draft_of(cube).exists())
-
-
-def _number(cube: Remote) -> int:
-    """Number of the state that is the cube; 0 where the folder itself is it, or there is none."""
-    try:
-        found = json.loads((cube / _CURRENT).read_text())["state"]
-        return int(str(found).removeprefix(STATE))
-    except FileNotFoundError:
-        return 0
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"{cube / _CURRENT}: is damaged, expected the name of a state") from None
 
 
 def settle(cube: Location) -> None:
@@ -94,7 +75,7 @@ def settle(cube: Location) -> None:
     elif isinstance(cube, Remote):
         if drafted is None:
             remove_folder(draft)
-        _clear_states(cube)
+        clear_states(cube)
         return
     elif draft.exists() and drafted is None and any(not _is_zarr_draft(p) for p in draft.iterdir()):
         raise InputError(f"{draft}: holds something else, and the cube is drafted there; move it away")
@@ -119,7 +100,7 @@ def begin(cube: Location) -> Location:
 def begin_update(cube: Location) -> Location:
     """A draft that holds what the cube holds."""
     if isinstance(cube, Remote):
-        copy_folder(folder_of(cube), draft_of(cube), leave=(_CURRENT,), apart=STATE)
+        copy_folder(folder_of(cube), draft_of(cube), leave=(CURRENT,), apart=STATE)
         _say_complete(draft_of(cube), False)
         return draft_of(cube)
     scratch = _scratch(cube)
@@ -162,7 +143,8 @@ def appear(cube: Location) -> None:
 def _take_name(cube: Location) -> None:
     draft = draft_of(cube)
     if isinstance(cube, Remote):
-        write_whole(cube / _CURRENT, json.dumps({"state": draft.name}) + "\n")
+        assert isinstance(draft, Remote)
+        switch(draft)
     else:
         remove_folder(_scratch(cube))
         take_place(draft, cube, _scratch(cube))
@@ -172,7 +154,7 @@ def _take_name(cube: Location) -> None:
 def _finish(cube: Location) -> None:
     if isinstance(cube, Remote):
         _say_complete(folder_of(cube), True)
-        _clear_states(cube)
+        clear_states(cube)
         return
     draft, scratch = draft_of(cube), _scratch(cube)
     if draft.exists():
@@ -182,17 +164,6 @@ def _finish(cube: Location) -> None:
         file.unlink()
     _say_complete(cube, True)
     remove_folder(scratch)
-
-
-def _clear_states(cube: Remote) -> None:
-    """Remove what is neither the cube nor its draft: a reader of an older state finds its root gone first."""
-    held, draft = folder_of(cube), draft_of(cube)
-    if held == cube:
-        return
-    old = [part for part in cube.iterdir() if part not in (held, draft, cube / _CURRENT)]
-    for part in sorted(old, key=lambda part: part.name != "zarr.json"):
-        remove_folder(part)
-        part.unlink(missing_ok=True)
 
 
 def _say_complete(folder: Location, state: bool | str) -> None:

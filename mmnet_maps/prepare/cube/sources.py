@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
-from mmnet_maps.prepare.cube.draft import STATE
 from mmnet_maps.store.arrays import reading, refuse_huge_chunks, stored_days
+from mmnet_maps.store.states import STATE
 from mmnet_maps.variables import Cadence, Variable
 
 __all__ = ["CubeSource", "open_sources"]

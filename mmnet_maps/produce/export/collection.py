@@ -12,16 +12,17 @@ from pyproj import CRS
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.produce.export.cog import DayFile, day_files, north_up
-from mmnet_maps.produce.export.folder import CATALOG, COLLECTION, items_of, read_json
+from mmnet_maps.produce.export.folder import CATALOG, CATALOG_FILE, COLLECTION, items_of, read_json
 from mmnet_maps.produce.export.footprint import joined
 from mmnet_maps.produce.export.origins import source_links, source_providers, terms_text
 from mmnet_maps.produce.export.stac import EXTENSIONS, asset_fields, code_of, write_json
 from mmnet_maps.produce.product.layers import QUALITY, REFERENCE, Layer, title_at
 from mmnet_maps.produce.product.store import Product
 from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.states import state_of
 from mmnet_maps.version import __version__
 
-__all__ = ["STORE", "Publisher", "stated", "store_in", "write_collection"]
+__all__ = ["STORE", "Publisher", "stated", "store_in", "write_collection", "write_entrance"]
 
 #: Name of the published Zarr in an export folder.
 STORE = "soil_moisture.zarr"
@@ -143,7 +144,7 @@ def write_collection(
     catalog.add_link(pystac.Link("root", "./catalog.json", pystac.MediaType.JSON))
     catalog.add_link(pystac.Link("child", "./collection.json", pystac.MediaType.JSON, collection.title))
     write_json(folder / "collection.json", collection.to_dict(include_self_link=False, transform_hrefs=False))
-    write_json(folder / "catalog.json", catalog.to_dict(include_self_link=False, transform_hrefs=False))
+    write_json(folder / CATALOG_FILE, catalog.to_dict(include_self_link=False, transform_hrefs=False))
     return len(items)
 
 
@@ -230,3 +231,16 @@ def _colour_map(layer: Layer) -> Mapping[str, str]:
     at = np.linspace(0, len(stops) - 1, 256)
     parts = [np.rint(np.interp(at, np.arange(len(stops)), stops[:, i])).astype(int) for i in range(3)]
     return {str(n): "#" + "".join(f"{int(p[n]):02x}" for p in parts) for n in range(256)}
+
+
+def write_entrance(folder: Remote) -> None:
+    """Let the catalog of a folder that is kept in states lead readers of STAC to the state that counts."""
+    state = state_of(folder)
+    catalog = read_json(state / CATALOG_FILE)
+    if state == folder or not catalog:
+        return
+    for link in catalog["links"]:
+        if link["rel"] != "root":
+            link["href"] = f"./{state.name}/{link['href'].removeprefix('./')}"
+    if read_json(folder / CATALOG_FILE) != catalog:
+        write_json(folder / CATALOG_FILE, catalog)

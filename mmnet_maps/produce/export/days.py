@@ -26,6 +26,7 @@ from mmnet_maps.produce.units import iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.states import state_of
 from mmnet_maps.store.whole import local_folder, move_file, remove_folder, write_whole
 from mmnet_maps.version import __version__
 
@@ -123,6 +124,8 @@ def export_product(
         )
     if unfinished:
         say(f"{len(unfinished)} of {len(days)} days are unfinished and left out, from {iso(unfinished[0])}")
+    if state_of(out) != out:
+        raise InputError(f"{out}: `daily` keeps it and goes on with it; give another --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder for the exports")
     with sole_writer(out):

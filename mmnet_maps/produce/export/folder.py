@@ -19,6 +19,7 @@ from mmnet_maps.store.location import Location
 
 __all__ = [
     "CATALOG",
+    "CATALOG_FILE",
     "COLLECTION",
     "check_owner",
     "exported_days",
@@ -30,6 +31,8 @@ __all__ = [
 
 #: Identifiers of the catalog and of its collection.
 CATALOG, COLLECTION = "mmnet-maps", "mmnet-maps-soil-moisture"
+#: Where the catalog stands in a folder.
+CATALOG_FILE = "catalog.json"
 _ITEM = re.compile(rf"{VALUES}_\d{{8}}\.json")
 
 
@@ -71,7 +74,7 @@ def check_owner(product: Product, folder: Location, days: Collection[int]) -> No
         The folder holds days on another grid, days of another bundle that would stay, or a catalog of
         something else.
     """
-    for name, identifier in (("catalog.json", CATALOG), ("collection.json", COLLECTION)):
+    for name, identifier in ((CATALOG_FILE, CATALOG), ("collection.json", COLLECTION)):
         path = folder / name
         if path.is_file() and read_json(path).get("id") not in (identifier, None):
             raise InputError(f"{path}: is of another catalog; give another --out")

@@ -20,6 +20,7 @@ from mmnet_maps.packing import Packing
 from mmnet_maps.produce.tile.flags import meaning_of
 from mmnet_maps.produce.units import iso
 from mmnet_maps.store.location import Location
+from mmnet_maps.store.states import state_of
 from mmnet_maps.variables import Depth
 
 __all__ = ["QUALITY", "Layer", "Maps", "Reasons", "days_between", "open_maps", "require"]
@@ -168,8 +169,10 @@ def open_maps(source: Location) -> Maps:
     from mmnet_maps.produce.extract.cogs import CogMaps
     from mmnet_maps.produce.extract.zarrs import ZarrMaps
 
-    if (source / "zarr.json").is_file() or (source / ".zgroup").is_file():
-        return ZarrMaps(source)
+    for found in dict.fromkeys((source, state_of(source))):
+        if (found / "zarr.json").is_file() or (found / ".zgroup").is_file():
+            return ZarrMaps(found)
+    source = state_of(source)
     if source.is_dir():
         return CogMaps(source)
     raise InputError(

@@ -39,6 +39,7 @@ from mmnet_maps.produce.units import Layout, Unit, iso
 from mmnet_maps.store.arrays import open_group, refuse_huge_chunks, stored_days
 from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import check_owner
+from mmnet_maps.store.states import state_of
 from mmnet_maps.store.whole import digest_of_file, write_whole
 from mmnet_maps.variables import Depth, Variable, target_named
 
@@ -312,7 +313,7 @@ def _nobody() -> None:
 
 
 def open_product(path: Location) -> Product:
-    """Open a product for reading or writing.
+    """Open a product for reading or writing; of one in states (`store.states`), the one that counts.
 
     Raises
     ------
@@ -320,7 +321,9 @@ def open_product(path: Location) -> Product:
         There is no product there, or it is of a later format.
     """
     if not (path / "zarr.json").is_file():
-        raise InputError(f"{path}: no product there (expected a folder that `mmnet-maps predict` made)")
+        given, path = path, state_of(path)
+        if path == given or not (path / "zarr.json").is_file():
+            raise InputError(f"{given}: no product there (expected a folder that `mmnet-maps predict` made)")
     with refuse_damaged(path, "no product that `predict` made"):
         return _open(path)
 

@@ -144,6 +144,8 @@ def outstanding(request: Request) -> list[Planned]:
 def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) -> dict[str, Any]:
     """Do a request as the run of that name; without a name, only say what would be done."""
     prepared, dry_run = _prepare(request), not run
+    if run and prepared.product is not None and prepared.product.path != request.out:
+        raise InputError(f"{request.out}: `daily` keeps it and goes on with it; give another --out")
     counts, todo = _sort(_looked_at(prepared))
     pixel_days = sum(prepared.survey.pixels(p.unit) * p.unit.days for p in todo)
     expected = None
