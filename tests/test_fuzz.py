@@ -31,7 +31,7 @@ def test_a_zip_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
         zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("CRND0103-2020-OK_Test_1_N.txt", "w") as file,
     ):
-        for _ in range(257):
+        for _ in range(200):
             file.write(bytes(2**20))
-    with pytest.raises(InputError, match=r"unpacks to 269,484,032 bytes, expected at most 268,435,456"):
+    with pytest.raises(InputError, match=r"Test_1_N.txt: holds 209,715,200 bytes, .* most 1,048,576"):
         read_uscrn(tmp_path / "z.zip")

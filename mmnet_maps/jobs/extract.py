@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def extract(
         tile = box_tile(maps.levels[0], box)
         subset = as_dataset(maps, tile, first, last)
         with appearing(target) as draft:
-            subset.to_netcdf(draft, engine="h5netcdf", encoding=_packed(subset))
+            _write_netcdf(subset, draft, _packed(subset))
         return {
             "out": str(location(out)),
             "of": "box",
@@ -105,11 +106,37 @@ def extract(
         elif ending == ".parquet":
             table.to_parquet(draft, index=False)
         else:
-            as_series(maps, table, where).to_netcdf(draft, engine="h5netcdf")
+            _write_netcdf(as_series(maps, table, where), draft)
     return {
         "out": str(location(out)), "of": "points" if points is not None else "polygons",
         "series": int(table["id"].nunique()), "days": int(table["date"].nunique()), "rows": len(table),
     }  # fmt: skip
+
+
+class _Sink(io.FileIO):
+    """A file that keeps a failure of the disk to itself: HDF5 cannot close after one, and ends the process.
+
+    Attributes
+    ----------
+    failed : OSError, optional
+        The first failure.
+    """
+
+    failed: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = self.failed or error
+            return len(data)
+
+
+def _write_netcdf(found: xr.Dataset, draft: Path, encoding: dict[str, Any] | None = None) -> None:
+    with _Sink(draft, "w+") as file:
+        found.to_netcdf(file, engine="h5netcdf", encoding=encoding or {})
+        if file.failed is not None:
+            raise file.failed
 
 
 def as_series(maps: Maps, table: pd.DataFrame, where: pd.DataFrame | None) -> xr.Dataset:

@@ -38,7 +38,7 @@ from mmnet_maps.learn.models.networks import NETWORKS
 from mmnet_maps.learn.models.target import TARGETS, Target, estimated
 from mmnet_maps.prepare.features import Scaler
 from mmnet_maps.store.location import Location, Remote, location
-from mmnet_maps.store.whole import files_named, write_whole
+from mmnet_maps.store.whole import files_named, naming, write_whole
 
 __all__ = ["FORMAT", "Bundle", "Coarse", "load_bundle", "mean_of", "save_bundle"]
 
@@ -254,12 +254,13 @@ def save_bundle(bundle: Bundle, folder: Location) -> Bundle:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         new = scratch / "new"
-        new.mkdir()
-        (new / WEIGHTS).write_bytes(weights)
-        (new / CARD).write_text(_card_text(card, digest), encoding="utf-8")
-        if folder.exists():
-            folder.replace(scratch / "old")
-        new.replace(folder)
+        with naming(folder):
+            new.mkdir()
+            (new / WEIGHTS).write_bytes(weights)
+            (new / CARD).write_text(_card_text(card, digest), encoding="utf-8")
+            if folder.exists():
+                folder.replace(scratch / "old")
+            new.replace(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return replace(bundle, digest=digest)

@@ -23,6 +23,7 @@ from mmnet_maps.learn.scoring import (
     station_codes,
     station_scores,
 )
+from mmnet_maps.store.csv_file import read_csv
 
 __all__ = [
     "METRICS",
@@ -106,7 +107,4 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
-        return pd.read_csv(path, dtype={"ID": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+    return read_csv(path, dtype={"ID": str})

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mmnet_maps.errors import InputError, WorkError, brief, needs_extra
 from mmnet_maps.progress import say, steps
 from mmnet_maps.show.site import BLOCK, Site, page_files, policy
+from mmnet_maps.store.whole import naming
 
 if TYPE_CHECKING:
     import uvicorn
@@ -299,7 +300,8 @@ def write_site(site: Site, out: Path) -> dict[str, int]:
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        count = _write_all(site, draft)
+        with naming(out):
+            count = _write_all(site, draft)
         if out.exists():
             out.rmdir()
         draft.chmod(0o755)

@@ -7,20 +7,21 @@ from typing import Any
 
 import pandas as pd
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_damaged
 from mmnet_maps.grid import Grid, pixels_at
+from mmnet_maps.store.csv_file import read_csv
 
 __all__ = ["validated_stations"]
 
 
 def validated_stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
     """Stations of a validation with their scores and measurements."""
-    try:
-        scores, pairs = (
-            pd.read_csv(folder / name, dtype={"ID": str}) for name in ("stations.csv", "pairs.csv")
-        )
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{folder}: not what `mmnet-maps validate` writes: {error}") from None
+    with refuse_damaged(folder, "not what `mmnet-maps validate` writes"):
+        return _stations(grid, folder)
+
+
+def _stations(grid: Grid, folder: Path) -> list[dict[str, Any]]:
+    scores, pairs = (read_csv(folder / name, dtype={"ID": str}) for name in ("stations.csv", "pairs.csv"))
     if not {"Latitude", "Longitude"} <= set(scores.columns):
         raise InputError(
             f"{folder / 'stations.csv'}: no Latitude and Longitude; run `mmnet-maps validate` again"

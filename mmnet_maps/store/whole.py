@@ -104,8 +104,9 @@ def appearing_folder(path: Location) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.scratch")
     remove_folder(draft)
     try:
-        yield draft
-        draft.replace(path)
+        with naming(path):
+            yield draft
+            draft.replace(path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -126,10 +127,11 @@ def replacing_folder(path: Location) -> Iterator[Location]:
     draft = path.with_name(f".{path.name}.partial")
     remove_folder(draft)
     try:
-        yield draft
-        if not (path.exists() and exchange(draft, path)):
-            remove_folder(path)
-            draft.replace(path)
+        with naming(path):
+            yield draft
+            if not (path.exists() and exchange(draft, path)):
+                remove_folder(path)
+                draft.replace(path)
     finally:
         remove_folder(draft)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mmnet_maps.catalogue import FEATURE_INPUTS, LAND_COVER_CLASSES, Catalogue, published_catalogue
 from mmnet_maps.config import parse_json
 from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd, usable_days
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.prepare.features import land_cover_class, write_features
 from mmnet_maps.progress import counted, say
 from mmnet_maps.store.location import Location, Remote
@@ -99,6 +99,8 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
         frame = table.to_pandas()
     except (pa.ArrowException, LookupError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable {ending[1:]} table: {_one_line(error)}") from None
+    except MemoryError:
+        raise WorkError(f"{path}: does not fit in memory, or is damaged") from None
     if text is None:
         catalogue = published_catalogue("cyclic" if "DoY_sin" in frame.columns else "published")
         frame = _with_features(frame, catalogue)

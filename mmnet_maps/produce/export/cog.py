@@ -7,13 +7,17 @@ with the region: a plain tiled GeoTIFF window by window, then GDAL's COG driver.
 
 from __future__ import annotations
 
+import ctypes
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+import rasterio._base
 import rasterio.shutil
 from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
@@ -134,6 +138,7 @@ def write_cogs(
     """
     files = day_files(product)
     drafts = [folder / f"{file.name}.draft.tif" for file in files]
+    _quiet_libtiff()
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB):
             facts = _write_drafts(product, day, files, drafts, tags)
@@ -145,8 +150,25 @@ def write_cogs(
                 if not fine:
                     raise WorkError(f"{path}: not a valid COG: {'; '.join([*errors, *warnings])}")
     except rasterio.errors.RasterioError as error:
-        raise WorkError(f"{folder}: GDAL could not write the files of {date}: {error}") from error
+        free = shutil.disk_usage(folder).free
+        raise WorkError(
+            f"{folder}: GDAL could not write the files of {date} ({error.__cause__ or error}); "
+            f"{free:,} bytes are free there"
+        ) from error
     return facts
+
+
+@lru_cache(maxsize=1)
+def _quiet_libtiff() -> None:
+    """Let libtiff say nothing of its own: a full disk is a dozen lines beside the error that GDAL gives.
+
+    GDAL hands libtiff functions that report to libtiff's global handler, which prints. A GDAL with a libtiff
+    of its own has renamed the function, and is left as it is.
+    """
+    handler = getattr(ctypes.CDLL(rasterio._base.__file__), "TIFFSetErrorHandler", None)
+    if handler is not None:
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)
 
 
 def _write_drafts(

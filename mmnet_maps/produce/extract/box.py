@@ -53,15 +53,15 @@ def box_tile(grid: Grid, bounds: tuple[float, float, float, float], crs: str = "
     if not (west < east and south < north):
         raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: expected W S E N in units of {crs}")
     left, bottom, right, top = bounds_in(crs, grid.crs, (west, south, east, north))
+    if not np.isfinite([left, bottom, right, top]).all():
+        raise InputError(
+            f"--box {west:g} {south:g} {east:g} {north:g}: is outside the projection of the maps"
+        )
     middle = np.array([(left + right) / 2])
     turn = near(middle, (grid.bounds[0] + grid.bounds[2]) / 2, grid.crs) - middle
     rows, cols = grid.position(np.array([left, right]) + turn, np.array([bottom, top]))
     ends = []
     for position, size in ((rows, grid.height), (cols, grid.width)):
-        if not np.isfinite(position).all():
-            raise InputError(
-                f"--box {west:g} {south:g} {east:g} {north:g}: is outside the projection of the maps"
-            )
         low, high = max(0, int(np.floor(position.min()))), min(size, int(np.ceil(position.max())))
         if high <= low:
             raise InputError(f"--box {west:g} {south:g} {east:g} {north:g}: touches no pixel of the maps")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmnet_maps.errors import InputError
+from mmnet_maps.store.csv_file import read_csv
 
 __all__ = ["read_points", "read_polygons"]
 
@@ -41,10 +42,7 @@ def read_points(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file of points")
     if path.suffix.lower() == ".csv":
-        try:
-            frame = pd.read_csv(path, dtype=str)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+        frame = read_csv(path, dtype=str)
         lon, lat = (_column(path, frame, what) for what in ("longitude", "latitude"))
         found = pd.DataFrame(
             {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmnet_maps.dates import NO_DAY, usable_days
 from mmnet_maps.errors import InputError
+from mmnet_maps.store.csv_file import read_csv
 from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["PREFIXED", "StationRecords", "read_in_situ", "read_network", "station_names"]
@@ -69,14 +70,11 @@ def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such in situ CSV")
     wanted = (*_KEYS, target_named(target).name)
-    try:
-        frame = pd.read_csv(
-            path,
-            dtype={"ID": str, "Network": str},
-            usecols=lambda name: name in wanted or name in TARGETS,
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+    frame = read_csv(
+        path,
+        dtype={"ID": str, "Network": str},
+        usecols=lambda name: name in wanted or name in TARGETS,
+    )
     _refuse_missing(path, frame, wanted)
     if frame.empty:
         raise InputError(f"{path}: the in situ table has no rows")
@@ -152,10 +150,7 @@ def station_names(ids: pd.Series, networks: pd.Series) -> pd.Series:
 
 
 def _network_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype={"ID": str, "Network": str, "Domain": str})
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
+    return read_csv(path, dtype={"ID": str, "Network": str, "Domain": str})
 
 
 def _network_layer(path: Path) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from mmnet_maps.dates import NO_DAY, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.stations.in_situ import PREFIXED, station_names
 from mmnet_maps.sources.stations.raw_layout import LAYOUTS, Layout
+from mmnet_maps.store.csv_file import names_of_columns
 
 __all__ = ["COLLECTIONS", "read_collections", "read_raw_folder", "unread_files"]
 
@@ -202,7 +203,7 @@ def _read_scenes(path: Path, layout: Layout, wanted: dict[str, str], catalogue: 
 
 def _present(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> list[str]:
     """Columns to ask for: a variable that no model input needs may lack."""
-    header = _header(path)
+    header = names_of_columns(path)
     return [c for c, name in wanted.items() if c in header or name in catalogue.required]
 
 
@@ -215,7 +216,7 @@ def _column(table: pa.Table, column: str) -> NDArray[np.float64]:
 
 def _read_smap(path: Path) -> Part | None:
     """Rows of a wide table: a column a day becomes a row."""
-    header = _header(path)
+    header = names_of_columns(path)
     days = [match for match in map(_SMAP_DAY.fullmatch, header) if match]
     table = _read_csv(path, [match[0] for match in days])
     if table is None:
@@ -248,24 +249,19 @@ def _read_plain(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> Par
     return ids, columns, np.zeros(len(table), dtype=np.int8)
 
 
-def _header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        line = next(file, "")
-    if "\0" in line:
-        raise InputError(f"{path}: is not in UTF-8 (in UTF-16?); expected a CSV as Earth Engine writes it")
-    return [name for name in next(csv.reader([line]), []) if name]
-
-
 def _has_rows(path: Path) -> bool:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         lines = csv.reader(file)
-        next(lines, None)
-        return any(any(cells) for cells in lines)
+        try:
+            next(lines, None)
+            return any(any(cells) for cells in lines)
+        except csv.Error as error:
+            raise InputError(f"{path}: not a readable CSV: {error}") from None
 
 
 def _read_csv(path: Path, numbers: Sequence[str], text: tuple[str, ...] = ()) -> pa.Table | None:
     """Read some columns of a CSV; None if it has no row, as Earth Engine leaves a part without data."""
-    header = _header(path)
+    header = names_of_columns(path)
     if not _has_rows(path):
         return None
     needed = ["ID", *text, *numbers]

@@ -21,7 +21,7 @@ from mmnet_maps.dates import NO_DAY, day_of_year, from_yyyymmdd
 from mmnet_maps.errors import InputError
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.evaporation import hargreaves, vapour_pressure_deficit
-from mmnet_maps.sources.stations.zips import refuse_large_members
+from mmnet_maps.sources.stations.zips import refuse_large
 from mmnet_maps.variables import TARGETS, VARIABLES, Variable
 
 __all__ = ["Uscrn", "domain_of", "read_uscrn", "uscrn_catalogue"]
@@ -45,6 +45,8 @@ _COLUMNS = {
 }
 #: Files parsed at once.
 _BATCH = 64
+#: Bytes of the largest file that is read: a year of a station has a tenth of it.
+_LARGEST = 2**20
 _MISSING = (-9999.0, -99.0)
 _MJ_PER_DAY_TO_W = 1 / 0.0864
 #: Soil moisture above this is taken for a broken sensor: it exceeds the porosity of mineral soils.
@@ -191,8 +193,11 @@ def _members(source: Path) -> tuple[list[str], list[str]]:
     """Names of the daily01 files in order of year and station, and the other names."""
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
-            refuse_large_members(source, archive)
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+        names = [info.filename for info in infos]
+        for info in infos:
+            if _NAME.fullmatch(PurePosixPath(info.filename).name):
+                refuse_large(f"{source}: {info.filename}", info.file_size, _LARGEST)
     elif source.is_dir():
         names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
     else:
@@ -215,6 +220,7 @@ def _members(source: Path) -> tuple[list[str], list[str]]:
 def _contents(source: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         for name in names:
+            refuse_large(source / name, (source / name).stat().st_size, _LARGEST)
             yield name, (source / name).read_bytes()
         return
     with zipfile.ZipFile(source) as archive:
