@@ -42,12 +42,11 @@ class Machine:
     """
 
     def __init__(self, work: Callable[[], object], log: Path, namespace: str = "") -> None:
-        self.log, self._status = log, None
+        self.log = log
+        self._status: int | None = None
         self.process = os.fork()
         if self.process == 0:
             os._exit(_status_of(work, log, namespace))
-
-    _status: int | None
 
     def status(self) -> int | None:
         """Exit status, or minus the signal; None while it runs."""
@@ -97,11 +96,11 @@ def _enter(namespace: str) -> None:
         raise OSError(ctypes.get_errno(), f"network namespace {namespace}: cannot be entered")
 
 
-def server(folder: Path, port: int, log: Path, host: str = "127.0.0.1") -> Machine:
-    """An S3 server whose objects stand in a folder."""
+def server(folder: Path, port: int, log: Path, host: str = "127.0.0.1", faults: float = 0.0) -> Machine:
+    """An S3 server whose objects stand in a folder, and of which a share of requests fails."""
 
     def serve() -> None:
-        Server(folder=folder, port=port, host=host)
+        Server(faults, time.time_ns(), folder, port, host)
         signal.pause()
 
     return Machine(serve, log)

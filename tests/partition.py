@@ -178,16 +178,17 @@ def lost_workers(trial: Trial, joined_before_the_end: bool) -> dict[str, float]:
     return facts
 
 
-def lost_run(trial: Trial) -> dict[str, float]:
+def lost_run(trial: Trial, on_workers: bool) -> dict[str, float]:
     """A run is cut off its storage for longer than its lease, another takes over, the first comes back."""
     trial.do("cube")
+    command = [*trial.commands["predict"], *(trial.cluster() if on_workers else [])]
     workers.run_unit = _slow(_RUN_UNIT, trial.pause)
-    first = run_of(trial.commands["predict"], trial.folder / "first.log", _SPACES[1])
+    first = run_of(command, trial.folder / "first.log", _SPACES[1])
     workers.run_unit = _RUN_UNIT
     trial.until_units(first, 10)
     cut(_SPACES[1])
     began = time.monotonic()
-    second = run_of(trial.commands["predict"], trial.folder / "second.log")
+    second = run_of(command, trial.folder / "second.log")
     while second.status() is None and trial.units() < 30:
         time.sleep(0.2)
     join(_SPACES[1])
@@ -207,7 +208,8 @@ TRIALS: dict[str, tuple[bool, Callable[[Trial], dict[str, float]]]] = {
     "store, joined after the end": (True, lambda t: lost_workers(t, False)),
     "folder, joined while units are made": (False, lambda t: lost_workers(t, True)),
     "folder, joined after the end": (False, lambda t: lost_workers(t, False)),
-    "store, the run itself": (True, lost_run),
+    "store, the run itself": (True, lambda t: lost_run(t, False)),
+    "store, the run itself, on workers": (True, lambda t: lost_run(t, True)),
 }
 
 

@@ -218,7 +218,13 @@ class Remote:
         """Put an object, from memory or from a file of this machine; it replaces an older one at once."""
         obstore = _library()
 
-        self._ask(lambda: obstore.put(store_at(self.root), self.key, data))
+        def put() -> None:
+            try:
+                obstore.put(store_at(self.root), self.key, data)
+            except FileNotFoundError as error:  # of an upload in parts that the store has lost
+                raise EOFError(_one_line(error)) from error
+
+        self._ask(put)
 
     def write_bytes_if(self, data: bytes, tag: str | None) -> str | None:
         """Put an object only where none has come (tag None), or where it is still the one of that tag.

@@ -228,6 +228,19 @@ def test_plain_http_leaves_this_machine_only_where_that_is_allowed(
     assert s3.keys("bucket/") == ["bucket/a"]
 
 
+def test_an_upload_that_the_store_has_lost_is_begun_anew(s3: Server) -> None:
+    class Forgetful(dict[str, dict[int, bytes]]):
+        asked = 0
+
+        def __contains__(self, upload: object) -> bool:
+            self.asked += 1
+            return self.asked != 2 and super().__contains__(upload)
+
+    s3.objects.parts, data = Forgetful(), bytes(range(256)) * 50_000
+    Remote("s3://bucket", "large").write_bytes(data)
+    assert s3.content("bucket/") == {"large": data} and s3.objects.parts.asked > 3
+
+
 def test_an_http_server_is_read_and_not_written(s3: Server) -> None:
     Remote("s3://bucket", "a").write_bytes(b"1")
     there = Remote(f"http://127.0.0.1:{s3.port}", "bucket/a")

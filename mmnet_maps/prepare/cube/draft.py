@@ -11,8 +11,8 @@ was copied there from a file system is read as it stands, and becomes states wit
 
 The attribute ``complete`` of the root tells a build that follows one which was stopped what is left to do:
 false of a draft, "new" of a draft that is whole until it has taken its name and its predecessor is gone, true
-of a finished cube. All functions here but `folder_of`, `draft_of` and `is_cube` are for the one build that
-holds the cube's lock.
+of a finished cube. All functions here but `folder_of`, `draft_of`, `is_cube` and `is_whole` are for the one
+build that holds the cube's lock.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "draft_of",
     "folder_of",
     "is_cube",
+    "is_whole",
     "leave_out",
     "resume",
     "settle",
@@ -56,6 +57,11 @@ def draft_of(cube: Location) -> Location:
 def is_cube(cube: Location) -> bool:
     """Whether something under this name is a cube, begun or finished, or may be one."""
     return (folder_of(cube) / "zarr.json").is_file() or (isinstance(cube, Remote) and draft_of(cube).exists())
+
+
+def is_whole(state: object) -> bool:
+    """Whether a cube under its name may be read: one that has just taken it is still called new."""
+    return state is True or state == _NEW
 
 
 def settle(cube: Location) -> None:

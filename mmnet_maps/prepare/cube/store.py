@@ -111,7 +111,7 @@ def _open(path: Location, folder: Location) -> Cube:
         raise InputError(
             f"{path}: cube format {root.attrs['mmnet_maps_cube']}; expected {FORMAT}: build it again"
         )
-    if root.attrs.get("complete") is not True:
+    if not draft.is_whole(root.attrs.get("complete")):
         raise InputError(f"{path}: its build did not finish; run `cube build --out {path}` again")
     grid = Grid.from_dict(cast("dict[str, Any]", root.attrs["grid"]))
     region = cast("dict[str, Any]", root.attrs["region"])

@@ -21,9 +21,11 @@ from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, cell_lookup
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube import build as cube_build
+from mmnet_maps.prepare.cube import draft
 from mmnet_maps.prepare.cube import layout as cube_layout
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.store import Cube, build_cube, open_cube
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.variables import Cadence, Variable
 
@@ -401,6 +403,23 @@ def test_a_cube_that_is_brought_up_to_date_stays_as_it_was_until_the_new_one_is_
     build_cube(Target(TARGET), [_hls([1, 2, 30])], out)
     assert open_cube(out).sources["hls"].days.tolist() == [1, 2, 30]
     assert [p.name for p in tmp_path.iterdir()] == ["c.zarr"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_cube_can_be_read_from_the_moment_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    out: Location = Remote("memory://new", "c.zarr") if elsewhere else tmp_path / "c.zarr"
+    held, finish = list[list[int]](), draft._finish
+
+    def read_first(cube: Location) -> None:
+        held.append(open_cube(cube).sources["hls"].days.tolist())
+        finish(cube)
+
+    monkeypatch.setattr(draft, "_finish", read_first)
+    build_cube(Target(TARGET), [_hls([1])], out)
+    build_cube(Target(TARGET), [_hls([1, 2])], out)
+    assert held == [[1], [1, 2]]
 
 
 def test_two_builds_at_once_are_refused_and_change_nothing(tmp_path: Path) -> None:
