@@ -131,6 +131,13 @@ class _Sink(io.FileIO):
             self.failed = self.failed or error
             return len(data)
 
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failed = self.failed or error
+            return size or 0
+
 
 def _write_netcdf(found: xr.Dataset, draft: Path, encoding: dict[str, Any] | None = None) -> None:
     with _Sink(draft, "w+") as file:
