@@ -16,7 +16,10 @@ __all__ = ["register"]
 
 cube = typer.Typer(help="The native-resolution cube that maps are made from.", no_args_is_help=True)
 
-_Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the configuration: KEY=VALUE; repeat for more."),
+]
 
 
 @cube.command("build")
@@ -24,7 +27,10 @@ def build(
     config: Annotated[Path, typer.Option("--config", help="YAML: region, grid, days and sources.")],
     out: Annotated[Path, typer.Option("--out", help="The cube; an existing one is brought up to date.")],
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="Threads; one a processor.")
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=1024, help="Number of threads. Default: one for each processor."
+        ),
     ] = None,
     settings: _Set = None,
     as_json: Json = False,
@@ -39,11 +45,13 @@ def build(
 @cube.command("check")
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of a cube.")],
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="The model that is to map.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="The model that will make the maps.")
+    ] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what the sources hold for the days to map, and how fresh they are; only headers are read."""
+    """List what the sources have for the days to map, and how recent it is. Reads only headers."""
     from mmnet_maps.errors import WorkError
     from mmnet_maps.jobs.check import check_cube, check_text
 
@@ -57,7 +65,7 @@ def check(
 def show_cube(
     path: Annotated[Path, typer.Argument(metavar="CUBE", help="A cube.")], as_json: Json = False
 ) -> None:
-    """Tell what a cube holds: dates, coverage, gaps, value ranges, and what looks wrong."""
+    """List what a cube holds: dates, coverage, gaps, value ranges, and what looks wrong."""
     from mmnet_maps.jobs.cubes import describe_cube
     from mmnet_maps.prepare.cube.audit import audit_text
 
@@ -69,7 +77,7 @@ def show_cube(
 def verify(
     path: Annotated[Path, typer.Argument(metavar="CUBE", help="A cube.")], as_json: Json = False
 ) -> None:
-    """Compare every stored value with the digest recorded with it; name files that are lost or changed."""
+    """Compare every stored value with its recorded digest, and name files that are lost or changed."""
     from mmnet_maps.jobs.cubes import verify_cube
 
     found = verify_cube(path)
@@ -80,7 +88,7 @@ def verify(
     if damaged:
         raise WorkError(
             f"{found['path']}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove "
-            "them and run `mmnet-maps cube build` again, which makes them anew"
+            "them and run `mmnet-maps cube build` again, which makes them again"
         )
 
 

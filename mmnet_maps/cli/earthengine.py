@@ -13,9 +13,12 @@ from mmnet_maps.progress import counted
 
 __all__ = ["register"]
 
-earthengine = typer.Typer(help="Station tables and cubes straight from Earth Engine.", no_args_is_help=True)
+earthengine = typer.Typer(help="Station tables and cubes directly from Earth Engine.", no_args_is_help=True)
 
-_Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the configuration: KEY=VALUE; repeat for more."),
+]
 
 
 @earthengine.command("stations")
@@ -23,7 +26,7 @@ def stations(
     network: Annotated[Path, typer.Option("--network", help="GeoPackage, Shapefile, GeoJSON or CSV.")],
     start: Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD or YYYYMMDD.")],
     end: Annotated[str, typer.Option("--end", help="Last day, included.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of raw exports, as `stations build` takes it.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of raw exports, as `stations build` reads it.")],
     radius: Annotated[float, typer.Option("--radius", min=1.0, help="Metres around a station.")] = 70.7,
     via: Annotated[
         Literal["table", "drive", "gcs"],
@@ -33,7 +36,7 @@ def stations(
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
-    """Sample every source at the stations, into the raw layout of the published exports."""
+    """Sample every source at the stations, and write CSV files in the layout of the published exports."""
     from mmnet_maps.jobs.earth_engine import fetch_station_exports
 
     summary = fetch_station_exports(
@@ -54,11 +57,13 @@ def cube(
         Path, typer.Option("--config", help="YAML: region, grid, days, Earth Engine settings.")
     ],
     out: Annotated[Path, typer.Option("--out", help="The cube; an existing one is brought up to date.")],
-    workers: Annotated[int | None, typer.Option("--workers", min=1, max=1024, help="Parts at once.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Parts that are built at the same time.")
+    ] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
-    """Fill a cube with every source on its own native grid; a stopped build goes on where it was."""
+    """Fill a cube with every source on its own native grid. A stopped build continues where it was."""
     from mmnet_maps.jobs.earth_engine import build_cube_from_earth_engine
 
     summary = build_cube_from_earth_engine(config, out, workers=workers, settings=settings or ())
@@ -68,12 +73,12 @@ def cube(
 @earthengine.command("check")
 def check(
     config: Annotated[Path | None, typer.Option("--config", help="YAML with Earth Engine settings.")] = None,
-    start: Annotated[str | None, typer.Option("--start", help="First day that is wanted.")] = None,
-    end: Annotated[str | None, typer.Option("--end", help="Last day that is wanted.")] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day that you want, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day that you want.")] = None,
     settings: _Set = None,
     as_json: Json = False,
 ) -> None:
-    """Try sign-in, project and every asset, compare their days with those wanted, and say what is missing."""
+    """Check sign-in, project, every asset and its days, and list what is missing."""
     from mmnet_maps.errors import InputError
     from mmnet_maps.jobs.earth_engine import check_earth_engine
 

@@ -13,10 +13,10 @@ __all__ = ["register"]
 
 
 def doctor(
-    folder: Annotated[Path, typer.Option("--folder", help="Where results would be written.")] = Path(),
+    folder: Annotated[Path, typer.Option("--folder", help="Folder where results would be written.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Look at the environment: versions, drivers, devices, rates, disk, credentials."""
+    """Check the environment: versions, drivers, devices, rates, disk, credentials."""
     from mmnet_maps.errors import InputError, WorkError
     from mmnet_maps.jobs.doctor import doctor as look
 

@@ -34,7 +34,8 @@ def train(
     target: Annotated[int | None, typer.Option("--target", help="On-site: the only year to test on.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace one setting; repeat for more."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -63,11 +64,12 @@ def import_bundle(
     out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
     dynamic: Annotated[Path | None, typer.Option("--dynamic", help="dynamic_mean_std.npy")] = None,
     encoding: Annotated[
-        Literal["published", "cyclic"], typer.Option("--encoding", help="What the weights were trained with.")
+        Literal["published", "cyclic"],
+        typer.Option("--encoding", help="Encoding that the weights were trained with."),
     ] = "published",
     as_json: Json = False,
 ) -> None:
-    """Turn a published checkpoint into a bundle; nothing pickled in it is run."""
+    """Make a bundle from a published checkpoint. No code in the checkpoint is run."""
     from mmnet_maps.jobs import models
 
     summary = models.import_bundle(model, weights, static, out, dynamic=dynamic, encoding=encoding)
@@ -92,7 +94,7 @@ def networks_of_bundle(
     out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
     as_json: Json = False,
 ) -> None:
-    """Leave the trees of a blend out: what is left makes maps."""
+    """Leave out the trees of a blend: its networks make maps."""
     from mmnet_maps.jobs import models
 
     summary = models.networks_of_bundle(bundle, out)

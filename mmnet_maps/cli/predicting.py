@@ -1,4 +1,4 @@
-"""Commands that make maps, and say beforehand what they take."""
+"""Commands that make maps, and estimate beforehand what they take."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ End = Annotated[str, typer.Option("--end", help="Last day, YYYY-MM-DD.")]
 Out = Annotated[Path, typer.Option("--out", help="Product store; resumed where it exists.")]
 Workers = Annotated[int, typer.Option("--workers", help="Worker processes on this machine.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a dask scheduler to use.")]
-Precision = Annotated[str, typer.Option("--precision", help="float32, or bfloat16 where it is faster.")]
+Precision = Annotated[str, typer.Option("--precision", help="float32, or bfloat16 where that is faster.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, or what torch sees: cuda, cuda:1, mps, xpu.")]
 CoarseFields = Annotated[
     str | None,
-    typer.Option("--coarse", help="Weather and SMAP: nearest cell or bilinear; default: as the bundle says."),
+    typer.Option("--coarse", help="Weather and SMAP: nearest cell or bilinear. Default: that of the bundle."),
 ]
 OptionalLayers = Annotated[
     str | None,
-    typer.Option("--layers", help="dissimilarity, or none. Default: as the product has, or all."),
+    typer.Option("--layers", help="dissimilarity, or none. Default: those of the product, or all."),
 ]
 TileSide = Annotated[int | None, typer.Option("--tile", help="Pixels a side of a work unit.")]
 BlockDays = Annotated[int | None, typer.Option("--block-days", help="Days of a work unit.")]
@@ -36,7 +36,7 @@ PowerTable = Annotated[
     Path | None, typer.Option("--power", help="YAML of watts and emissions, in place of the package's table.")
 ]
 Electricity = Annotated[
-    str, typer.Option("--electricity", help="Whose emissions count: a name in that table.")
+    str, typer.Option("--electricity", help="Country or region whose emissions count: a name in that table.")
 ]
 
 
@@ -62,10 +62,10 @@ def predict(
     layers: OptionalLayers = None,
     tile: TileSide = None,
     block_days: BlockDays = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make daily maps from a bundle and a cube; a second run does only what is missing."""
+    """Make daily maps from a bundle and a cube. A second run makes only what is missing."""
     from mmnet_maps.jobs import maps
 
     how = maps.How(
@@ -106,7 +106,7 @@ def plan(
     electricity: Electricity = "world",
     as_json: Json = False,
 ) -> None:
-    """Say what `predict` would do and take: work units, bytes, memory, time, cost, energy; writes nothing."""
+    """Estimate what `predict` would take: work units, bytes, memory, time, cost, energy. Writes nothing."""
     from mmnet_maps.jobs import maps
 
     summary = maps.plan(
@@ -130,11 +130,12 @@ def daily(
         str | None, typer.Option("--today", help="Day of the run, YYYY-MM-DD; by default today (UTC).")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")
+        list[str] | None,
+        typer.Option("--set", help="Set a key of the configuration: KEY=VALUE; repeat for more."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Map every day as its data arrive: provisional at first, final when everything is in. For cron."""
+    """Map every day as its data arrive: provisional at first, final when all data are there. For cron."""
     from mmnet_maps.jobs.daily import daily as run
     from mmnet_maps.jobs.daily import daily_text
 
@@ -143,17 +144,17 @@ def daily(
 
 
 def bench(
-    rounds: Annotated[int, typer.Option("--rounds", help="Medians are over so many.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", help="Number of rounds; medians are over them.")] = 3,
     demo: Annotated[
         Path | None,
         typer.Option(
             "--demo",
-            help="Of a finished demo: measure cube, files, scores and series beside scripts instead.",
+            help="Folder of a finished demo: compare cube, files, scores and series with scripts instead.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the engine and the whole path beside the published forward pass and a naive path."""
+    """Compare the speed of the engine and of the whole path with the published and a naive way."""
     if demo is not None:
         from mmnet_maps.bench.job import job_text, measure_job
 

@@ -1,4 +1,4 @@
-"""Commands on finished maps: files of them, their worth, and ways to look at them."""
+"""Commands on finished maps: write files, score them, look at them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _Product = Annotated[Path, typer.Option("--product", help="Product that `predict
 
 def export(
     product: _Product,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files; days that are there are kept.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files; days that it has are kept.")],
     start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=1024, help="Days written at once.")] = 2,
-    zarr: Annotated[bool, typer.Option("--zarr", help="Also one Zarr store with overviews.")] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=1024, help="Days written at the same time.")
+    ] = 2,
+    zarr: Annotated[bool, typer.Option("--zarr", help="Write one Zarr store with overviews too.")] = False,
     no_shards: Annotated[
         bool, typer.Option("--no-shards", help="Zarr format 2 without shards, for GDAL before 3.13.")
     ] = False,
@@ -31,7 +33,7 @@ def export(
     terms: Annotated[str, typer.Option("--license", help="SPDX identifier, such as CC-BY-4.0.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day, and a Zarr store if asked."""
+    """Write cloud-optimised GeoTIFFs and a STAC item for every finished day, and a Zarr store with --zarr."""
     from mmnet_maps.jobs import products
 
     summary = products.export(
@@ -55,21 +57,22 @@ def export(
 def validate(
     product: _Product,
     in_situ: Annotated[Path, typer.Option("--in-situ", help="Ground truth CSV: ID ... Date, VWC_5.")],
-    network: Annotated[Path, typer.Option("--network", help="Station network: where the stations are.")],
+    network: Annotated[Path, typer.Option("--network", help="Network file: positions of the stations.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the scores and pairs.")],
     against: Annotated[
         list[str] | None,
         typer.Option("--against", metavar="PATH[:VARIABLE]", help="Another product to compare with; repeat."),
     ] = None,
     cube: Annotated[
-        Path | None, typer.Option("--cube", help="Cube of the maps: steps at the edges of coarse cells.")
+        Path | None,
+        typer.Option("--cube", help="Cube of the maps, to measure steps at the edges of coarse cells."),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="Known truth of a simulated region; needs --cube.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare maps with stations: scores, interval coverage, every pair, and squares of coarse cells."""
+    """Compare maps with stations: scores, interval coverage, every pair, steps at edges of cells."""
     from mmnet_maps.jobs import products
 
     found = products.validate(product, in_situ, network, out, against=against or (), cube=cube, truth=truth)
@@ -109,7 +112,7 @@ def report(
         Path | None, typer.Option("--validation", help="What `validate` wrote; default: beside the product.")
     ] = None,
     cube: Annotated[
-        Path | None, typer.Option("--cube", help="Cube of the maps: its SMAP is drawn beside them.")
+        Path | None, typer.Option("--cube", help="Cube of the maps, to draw its SMAP beside them.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -136,7 +139,9 @@ def extract(
     ] = None,
     start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=1024, help="Threads that read.")] = 2,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=1024, help="Number of threads that read.")
+    ] = 2,
     as_json: Json = False,
 ) -> None:
     """Write series at points or over polygons, or a box of the maps, with intervals and reasons."""
@@ -156,22 +161,29 @@ def view(
         Path,
         typer.Argument(metavar="SOURCE", help="Folder of `export`, published Zarr, or a small product."),
     ],
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0 takes a free one.")
+    ] = 8000,
     host: Annotated[
-        str, typer.Option("--host", help="Address to serve on; others can then read.")
+        str, typer.Option("--host", help="Address to serve on. Other machines can then read the page.")
     ] = "127.0.0.1",
     static: Annotated[
         Path | None, typer.Option("--static", help="Write the page as files for any web host, serve nothing.")
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option("--validation", help="What `validate` wrote: its stations on the map.")
+        Path | None, typer.Option("--validation", help="Folder that `validate` wrote, to show its stations.")
     ] = None,
     cube: Annotated[
         Path | None,
-        typer.Option("--cube", help="Cube of the maps: terrain below, SMAP, age of inputs, rain in series."),
+        typer.Option(
+            "--cube", help="Cube of the maps, to show terrain, SMAP, age of inputs, and rain in series."
+        ),
     ] = None,
     base_map: Annotated[
-        str | None, typer.Option("--base-map", help="Online tiles below, https://.../{z}/{x}/{y}.png.")
+        str | None,
+        typer.Option(
+            "--base-map", help="Address of online tiles below the maps, https://.../{z}/{x}/{y}.png."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -208,7 +220,7 @@ def verify(
     if damaged:
         raise WorkError(
             f"{found['product']}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "
-            "run `mmnet-maps predict` for their days again, which makes them anew"
+            "run `mmnet-maps predict` for their days again, which makes them again"
         )
 
 

@@ -25,20 +25,25 @@ def init(
     ],
     out: Annotated[Path, typer.Option("--out", help="YAML to write.")],
     source: Annotated[
-        list[str] | None, typer.Option("--source", help="NAME=DOOR: another door for a source.")
+        list[str] | None,
+        typer.Option("--source", help="NAME=DOOR: another door for one source; repeat for more."),
     ] = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="The model that is to map.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="The model that will make the maps.")
+    ] = None,
     presets: Annotated[
-        Path | None, typer.Option("--presets", help="Folder of own presets, DOOR/SOURCE.yaml.")
+        Path | None, typer.Option("--presets", help="Folder of your own presets, DOOR/SOURCE.yaml.")
     ] = None,
     resolution: Annotated[float, typer.Option("--resolution", min=1.0, help="Metres a pixel.")] = 30.0,
     mirror: Annotated[
         list[str] | None,
-        typer.Option("--mirror", help="ADDRESS=MIRROR: what begins with the first is asked at the second."),
+        typer.Option(
+            "--mirror", help="ADDRESS=MIRROR: addresses that begin with the first are asked at the second."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the configuration of a cube for daily maps of a region: commented, and ready to build."""
+    """Write the configuration of a cube for daily maps of a region, with comments and ready to build."""
     from mmnet_maps.errors import InputError
     from mmnet_maps.jobs.init import init as write
 
@@ -81,8 +86,11 @@ def init(
 
 def fetch(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of a cube.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files; what is there is kept.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the YAML.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files; those that it has are kept.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a key of the YAML: KEY=VALUE; repeat for more."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download the files that a cube's sources list over HTTP, with checksums."""

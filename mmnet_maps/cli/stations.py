@@ -18,11 +18,11 @@ stations = typer.Typer(help="Station tables: from raw exports, USCRN or ISMN fil
 
 Encoding = Annotated[
     Literal["published", "cyclic"] | None,
-    typer.Option("--encoding", help="Of the day of year and the aspect. Default: published."),
+    typer.Option("--encoding", help="Encoding of the day of year and the aspect. Default: published."),
 ]
 Fill = Annotated[
     Literal["linear", "past"] | None,
-    typer.Option("--fill", help="Gaps are filled from both sides, or from earlier days. Default: linear."),
+    typer.Option("--fill", help="Fill gaps from both sides, or only from earlier days. Default: linear."),
 ]
 Target = Annotated[
     str | None, typer.Option("--target", help="Depth to learn: VWC_5, VWC_10, ... VWC_100. Default: VWC_5.")
@@ -33,12 +33,16 @@ Overrides = Annotated[
 ]
 SoilState = Annotated[
     bool,
-    typer.Option("--soil-state", help="Add the soil-state channels; series steps spread over 90 days."),
+    typer.Option(
+        "--soil-state", help="Add the soil-state channels, and spread the steps of the series over 90 days."
+    ),
 ]
 NormalsUntil = Annotated[
     int | None,
     typer.Option(
-        "--normals-until", metavar="YEAR", help="Add climate normals, of the weather up to this year."
+        "--normals-until",
+        metavar="YEAR",
+        help="Add climate normals from the weather of the years up to this one.",
     ),
 ]
 Settings = Annotated[Path | None, typer.Option("--config", help="YAML with the table's settings.")]
@@ -92,7 +96,7 @@ def from_uscrn(
     override: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Make a station table from NOAA USCRN daily01 files, with the variables that they hold."""
+    """Make a station table from NOAA USCRN daily01 files, with the variables that they have."""
     from mmnet_maps.jobs.stations import table_from_uscrn
 
     summary = table_from_uscrn(
@@ -119,10 +123,12 @@ def from_ismn(
     flag: Annotated[
         list[str] | None, typer.Option("--flag", help="Quality flag to accept. Default: G.")
     ] = None,
-    all_days: Annotated[bool, typer.Option("--all-days", help="Also days without a value, empty.")] = False,
+    all_days: Annotated[
+        bool, typer.Option("--all-days", help="Write days without a value too, as empty.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Daily means of the good soil moisture values of an ISMN archive, as ground truth CSV."""
+    """Write daily means of the good soil moisture values of an ISMN archive, as ground truth CSV."""
     from mmnet_maps.jobs.stations import in_situ_from_ismn
 
     summary = in_situ_from_ismn(
@@ -143,7 +149,7 @@ def sample(
         Literal["pixel", "disc"],
         typer.Option("--around", help="The map's pixel that holds the station, or a disc around it."),
     ] = "pixel",
-    radius: Annotated[float, typer.Option("--radius", min=1.0, help="Metres, of the disc.")] = 70.7,
+    radius: Annotated[float, typer.Option("--radius", min=1.0, help="Radius of the disc in metres.")] = 70.7,
     target: Target = None,
     encoding: Encoding = None,
     fill: Fill = None,
@@ -154,11 +160,12 @@ def sample(
     normals_until: NormalsUntil = None,
     override: Overrides = None,
     cube_set: Annotated[
-        list[str] | None, typer.Option("--cube-set", help="KEY=VALUE over the YAML, e.g. start=2018-01-01.")
+        list[str] | None,
+        typer.Option("--cube-set", help="Set a key of the YAML: KEY=VALUE, e.g. start=2018-01-01."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a station table from the very sources that maps are made from."""
+    """Make a station table from the same sources as the maps."""
     from mmnet_maps.jobs.sample import sample_table
 
     summary = sample_table(
@@ -176,12 +183,15 @@ def fetch(
     region: Annotated[
         str, typer.Option("--region", help="Polygon file, or west,south,east,north in degrees.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder; what is there is kept.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the records; files that it has are kept.")],
     config: Annotated[Path | None, typer.Option("--config", help="YAML with addresses and limits.")] = None,
-    override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over them.")] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a key of the YAML: KEY=VALUE; repeat for more."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Get in situ records over HTTP: an in situ CSV and a network file."""
+    """Download in situ records over HTTP, and write an in situ CSV and a network file."""
     from mmnet_maps.jobs.stations import fetch_records
 
     found = fetch_records(network, years, region, out, config=config, settings=override or ())

@@ -1,4 +1,4 @@
-"""Commands that say what a model is worth and why: scores, explanation, figures."""
+"""Commands that study a model: scores, explanation, figures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluate(
     resamples: Annotated[
         int, typer.Option("--resamples", min=1, help="Draws of the bootstrap over stations.")
     ] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Score any table of predictions."""
@@ -61,12 +61,12 @@ def explain(
         int, typer.Option("--background", min=1, help="Random rows that they are compared with.")
     ] = 1000,
     samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Gradients a row (networks): more of them, less noise.")
+        int, typer.Option("--samples", min=2, help="Gradients for each row (networks). More give less noise.")
     ] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of the rows and the gradients.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the rows and the gradients.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """What the inputs of a model contribute (SHAP), by variable and by day."""
+    """Compute what the inputs of a model contribute (SHAP), by variable and by day."""
     from mmnet_maps.jobs import scores
 
     summary = scores.explain(bundle, table, out, rows=rows, background=background, samples=samples, seed=seed)
@@ -90,11 +90,13 @@ def figures(
     out: Annotated[Path, typer.Option("--out", help="Folder for the figures (PNG) and their numbers.")],
     table: Annotated[
         Path | None,
-        typer.Option("--table", help="Station table: places for the map, SMAP and precipitation."),
+        typer.Option("--table", help="Station table: positions for the map, SMAP and precipitation."),
     ] = None,
     station: Annotated[
         list[str] | None,
-        typer.Option("--station", help="Station whose series is drawn; repeatable. Default: the median one."),
+        typer.Option(
+            "--station", help="Station whose series is drawn; repeat for more. Default: the median one."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

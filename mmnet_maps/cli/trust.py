@@ -1,4 +1,4 @@
-"""Commands that tell how good a map is at a place, make it better there, and set it against other years."""
+"""Commands that adjust maps to probes, and compare days with other years."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def adjust(
         Path,
         typer.Option("--in-situ", help="Records of your probes: ID ... Date, VWC_5."),
     ],
-    network: Annotated[Path, typer.Option("--network", help="Where the probes are.")],
+    network: Annotated[Path, typer.Option("--network", help="Network file: positions of the probes.")],
     out: Annotated[Path, typer.Option("--out", help="Adjusted bundle to write.")],
     cube: Annotated[Path | None, typer.Option("--cube", help="Cube that covers the probes.")] = None,
     table: Annotated[Path | None, typer.Option("--table", help="Station table of the probes.")] = None,
     reach: Annotated[
-        float, typer.Option("--reach", help="Metres from which on a probe says nothing.")
+        float, typer.Option("--reach", help="Distance in metres from which on a probe has no effect.")
     ] = 1000.0,
     as_json: Json = False,
 ) -> None:
-    """Bring a model to the level of your own probes, where they stand and as far as they reach."""
+    """Adjust a model to the level of your own probes, near their positions."""
     from mmnet_maps.jobs.adjust import adjust as adjust_bundle
 
     found = adjust_bundle(bundle, in_situ, network, out, cube=cube, table=table, reach=reach)
@@ -52,7 +52,7 @@ def climate(
     end: Annotated[str | None, typer.Option("--end", help="Last day, included.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Set days against the same season of all years held: percentile, anomaly, drought class."""
+    """Compare days with the same season of all years of the product: percentile, anomaly, drought class."""
     from mmnet_maps.jobs.climate import climate as write_climate
 
     found = write_climate(product, out, start=start, end=end)
