@@ -165,7 +165,7 @@ def view(
         int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0 takes a free one.")
     ] = 8000,
     host: Annotated[
-        str, typer.Option("--host", help="Address to serve on. Other machines can then read the page.")
+        str, typer.Option("--host", help="Address to serve on; any other lets other machines read the page.")
     ] = "127.0.0.1",
     static: Annotated[
         Path | None, typer.Option("--static", help="Write the page as files for any web host, serve nothing.")
