@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ import numpy as np
 
 from mmnet_maps.learn.bundle import load_bundle, save_bundle
 from mmnet_maps.prepare.cube.config import Target
-from mmnet_maps.prepare.cube.store import build_cube
+from mmnet_maps.prepare.cube.store import build_cube, open_cube
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.store import lease, remote
 from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import is_draft
 from tests.killing import _GRID, _readers, content, run_cases
 from tests.produce.conftest import FIRST, make_bundle
 from tests.store.s3 import Server
@@ -139,6 +140,8 @@ def cut_everywhere(name: str, every: int, offset: int = 0) -> tuple[int, int]:
     ------
     AssertionError
         After a cut the job does not finish, or its result differs.
+    InputError
+        After a cut what is there cannot be read.
     """
     before, job = CASES[name]
     server = Server()
@@ -156,6 +159,7 @@ def cut_everywhere(name: str, every: int, offset: int = 0) -> tuple[int, int]:
                     job()
                 assert server.changes > number, f"{where}: never cut"
                 server.cut_after = None
+                _check_readable(server.objects.held)
                 job()
                 found = server.objects.held
                 differ = sorted(k for k in {**expected, **found} if _at(expected, k) != _at(found, k))
@@ -163,6 +167,15 @@ def cut_everywhere(name: str, every: int, offset: int = 0) -> tuple[int, int]:
     finally:
         server.stop()
     return len(cuts), total
+
+
+def _check_readable(held: Mapping[str, object]) -> None:
+    """What is there can be opened, whatever was cut off."""
+    if f"bucket/{ROOT.key}/c.zarr/current.json" in held:
+        open_cube(ROOT / "c.zarr")
+    product = ROOT / "p.zarr"
+    if f"bucket/{product.key}/zarr.json" in held and not is_draft(product):
+        open_product(product)
 
 
 def _at(held: dict[str, tuple[bytes, str, float]], key: str) -> bytes | None:
