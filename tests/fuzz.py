@@ -37,11 +37,13 @@ from mmnet_maps.prepare.cube.audit import audit
 from mmnet_maps.prepare.cube.config import CubeConfig, Target
 from mmnet_maps.prepare.cube.store import build_cube, open_cube
 from mmnet_maps.prepare.stations.files import read_table
+from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.source_reader import SourceConfig
 from mmnet_maps.sources.rasters.scan import open_source
 from mmnet_maps.sources.remote.listing import _listed, read_listing
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.sources.stations.ismn import read_ismn
 from mmnet_maps.sources.stations.uscrn import read_uscrn
 from tests.cli.test_wrong_input import a_raster, a_table
 from tests.killing import _predict, _world
@@ -180,6 +182,10 @@ def _source(folder: Path, name: str, **keys: Any) -> None:
     source.read(0, min(steps, 2), slice(0, min(8, source.grid.height)), slice(0, min(8, source.grid.width)))
 
 
+def _export(folder: Path) -> None:
+    export_product(open_product(folder / "p.zarr"), folder / "maps")
+
+
 def _config(folder: Path) -> None:
     CubeConfig.load(folder / "cube.yaml").target(folder)
 
@@ -207,8 +213,14 @@ READERS = {
         "e.tif", damaged_bytes, lambda f: _source(f, "terrain", path="e.tif", variables=["elevation"])
     ),
     "NetCDF": Reader("pr.nc", damaged_bytes, lambda f: _source(f, "gridmet", path="pr.nc", variables=["pr"])),
+    "collection": Reader("maps/collection.json", damaged_json, _export),
     "STAC item": Reader("item.json", damaged_json, _item),
     "listing": Reader("listing.json", damaged_json, lambda f: read_listing("hls", f / "listing.json")),
+    "ISMN": Reader(
+        "ismn/NET/ST1/NET_NET_ST1_sm_0.050000_0.050000_S_20200601_20200608.stm",
+        damaged_words,
+        lambda f: read_ismn(f / "ismn"),
+    ),
     "USCRN": Reader("uscrn/CRND0103-2020-OK_Test_1_N.txt", damaged_words, lambda f: read_uscrn(f / "uscrn")),
 }
 
@@ -220,6 +232,7 @@ def make_files(folder: Path) -> None:
     shutil.rmtree(folder / "bundle")
     make_bundle(folder / "bundle")
     _WEIGHTS[:] = [hashlib.sha256((folder / "bundle" / "weights.safetensors").read_bytes()).hexdigest()]
+    _export(folder)
     readers = make_readers(GRID, GRID.crs, 30.0)
     build_cube(Target(GRID, None, "test"), [readers["hls"], readers["terrain"]], folder / "small.zarr")
     a_raster(folder / "e.tif")
@@ -248,6 +261,15 @@ def make_files(folder: Path) -> None:
     listed = {"variable": "Red", "collection": "c", "scene": "s", "day": 18000, "file": "a.tif"}
     href = {"href": "http://a.org/a.tif", "name": "a.tif", "stamp": "x", "size": 5, "checksum": None}
     (folder / "listing.json").write_text(json.dumps([{**listed, "link": href}]))
+    station = folder / "ismn" / "NET" / "ST1"
+    station.mkdir(parents=True)
+    hours = [
+        f"2020/06/{d:02d} {h:02d}:00 2020/06/{d:02d} {h:02d}:00 NET        NET             ST1              "
+        "36.10000   -98.20000   300.00   0.05   0.05   0.2000 G M\n"
+        for d in range(1, 9)
+        for h in range(24)
+    ]
+    (station / "NET_NET_ST1_sm_0.050000_0.050000_S_20200601_20200608.stm").write_text("".join(hours))
     (folder / "uscrn").mkdir()
     numbers = "20.1 10.2 15.1 15.0 0.0 12.5 C 30.1 5.2 16.0 80.1 20.2 50.0 0.201 0.210 0.220 0.230 0.240"
     lines = [

@@ -6,6 +6,7 @@ which of the two they were given.
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -48,7 +49,7 @@ def location(given: str | Location, base: Path | None = None) -> Location:
         return given
     found = _ADDRESS.fullmatch(str(given))
     if found is None or (isinstance(given, Path) and given.is_absolute()):
-        return Path(given) if base is None else base / given
+        return _no_loop(Path(given)) if base is None else base / given
     scheme, rest = found.groups()
     if scheme == "file":
         return Path("/" + rest.lstrip("/"))
@@ -58,6 +59,15 @@ def location(given: str | Location, base: Path | None = None) -> Location:
     if not bucket:
         raise InputError(f"{given}: names no bucket; expected {scheme}://BUCKET/PREFIX")
     return Remote(f"{scheme}://{bucket}", re.sub("/+", "/", key).strip("/"))
+
+
+def _no_loop(path: Path) -> Path:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a symbolic link that leads back to itself") from None
+    return path
 
 
 def open_to_read(name: str, mode: str = "rb") -> BinaryIO:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mmnet_maps.errors import InputError
+from mmnet_maps.store.location import location
 from mmnet_maps.store.whole import appearing, exchange, write_whole
 
 
@@ -62,3 +64,11 @@ def test_it_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
 def test_an_error_that_names_no_file_names_the_one_that_was_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"), appearing(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
+
+
+def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").symlink_to(tmp_path / "b.zarr")
+    (tmp_path / "b.zarr").symlink_to(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=r"a.zarr: is a symbolic link that leads back to itself"):
+        location(tmp_path / "a.zarr")
+    assert location(tmp_path / "none.zarr") == tmp_path / "none.zarr"

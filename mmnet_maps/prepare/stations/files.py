@@ -101,6 +101,9 @@ def read_table(path: Location) -> tuple[pd.DataFrame, Catalogue]:
         raise InputError(f"{path}: not a readable {ending[1:]} table: {_one_line(error)}") from None
     except MemoryError:
         raise WorkError(f"{path}: does not fit in memory, or is damaged") from None
+    if _is_number(frame, "LC"):
+        code = frame["LC"].to_numpy(dtype=np.float64, na_value=np.nan)
+        _refuse(path, frame["LC"], np.isfinite(code) & (code % 1 != 0), "a whole number in column LC")
     if text is None:
         catalogue = published_catalogue("cyclic" if "DoY_sin" in frame.columns else "published")
         frame = _with_features(frame, catalogue)
@@ -255,11 +258,13 @@ def _refuse_impossible_values(frame: pd.DataFrame, catalogue: Catalogue, path: L
     classes = [name for name in catalogue.snapshot if name.startswith("LC_")]
     share = frame[classes].to_numpy(dtype=np.float32)
     for name, column in zip(classes, share.T, strict=True):
-        _refuse(path, frame[name], (column < 0) | (column > 1), f"0 or 1 in column {name}")
-    whole = ((share == 0) | (share == 1)).all(axis=1)
-    _refuse(
-        path, frame["ID"], whole & (share.sum(axis=1) > 1), "one land cover class (LC_ columns) of station"
-    )
+        known = np.isnan(column) | (column == 0) | (column == 1)
+        _refuse(path, frame[name], ~known, f"0 or 1 in column {name}")
+    total = share.sum(axis=1)
+    _refuse(path, frame["ID"], total > 1, "one land cover class (LC_ columns) of station")
+    none = int((total == 0).sum()) if classes else 0
+    if none:
+        say(f"{path}: {counted(none, 'row')} of no land cover class (LC_ columns)")
     target = catalogue.target
     if _is_number(frame, target.name):
         low, high = target.valid_range

@@ -10,7 +10,7 @@ import numpy as np
 import pystac
 from pyproj import CRS
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_damaged
 from mmnet_maps.produce.export.cog import DayFile, day_files, north_up
 from mmnet_maps.produce.export.folder import CATALOG, CATALOG_FILE, COLLECTION, items_of, read_json
 from mmnet_maps.produce.export.footprint import joined
@@ -66,22 +66,26 @@ class Publisher:
 
 def stated(folder: Location, publisher: Publisher) -> Publisher:
     """What is given, and for the rest what the collection of the folder has stated before."""
-    held = read_json(folder / "collection.json")
-    own = [p for p in held.get("providers", []) if {"producer", "processor"} <= set(p.get("roles", []))]
-    names = [p.get("name", "") for p in own]
-    terms = held.get("license", "other")
-    return Publisher(
-        publisher.institution or (names[0] if names else ""),
-        publisher.license or ("" if terms == "other" else terms),
-    )
+    path = folder / "collection.json"
+    held = read_json(path)
+    with refuse_damaged(path, "no collection that `export` wrote"):
+        own = [p for p in held.get("providers", []) if {"producer", "processor"} <= set(p.get("roles", []))]
+        names = [p.get("name", "") for p in own]
+        terms = held.get("license", "other")
+        return Publisher(
+            publisher.institution or (names[0] if names else ""),
+            publisher.license or ("" if terms == "other" else terms),
+        )
 
 
 def store_in(folder: Location) -> str | None:
     """Name of the published Zarr in a folder: in an object store the one that the collection names."""
     if not isinstance(folder, Remote):
         return STORE if (folder / STORE).is_dir() else None
-    asset = read_json(folder / "collection.json").get("assets", {}).get("zarr", {})
-    return str(asset["href"]).removeprefix("./") if "href" in asset else None
+    path = folder / "collection.json"
+    with refuse_damaged(path, "no collection that `export` wrote"):
+        asset = read_json(path).get("assets", {}).get("zarr", {})
+        return str(asset["href"]).removeprefix("./") if "href" in asset else None
 
 
 def write_collection(

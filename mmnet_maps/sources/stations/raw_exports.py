@@ -240,6 +240,11 @@ def _read_plain(path: Path, wanted: dict[str, str], catalogue: Catalogue) -> Par
         return None
     ids = _ids(path, table)
     columns: dict[str, NDArray[Any]] = {name: _column(table, column) for column, name in wanted.items()}
+    for column, name in wanted.items():
+        if name == "LC" and column in table.column_names:
+            code = columns[name]
+            fraction = np.isfinite(code) & (code % 1 != 0)
+            _refuse(path, table.column(column), fraction, f"a whole class code in column {column}")
     year = re.search(r"\d{4}", path.name)
     if year is not None:
         columns["Year"] = np.full(len(table), int(year[0]))

@@ -168,12 +168,25 @@ def test_two_rows_of_a_station_and_day(tmp_path: Path) -> None:
         read_table(tmp_path / "t.parquet")
 
 
+def test_rows_of_no_land_cover_class_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.cli.test_wrong_input import a_table
+
+    path = tmp_path / "t.parquet"
+    frame = a_table(path, stations=2, days=3).assign(Latitude=36.0, Longitude=-98.0)
+    frame.loc[frame.index[:2], [f"LC_{name}" for name in LAND_COVER_CLASSES]] = 0
+    write_table(frame, path, published_catalogue())
+    read_table(path)
+    assert f"{path}: 2 rows of no land cover class" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"eto": np.inf}, "row 2: expected a finite number, or none, in column eto, found inf"),
         ({"eto_3": -np.inf}, "in column eto_3, found -inf"),
         ({"LC_Crop": 7}, "row 2: expected 0 or 1 in column LC_Crop, found 7"),
+        ({"LC_Crop": 0.5}, "row 2: expected 0 or 1 in column LC_Crop, found 0.5"),
+        ({"LC": 41.5}, "row 2: expected a whole number in column LC, found 41.5"),
         ({f"LC_{name}": 1 for name in LAND_COVER_CLASSES}, "row 2: expected one land cover class"),
         ({"VWC_5": -5}, "row 2: expected a VWC_5 between 0 and 1"),
         ({"VWC_5": 300}, "found 300"),

@@ -442,6 +442,12 @@ def test_land_cover_of_no_class_is_left_out_by_year(folder: Folder, untouched: p
     pd.testing.assert_frame_equal(folder.build().frame, table.frame)
 
 
+def test_a_class_code_with_a_fraction_is_refused(folder: Folder) -> None:
+    folder.edit("LC_SSM_2016.csv", lambda t: t.assign(mode=t["mode"].mask(t["ID"] == STATION, 41.5)))
+    with pytest.raises(InputError, match=r"LC_SSM_2016.csv: row \d+: expected a whole class code"):
+        folder.build()
+
+
 def test_impossible_soil_moisture_is_missing_and_duplicate_rows_are_averaged(folder: Folder) -> None:
     def spoil(table: pd.DataFrame) -> pd.DataFrame:
         mine = table["ID"] == STATION
