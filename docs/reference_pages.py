@@ -2,7 +2,7 @@
 
 ``conf.py`` writes `PAGES` to ``docs/generated`` before the documentation is built. An option's help, the
 numpydoc attributes of a configuration class, and the tables of variables, layers and flags are the only
-places where these things are said.
+sources of these texts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime as dt
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 import yaml
@@ -30,6 +30,7 @@ from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.prepare.stations.settings import OwnWeatherConfig, StationTableConfig
 from mmnet_maps.presets import SOURCES, preset
 from mmnet_maps.produce.product.layers import LAYERS
+from mmnet_maps.produce.run.power import Power
 from mmnet_maps.produce.tile.flags import FLAG_TABLE
 from mmnet_maps.simulated.demo import DemoConfig
 from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
@@ -38,7 +39,7 @@ from mmnet_maps.variables import VARIABLES, Variable
 
 __all__ = ["PAGES", "ROOTS", "TABLES", "described", "meanings"]
 
-#: What each file of settings is for; classes that stand inside another one follow it on the page.
+#: What each file of settings is for; classes inside another one follow it on the page.
 ROOTS: dict[str, tuple[str, tuple[type[Config], ...]]] = {
     "A cube": ("`cube build`, `cube check`, `fetch`, `stations sample`", (CubeConfig,)),
     "Maps day by day": ("`daily`", (DailyConfig,)),
@@ -50,6 +51,7 @@ ROOTS: dict[str, tuple[str, tuple[type[Config], ...]]] = {
     ),
     "Records of stations over HTTP": ("`stations fetch`", (StationArchives,)),
     "A training": ("`train`", (ExperimentConfig,)),
+    "Power and emissions": ("`plan --power`", (Power,)),
     "The demo": ("`demo`", (DemoConfig,)),
 }
 _PLAIN = {
@@ -66,9 +68,9 @@ What `mmnet-maps COMMAND --help` prints. A wrong input ends with one line and st
 with one line and status 1. `--json` prints one JSON object on standard output."""
 _CONFIGURATION = """# Configuration keys
 
-Files are YAML. `--set KEY=VALUE` puts one key over them, and a dotted key reaches inside (`--set
-modern.epochs=5`). A key that is not listed here is refused, and the nearest one named. Where no default
-stands, nothing is set."""
+Files are YAML. `--set KEY=VALUE` replaces one key, and a dotted key replaces one inside another (`--set
+modern.epochs=5`). A key that is not listed here is refused, and the message names the nearest one. Where the
+column of defaults is empty, nothing is set."""
 _CATALOGUE = """# Variables and features
 
 The catalogue: every variable has one name, one unit and one range, in station tables, cubes, bundles and
@@ -153,6 +155,8 @@ def _own_text(field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     """The type of a key in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(inner[0])
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in inner)
     if origin in (Union, types.UnionType):

@@ -99,7 +99,7 @@ class VariableConfig(Config):
         Band description or number (from 1), NetCDF variable or HDF5 dataset; by default the one that has the
         variable's name, or the only one.
     file : str, optional
-        What ``{variable}`` in the pattern stands for; by default the variable's name.
+        Text that replaces ``{variable}`` in the pattern; by default the variable's name.
     path, pattern : str, optional
         Where its files are, when not with the other variables of the source.
     scale, offset, missing : float, optional
@@ -150,7 +150,7 @@ class MaskConfig(Config):
     band : str or int, optional
         As in `VariableConfig`.
     file : str, optional
-        What ``{variable}`` in the pattern stands for, when the flags are in a file of their own.
+        Text that replaces ``{variable}`` in the pattern, when the flags are in separate files.
     clear_bits : tuple of int
         Bit numbers, 0 the lowest.
     """
@@ -180,8 +180,8 @@ class HttpConfig(Config):
     sign_url, login_url : str
         Where Planetary Computer signatures and Earthdata tokens come from.
     mirrors : dict of str to str
-        Other addresses to ask: one that begins with a key is asked where its value says; the longest key goes
-        first. What is kept of a file goes by its own address.
+        Other addresses to ask: in an address that begins with a key, the value replaces the key. The longest
+        key comes first. What is kept of a file is kept under its own address.
     """
 
     connections: int = Field(default=8, ge=1, le=64)
@@ -214,7 +214,7 @@ class SourceConfig(Config):
     sign : {"none", "planetary", "earthdata"}
         Credentials: signed links of the Planetary Computer, a bearer token of NASA Earthdata.
     listing : str, optional
-        What `fetch` has written beside downloaded files: they are read instead of the archive.
+        Listing that `fetch` wrote beside downloaded files: they are read instead of the archive.
     terrain : bool
         The source is an elevation alone; slope and aspect are computed from it on the target grid.
     reader : {"auto", "geotiff", "netcdf", "hdf5", "mod11a1"}
@@ -222,8 +222,8 @@ class SourceConfig(Config):
     path : str or tuple of str, optional
         A file, a folder, or several, relative to the configuration file.
     pattern : str, optional
-        Regular expression that a file name must match. ``{variable}`` stands for the variable's `file`,
-        ``{collection}`` for a key of `collections`, and a group ``(?P<date>...)`` for the date.
+        Regular expression that a file name must match. The variable's `file` replaces ``{variable}``, a key
+        of `collections` replaces ``{collection}``, and a group ``(?P<date>...)`` holds the date.
     date_format : str, optional
         ``strptime`` format of the date; by default YYYYMMDD, YYYY-MM-DD, YYYYDDD or YYYY by its length.
     date : date, optional
@@ -231,22 +231,22 @@ class SourceConfig(Config):
     cadence : str, optional
         By default that of the first variable in the catalogue.
     crs : str, optional
-        CRS of files that do not carry one; where a file does, both must agree.
+        CRS of files that do not state one; where a file does, both must agree.
     mask : MaskConfig, optional
         Flags that make values missing.
     regrid : {"nearest", "bilinear", "average", "mode"}, optional
-        Bring files onto the target grid while building; without it the native grid is kept. What is missing
-        or flagged is left out first, on the pixels of the file. Classes take ``nearest`` or ``mode``;
+        Resample files to the target grid during the build; without it the native grid is kept. Missing and
+        flagged values are left out first, on the pixels of the file. Classes take ``nearest`` or ``mode``;
         directions are averaged on the circle.
     collections : dict of str to dict of str to str, optional
-        Several collections that feed the same variables, each with its own names: for each, what
-        ``{variable}`` in the pattern stands for, by variable (``{L30: {NIR: B05}, S30: {NIR: B8A}}``). Of a
-        STAC search, the key of the asset, or a pattern of its file name.
+        Several collections that feed the same variables, each with its own names (``{L30: {NIR: B05}, S30:
+        {NIR: B8A}}``). For each variable, the text that replaces ``{variable}`` in the pattern. In a STAC
+        search, the key of the asset, or a pattern of its file name.
     collection : str, optional
-        Collection and version that the files are of, such as ``SPL4SMGP.008``: kept with the cube, and held
-        against what a model learned from.
+        Collection and version of the files, such as ``SPL4SMGP.008``. It is kept with the cube, and compared
+        with the collection that a model was trained on.
     variables : dict of str to VariableConfig
-        By catalogue name; a plain list of names will do where nothing is to be said.
+        By catalogue name; a plain list of names is enough where no variable has settings.
     """
 
     kind: Literal["files", "stac", "http"] = "files"

@@ -88,7 +88,7 @@ def verify(
     if damaged:
         raise WorkError(
             f"{found['path']}: {len(damaged)} files are lost or changed, the first is {damaged[0]}; remove "
-            "them and run `mmnet-maps cube build` again, which makes them again"
+            "them and run `mmnet-maps cube build` again, which makes them"
         )
 
 

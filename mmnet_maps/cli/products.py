@@ -220,7 +220,7 @@ def verify(
     if damaged:
         raise WorkError(
             f"{found['product']}: {len(damaged)} units are damaged, the first is {next(iter(damaged))}; "
-            "run `mmnet-maps predict` for their days again, which makes them again"
+            "run `mmnet-maps predict` for their days again, which makes them"
         )
 
 

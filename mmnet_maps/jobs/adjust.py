@@ -53,7 +53,7 @@ def adjust(
     cube, table : str or Path
         One of them.
     reach : float
-        Metres from which on a probe says nothing.
+        Distance in metres from which on a probe has no effect.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def adjust(
     if model.adjustment is not None:
         raise InputError(f"{bundle}: is adjusted already; give the bundle that it was made from")
     if model.interval is None:
-        raise InputError(f"{bundle}: has no interval, which tells how much a probe should count")
+        raise InputError(f"{bundle}: has no interval, from which the weight of a probe is computed")
     target = model.catalogue.target.name
     records = read_in_situ(Path(in_situ), target).rename(columns={target: "y_test"})
     measured, counts = _checked(records)

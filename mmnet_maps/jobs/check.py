@@ -34,16 +34,16 @@ def check_cube(
     today: dt.date | None = None,
     settings: Settings = (),
 ) -> dict[str, Any]:
-    """Look through the sources of a cube's configuration; only listings and headers are read.
+    """Check what the sources of a cube's configuration have. Only listings and headers are read.
 
     Parameters
     ----------
     config : str or Path
         YAML of the cube. Its ``maps`` are the days asked for; without them its ``start`` and ``end``.
     bundle : str or Path, optional
-        The model that is to map; by default the published model's inputs and limits.
+        The model that will make the maps. Default: inputs and limits of the published model.
     today : date, optional
-        What the newest day is held against; by default today.
+        Day with which the newest one is compared; by default today.
     settings : mapping or sequence of str
         Single settings over the configuration.
 

@@ -59,15 +59,16 @@ class DailyConfig(Config):
     zarr : bool
         Whether the folder also holds all days as one Zarr store.
     late : dict of str to int
-        By source, days after which nothing more of a day is expected: of a source that is 3 days late, a run
-        takes all days up to the third before its own as complete. 5 for sources that are not named.
+        By source, the number of days after which no more data of a day are expected. With 3, a run takes all
+        days up to the third before its own as complete. 5 for sources that are not named.
     widen : dict of int to float
-        Intervals of provisional days by age: those of days at most so many days old are so many times as
-        wide. As the bundle has them for older days, and without this key.
+        Width of the intervals of provisional days. Each key is a greatest age in days, and its value is how
+        many times as wide the intervals are. Older days have the intervals of the bundle, and so have all
+        days without this key.
     workers : int
         Processes that map, and threads that build the cube and export.
     coarse : {"nearest", "bilinear"}, optional
-        How weather and SMAP reach a pixel; as the bundle says without it.
+        How a pixel gets its weather and SMAP. Default: as the bundle says.
     tile, block_days : int, optional
         Size of a work unit of a new product: 1,024 pixels, 16 days. A day that changes costs a block.
     """
@@ -107,10 +108,10 @@ def daily(
 ) -> dict[str, Any]:
     """Bring the cube, the product and the exports up to date with what has arrived of the sources.
 
-    A day is mapped as soon as its weather is there, with all else as of what has arrived, and flagged as
-    provisional. It is made again when anything arrives that changes it, and final once nothing more can.
-    Product and exports are changed beside their names and take them at once (in an object store: as the next
-    of their states); a run that is killed is finished by the next. One run at a time.
+    A day is mapped as soon as its weather is there. Other inputs are those that have arrived, and the day is
+    flagged as provisional. It is made again when anything arrives that changes it, and is final when nothing
+    more can. Product and exports are changed in a copy that then replaces them in one step (in an object
+    store: as their next state). If a run is killed, the next one finishes it. Only one run at a time.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def daily(
     InputError
         A key, a source or a day is not what was expected, or another run is at work.
     WorkError
-        Part of the work failed; product and exports are as they were, and the next run goes on.
+        Part of the work failed; product and exports are as they were, and the next run continues.
     """
     job, base = settings_of(DailyConfig, config, settings), Path(config).parent
     now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(str(today)))

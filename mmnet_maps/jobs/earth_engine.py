@@ -106,7 +106,7 @@ def earth_engine_settings(config: str | Path | None, settings: Settings = ()) ->
 def build_cube_from_earth_engine(
     config: str | Path, out: str | Path, *, workers: int | None = None, settings: Settings = ()
 ) -> dict[str, Any]:
-    """Fill a cube with every source on its own native grid; a stopped build goes on where it was.
+    """Fill a cube with every source on its own native grid. A stopped build continues where it was.
 
     Parameters
     ----------

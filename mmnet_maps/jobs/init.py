@@ -1,4 +1,4 @@
-"""The first file of a user: a commented cube configuration that builds as it stands."""
+"""The first file of a user: a commented cube configuration that builds as it is."""
 
 from __future__ import annotations
 

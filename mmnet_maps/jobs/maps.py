@@ -89,8 +89,8 @@ def predict(
 ) -> dict[str, Any] | xr.Dataset:
     """Make daily maps from a bundle and a cube: in a product, or as an xarray data set.
 
-    With `out` the maps are a product on disk; a second run does only what is missing. Without it they are
-    computed in this process and given back; both hold the same numbers.
+    With `out` the maps are a product on disk, and a second run makes only what is missing. Without it they
+    are computed in this process and returned. Both have the same numbers.
 
     Parameters
     ----------
@@ -113,11 +113,11 @@ def predict(
     device : str
         ``cpu``, or what torch sees: ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
     coarse : {"nearest", "bilinear"}, optional
-        How weather, surface temperature and SMAP reach a pixel: from the cell that holds it, or interpolated
-        between cells. As the bundle says without it.
+        How a pixel gets its weather, surface temperature and SMAP: from the cell that holds it, or
+        interpolated between cells. Default: as the bundle says.
     layers : sequence of str, optional
-        Optional layers, of which there is ``dissimilarity`` (to the training rows; with it goes the flag
-        ``outside_applicability``). All that the bundle can give without it; empty for none.
+        Optional layers. There is one, ``dissimilarity`` to the training rows, with the flag
+        ``outside_applicability``. Default: all that the bundle can give; empty for none.
     tile, block_days : int, optional
         Pixels a side and days of a work unit; as the product has it, or 1,024 and 16.
 
@@ -144,7 +144,7 @@ def predict(
     >>> done["units"]["new"], done["failed"]
     (1, {})
 
-    One day of a box in degrees (west, south, east, north), here and now:
+    One day of a box in degrees (west, south, east, north), in memory:
 
     >>> box = (-98.398, 36.396, -98.396, 36.398)
     >>> maps = predict("runs/all/all/bundle", "cube.zarr", "2020-03-01", box=box)
@@ -177,7 +177,7 @@ def predict(
 def make_product(
     bundle: str | Path, cube: str | Path, start: str, end: str, out: str | Path, **how: Unpack[How]
 ) -> dict[str, Any]:
-    """As `predict`, but units that failed are told in the summary (``failed``) and raise nothing."""
+    """As `predict`, but units that failed are listed in the summary (``failed``) and raise nothing."""
     return predict_product(Request(location(bundle), location(cube), start, end, location(out), **how))
 
 
@@ -194,7 +194,7 @@ def plan(
     electricity: str = "world",
     **how: Unpack[How],
 ) -> dict[str, Any]:
-    """What `predict` would do and take: work units, bytes, memory, time, cost, energy. Nothing is written.
+    """Estimate what `predict` would take: work units, bytes, memory, time, cost, energy. Nothing is written.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def plan(
     power : str or Path, optional
         YAML with watts and emissions, in place of the package's table.
     electricity : str
-        Which of the table's emissions count.
+        Country or region whose emissions count: a name in the table.
 
     Returns
     -------

@@ -159,10 +159,10 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     table : str or Path
         Station table of the same catalogue.
     out : str or Path
-        CSV to write: ID, Date, y_test (where the table has the target), y_pred, the ends ``lower`` and
-        ``upper`` of its interval, ``outside``: how many inputs lie outside the range of the training rows,
-        and, where the bundle knows them, ``dissimilarity`` to the training rows and ``outside_applicability``
-        (1 where it exceeds the bundle's threshold).
+        CSV to write: ID, Date, y_test (where the table has the target), y_pred, and the ends ``lower`` and
+        ``upper`` of its interval. ``outside`` is the number of inputs outside the range of the training rows.
+        Where the bundle describes its training rows, ``dissimilarity`` to them and ``outside_applicability``
+        (1 where it exceeds the bundle's threshold) follow.
 
     Returns
     -------

@@ -147,15 +147,15 @@ def validate(
     out : str or Path
         Folder of the scores and pairs.
     against : sequence of str
-        Other products on the same station-days: a Zarr store, NetCDF, or a folder of GeoTIFFs with dates in
-        their names; ``PATH:VARIABLE`` names a variable or band.
+        Other products, scored on the same station-days: a Zarr store, NetCDF, or a folder of GeoTIFFs with
+        dates in their names. ``PATH:VARIABLE`` names a variable or band.
     cube : str or Path, optional
-        The cube that the maps were made from: steps across the edges of its coarse cells are set against
+        The cube that the maps were made from: steps across the edges of its coarse cells are compared with
         steps inside (`mmnet_maps.produce.judge.cell_edges`).
     truth : str or Path, optional
-        Known truth of a simulated region on the grid of the maps; scores in space, in time and within the
-        cells of SMAP beside those of SMAP itself, the gain on it, and the semivariance of the maps beside
-        that of the truth. Needs `cube`.
+        Known truth of a simulated region on the grid of the maps. Adds scores of the maps and of SMAP in
+        space, in time and within the cells of SMAP, the gain over SMAP, and the semivariance of the maps and
+        of the truth. Needs `cube`.
 
     Returns
     -------
@@ -230,16 +230,16 @@ def view(
     source : str or Path
         Folder that `export` wrote, a published Zarr, or a product of moderate size.
     host : str
-        Address to serve on; by default this machine alone can read.
+        Address to serve on; by default only this machine can read.
     port : int
         0 takes a free one.
     static : str or Path, optional
         Folder to write the page to, for any web host; then nothing is served.
     validation : str or Path, optional
-        What `validate` wrote: its stations stand on the map with their measurements.
+        Folder that `validate` wrote: its stations are on the map with their measurements.
     cube : str or Path, optional
-        The cube that the maps were made from: its terrain stands below them, SMAP and the age of inputs are
-        layers, and precipitation stands below a series.
+        The cube that the maps were made from. Its terrain is drawn below them, SMAP and the age of inputs are
+        layers, and precipitation is drawn below a series.
     base_map : str, optional
         Address of online tiles below the maps, with {z}, {x} and {y}.
 

@@ -45,7 +45,7 @@ class Opened:
     session : Session, optional
         Of Earth Engine, where it is used.
     estimate_s : float
-        EECU-seconds that reading all is thought to use.
+        EECU-seconds that reading all uses by estimate.
     """
 
     config: CubeConfig

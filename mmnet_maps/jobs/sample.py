@@ -53,7 +53,7 @@ def sample_table(
     settings: Settings = (),
     table_settings: Settings = (),
 ) -> dict[str, Any]:
-    """Make a station table from the very sources that maps are made from.
+    """Make a station table from the same sources as the maps.
 
     Parameters
     ----------

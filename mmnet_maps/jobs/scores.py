@@ -1,4 +1,4 @@
-"""What a model is worth and why: scores, explanation, figures."""
+"""Study a model: scores, explanation, figures."""
 
 from __future__ import annotations
 

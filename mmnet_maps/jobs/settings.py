@@ -26,7 +26,7 @@ def settings_of(
     ----------
     kind : type of Config
     config : str, Path or Config, optional
-        A YAML file, or the configuration itself; by default the defaults stand.
+        A YAML file, or the configuration itself. Without it, all keys have their defaults.
     settings : mapping or sequence of str
         ``{"modern.epochs": 3}`` or ``["modern.epochs=3"]``.
 

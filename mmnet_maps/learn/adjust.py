@@ -222,7 +222,7 @@ class Adjustment:
         if not (np.isfinite(reach) and reach > 0):
             raise InputError(f"reach {reach}: expected a distance in metres above 0")
         if not (np.isfinite(half_width) and half_width > 0):
-            raise InputError("the bundle has no interval, which tells how much a probe should count")
+            raise InputError("the bundle has no interval, from which the weight of a probe is computed")
         days = np.array([p.days for p in probes], dtype=np.float64)
         variances = np.array([p.within for p in probes]) ** 2
         total = half_width / _HALF_WIDTH

@@ -17,7 +17,7 @@ __all__ = ["ModernConfig", "TrainConfig"]
 
 
 class ModernConfig(Config):
-    """Settings of the recipe beyond the published one; None stands for what suits the experiment.
+    """Settings of the recipe beyond the published one; None means what suits the experiment.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class ModernConfig(Config):
     huber : float
         Error, in standard deviations of the target, from which on the loss grows linearly.
     centred : float
-        Share of the loss on errors from which the mean error of their station in the batch is taken away.
+        Share of the loss that uses errors less the mean error of their station in the batch.
     stations : int
         Stations of a batch.
     days : int
@@ -47,7 +47,8 @@ class ModernConfig(Config):
         Standard deviation of the noise on latitude, longitude and climate normals, in standard deviations of
         each. None: 0.1, for known stations (on-site) 0.
     readout : {"last", "mean"}
-        What of the encoded series goes on. The last step trains in a third of the time.
+        Part of the encoded series that is used: its last step or the mean. The last step trains in a third of
+        the time.
     """
 
     epochs: int = Field(20, ge=1)
@@ -93,7 +94,7 @@ class TrainConfig(Config):
     patience : int
         Epochs without a better validation loss after which the training stops.
     every : int
-        Train on one day in so many of each station; 1 takes them all, as published.
+        Train on one day in this number of each station; 1 takes all days, as published.
     batch : int
         Rows a step; the last short batch is dropped.
     learning_rate : float
@@ -103,11 +104,11 @@ class TrainConfig(Config):
     dropout : float
         p of the noise layers.
     validation : {"random_rows", "stations", "blocks"}, optional
-        What is held back for early stopping and intervals; None for the default of the experiment.
+        What is kept from training for early stopping and intervals. None: the default of the experiment.
     validation_share : float
-        Share that is held back.
+        Share that is kept from training.
     block_days : int
-        Length of a block of days that is held back, for ``blocks``.
+        Length of a block of days that is kept from training, for ``blocks``.
     coarse : {"nearest", "bilinear"}, optional
         How maps take weather, surface temperature and SMAP: from the cell of a pixel, as station tables do,
         or interpolated between cells. None is bilinear with the modern recipe, nearest with the published.

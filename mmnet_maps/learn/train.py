@@ -244,7 +244,7 @@ def _train_network(
     watched = batches.take(torch.from_numpy(np.flatnonzero(task.held)))
     if len(train) < config.batch:
         raise InputError(
-            f"{len(train)} rows to train on ({len(watched)} more are held back for validation) "
+            f"{len(train)} rows to train on ({len(watched)} more are kept for validation) "
             f"are fewer than one batch of {config.batch}; set batch="
         )
     with torch.random.fork_rng(devices=[]):

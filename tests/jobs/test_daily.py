@@ -224,11 +224,9 @@ def test_in_an_object_store_readers_find_whole_states_and_the_end_is_that_on_dis
     assert "nothing new" in daily_text(daily(config, today=LATER))
     assert s3.content("bucket/") == before
     assert open_maps(maps).days.tolist() == open_maps(tmp_path / "m").days.tolist()
-    with pytest.raises(
-        InputError, match=r"product\.zarr: `daily` keeps it and goes on with it; give another"
-    ):
+    with pytest.raises(InputError, match=r"product\.zarr: `daily` writes to it; give another"):
         predict(bundle, user / "cube.zarr", "2020-05-26", "2020-05-27", str(product))
-    with pytest.raises(InputError, match=r"maps: `daily` keeps it and goes on with it; give another --out"):
+    with pytest.raises(InputError, match=r"maps: `daily` writes to it; give another --out"):
         export(tmp_path / "p", str(maps))
     export(tmp_path / "p", str(there / "other"))
     with pytest.raises(

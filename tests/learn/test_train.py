@@ -100,7 +100,7 @@ def test_it_stops_after_the_stated_patience(rows: TrainingRows, catalogue: Catal
 
 
 def test_fewer_rows_than_a_batch_say_so(rows: TrainingRows, catalogue: Catalogue) -> None:
-    message = r"432 rows to train on \(48 more are held back .*\) are fewer than one batch of 512; set batch="
+    message = r"432 rows to train on \(48 more are kept .*\) are fewer than one batch of 512; set batch="
     with pytest.raises(InputError, match=message):
         fit("mmnet", rows, catalogue, TrainConfig())
 

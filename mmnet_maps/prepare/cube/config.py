@@ -82,7 +82,7 @@ class RegionConfig(Config):
     Attributes
     ----------
     box : tuple of float, optional
-        West, south, east, north; in degrees, a west above the east reaches across 180.
+        West, south, east, north. In degrees, a west above the east crosses 180 degrees.
     crs : str
         CRS of the box.
     polygon : str, optional
@@ -165,7 +165,7 @@ class CubeConfig(Config):
         First and last day that are to be mapped: what `cube check` holds the sources against.
     start : date, optional
         First day to hold; by default that of the sources. Leave room before the first predicted day for gap
-        filling and the window of 10 days. Static and yearly sources are held whole.
+        filling and the window of 10 days. Static and yearly sources are stored whole.
     end : date, optional
         Last day to hold; by default that of the sources.
     sources : dict of str to SourceConfig

@@ -125,7 +125,7 @@ def export_product(
     if unfinished:
         say(f"{len(unfinished)} of {len(days)} days are unfinished and left out, from {iso(unfinished[0])}")
     if state_of(out) != out:
-        raise InputError(f"{out}: `daily` keeps it and goes on with it; give another --out")
+        raise InputError(f"{out}: `daily` writes to it; give another --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder for the exports")
     with sole_writer(out):

@@ -131,5 +131,5 @@ def _ids(path: Path, frame: pd.DataFrame) -> list[str]:
     if ids.isna().any():
         raise InputError(f"{path}: row {int(np.flatnonzero(ids.isna())[0]) + 1} has no {column}")
     if ids.astype(str).duplicated().any():
-        raise InputError(f"{path}: {column} {ids[ids.astype(str).duplicated()].iloc[0]} stands twice")
+        raise InputError(f"{path}: {column} {ids[ids.astype(str).duplicated()].iloc[0]} is there twice")
     return [str(value) for value in ids]

@@ -25,13 +25,14 @@ class Power(Config):
     Attributes
     ----------
     watts : dict of str to float
-        Of one worker, by a part of `processor_kind` or by the kind of device; ``other`` for all else.
+        Watts of one worker, by a part of `processor_kind` or by the kind of device; ``other`` for all
+        others.
     watts_per_gib : float
-        Of memory.
+        Watts of a GiB of memory.
     overhead : float
         Energy of the whole centre for each unit that its machines use.
     grams_per_kwh : dict of str to float
-        CO2 equivalent, by the name of an electricity.
+        Grams of CO2 equivalent, by the name that ``--electricity`` gives.
     """
 
     watts: dict[str, _Positive]

@@ -145,7 +145,7 @@ def _predict(request: Request, run: str, forecast: bool, prices: Prices | None) 
     """Do a request as the run of that name; without a name, only say what would be done."""
     prepared, dry_run = _prepare(request), not run
     if run and prepared.product is not None and prepared.product.path != request.out:
-        raise InputError(f"{request.out}: `daily` keeps it and goes on with it; give another --out")
+        raise InputError(f"{request.out}: `daily` writes to it; give another --out")
     counts, todo = _sort(_looked_at(prepared))
     pixel_days = sum(prepared.survey.pixels(p.unit) * p.unit.days for p in todo)
     expected = None
@@ -249,7 +249,7 @@ def _refuse_other_target(product: Product, bundle: Bundle) -> None:
     ours, theirs = bundle.catalogue.target, product.target
     if ours.name != theirs.name:
         raise InputError(
-            f"{product.path}: the product tells {theirs.name}, the bundle {ours.name}; give another --out"
+            f"{product.path}: the product is of {theirs.name}, the bundle of {ours.name}; give another --out"
         )
 
 

@@ -142,7 +142,7 @@ class Survey:
                     looked.add((source.name, shard.index))
                     if gone := lost(self.cube.folder, source, shard):
                         raise WorkError(
-                            f"{gone[0]} is lost; run `mmnet-maps cube build` again, which makes it anew"
+                            f"{gone[0]} is lost; run `mmnet-maps cube build` again, which makes it again"
                         )
 
     def bytes_seen(self, unit: Unit) -> dict[str, int]:

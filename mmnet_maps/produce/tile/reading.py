@@ -90,12 +90,12 @@ def _check_covered(
         reach = first - catalogue.reach(variable.name)
         if days[0] > reach or days[-1] < stop - 1:
             raise InputError(
-                f"{where}: {variable.name} is held from {held}; predicting {asked} needs "
+                f"{where}: {variable.name} is there from {held}; predicting {asked} needs "
                 f"{iso(reach)} to {iso(stop - 1)}"
             )
     elif not _rows(days, low, high)[2]:
         raise InputError(
-            f"{where}: {variable.name} is held from {held}; predicting {asked} needs at least one date "
+            f"{where}: {variable.name} is there from {held}; predicting {asked} needs at least one date "
             f"within {variable.max_gap} days of it"
         )
 

@@ -25,7 +25,7 @@ class Budget:
             return self._seconds / 3600.0
 
     def seconds(self, rows: float = 0, pixels: float = 0) -> float:
-        """EECU-seconds that one direct request is thought to use.
+        """EECU-seconds that one direct request uses by estimate.
 
         Parameters
         ----------
@@ -42,21 +42,21 @@ class Budget:
         limit, left, hours = self._config.eecu_hours, self._config.left_hours, seconds / 3600.0
         if limit is not None and hours > limit:
             raise InputError(
-                f"the job is thought to use {hours:.2f} EECU-hours, the budget is {limit}; "
+                f"the job needs about {hours:.2f} EECU-hours, the budget is {limit}; "
                 "ask for fewer days or stations, or raise budget.eecu_hours"
             )
         if left is not None and hours > left:
             used = self._config.used_this_month
             spent = "" if used is None else f", of which {used:g} are used"
             raise InputError(
-                f"the job is thought to use {hours:.2f} EECU-hours, the project has "
+                f"the job needs about {hours:.2f} EECU-hours, the project has "
                 f"{self._config.month_hours:g} a month{spent}: ask for fewer days or stations, wait for the "
                 "next month, or set budget.tier (default, billing, none) as the project is"
             )
 
     def forecast(self, seconds: float) -> str:
-        """What a job is thought to use, as the user is told, beside what the project has this month."""
-        text, left = f"thought to use {seconds / 3600.0:.2f} EECU-hours", self._config.left_hours
+        """What a job will use by estimate, and what the project has left this month, as text."""
+        text, left = f"about {seconds / 3600.0:.2f} EECU-hours", self._config.left_hours
         if left is None:
             return text
         if self._config.used_this_month is None:

@@ -228,7 +228,7 @@ def open_readers(
 
 
 def estimate_seconds(session: Session, readers: list[EarthEngineReader]) -> float:
-    """EECU-seconds that a whole cube is thought to use."""
+    """EECU-seconds that a whole cube uses by estimate."""
     total = 0.0
     for reader in readers:
         count = max(1, reader.days.size)

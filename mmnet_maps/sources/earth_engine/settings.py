@@ -22,7 +22,7 @@ _PROJECT_VARIABLES = ("EARTHENGINE_PROJECT", "EE_PROJECT", "GOOGLE_CLOUD_PROJECT
 
 
 class Budgeting(Config):
-    """What a job may use, and what its parts are thought to use.
+    """What a job may use, and what its parts use by estimate.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class Budgeting(Config):
         What a non-commercial project has a month: 150 EECU-hours by default, 1,000 with a billing account;
         ``none`` for a project without a monthly limit.
     used_this_month : float, optional
-        EECU-hours that the project has used this month, as its console shows them: a job is then held against
-        what is left.
+        EECU-hours that the project has used this month, as its console shows them. A job above the rest is
+        refused.
     seconds_per_request, seconds_per_row, seconds_per_megapixel : float
-        EECU-seconds that a direct request is thought to use: a fixed part, a part for each station and image,
-        a part for each million band pixels. Batch exports are counted as Earth Engine reports them.
+        EECU-seconds that a direct request uses by estimate: a fixed part, a part for each station and image,
+        and a part for each million band pixels. Batch exports are counted as Earth Engine reports them.
     """
 
     eecu_hours: float | None = Field(default=None, gt=0)
@@ -94,8 +94,8 @@ class EarthEngineConfig(Config):
     without : tuple of str
         Sources that are left out.
     collections : dict of str to str
-        Another collection for a source that has one, by the source's name, such as
-        ``smap: NASA/SMAP/SPL4SMGP/007`` for the version that the published models learned from.
+        Another collection for a source that has one, by the name of the source. ``smap:
+        NASA/SMAP/SPL4SMGP/007`` is the version that the published models were trained on.
     """
 
     project: str | None = None

@@ -106,7 +106,7 @@ def layout_of(variable: str) -> tuple[str, Layout]:
             return name, layout
     known = ", ".join(v for layout in LAYOUTS.values() for v in layout.columns)
     raise InputError(
-        f"variable {variable} has no place in the raw export layout, which holds {known}; leave its source "
+        f"variable {variable} is not in the raw export layout, which holds {known}; leave its source "
         "out with `without` for station tables"
     )
 

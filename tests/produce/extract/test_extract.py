@@ -210,7 +210,7 @@ def test_tables_are_written_by_their_ending(make_product: Make, tmp_path: Path) 
         ("id,lon\n1,2\n", "no column latitude; there are id, lon"),
         ("id,lon,lat\na,200,10\n", r"point a \(row 1\): longitude 200"),
         ("id,lon,lat\na,x,10\n", "longitude nan"),
-        ("id,lon,lat\na,1,1\na,2,2\n", "id a stands twice"),
+        ("id,lon,lat\na,1,1\na,2,2\n", "id a is there twice"),
         ("id,lon,lat\n", "holds no points"),
         ("", "not a readable CSV"),
     ],

@@ -35,7 +35,7 @@ def made(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     save_bundle(deep, folder / "bundle")
     cube = world.cube(folder / "cube")
     assert mm.predict(folder / "bundle", cube, *DAYS, folder / "p.zarr")["failed"] == {}
-    with pytest.raises(InputError, match=r"p\.zarr: the product tells VWC_20, the bundle VWC_5; give"):
+    with pytest.raises(InputError, match=r"p\.zarr: the product is of VWC_20, the bundle of VWC_5; give"):
         mm.predict(world.bundle, cube, *DAYS, folder / "p.zarr")
     return folder / "bundle", cube, folder / "p.zarr"
 

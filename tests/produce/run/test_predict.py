@@ -188,7 +188,7 @@ def test_wrong_requests_are_refused_before_anything_is_written(reference: Any, t
     for start, end, words in (
         ("2020-03-05", "2020-03-01", "is after --end"),
         ("2020-13-01", "2020-03-01", "--start 2020-13-01: expected a day"),
-        ("2019-03-01", "2020-03-01", "is held from"),
+        ("2019-03-01", "2020-03-01", "is there from"),
     ):
         with pytest.raises(InputError, match=words):
             predict_product(Request(request.bundle, request.cube, start, end, out))

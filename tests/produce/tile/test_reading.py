@@ -78,7 +78,7 @@ def test_the_nearest_yearly_map_serves(cube: Any, year: str, rows: tuple[int, in
 
 
 def test_days_that_weather_does_not_cover_are_refused_with_those_it_covers(cube: Any) -> None:
-    with pytest.raises(InputError, match=r"eto is held from 2020-01-21 to 2020-04-09.*needs 2020-01-15"):
+    with pytest.raises(InputError, match=r"eto is there from 2020-01-21 to 2020-04-09.*needs 2020-01-15"):
         reading.check_cube(cube, CATALOGUE, FIRST - 36, FIRST, "here")
 
 
@@ -120,5 +120,5 @@ def test_soil_state_reaches_half_a_year_further_back_in_the_weather_it_is_made_o
     assert reading.needed_days(catalogue["pr"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 270
     assert reading.needed_days(catalogue["sph"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 90
     assert reading.needed_days(catalogue["SMAP"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 10
-    with pytest.raises(InputError, match=r"is held from 2020-01-21 to 2020-04-09.*needs 2019-06-05"):
+    with pytest.raises(InputError, match=r"is there from 2020-01-21 to 2020-04-09.*needs 2019-06-05"):
         reading.check_cube(cube, catalogue, FIRST, FIRST + 1, "here")

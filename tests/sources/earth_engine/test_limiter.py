@@ -136,5 +136,5 @@ def test_a_job_is_held_against_what_the_month_has_left() -> None:
     told = Budget(Budgeting(tier="billing", used_this_month=990))
     with pytest.raises(InputError, match="has 1000 a month, of which 990 are used"):
         told.refuse_above(11 * 3600)
-    assert told.forecast(3600) == "thought to use 1.00 EECU-hours of the 10 left this month"
+    assert told.forecast(3600) == "about 1.00 EECU-hours of the 10 left this month"
     Budget(Budgeting(tier="none")).refuse_above(1e9)
