@@ -45,14 +45,18 @@ def read_csv(path: Path, **how: Any) -> pd.DataFrame:
     Raises
     ------
     InputError
-        It is no CSV in UTF-8.
+        It is no CSV in UTF-8, or its rows have more cells than there are names of columns.
     WorkError
         It does not fit in memory.
     """
     names_of_columns(path)
     try:
-        return pd.read_csv(path, **how)
+        frame: pd.DataFrame = pd.read_csv(path, **how)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
     except MemoryError:
         raise WorkError(f"{path}: does not fit in memory") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas takes the first cells for names of rows, and every value for that of another column.
+        raise InputError(f"{path}: its rows have more cells than there are names of columns")
+    return frame

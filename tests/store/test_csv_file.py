@@ -27,6 +27,7 @@ def test_a_table_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
         (b"ID,b\n\xff\xfe,2\n", "not a readable CSV"),
         (b'ID,b\n"1,2\n3,4\n', "not a readable CSV"),
         (b"", "not a readable CSV"),
+        (b"id,lon,lat\n1,-98,36,0.2\n", "its rows have more cells than there are names of columns"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, data: bytes, said: str) -> None:

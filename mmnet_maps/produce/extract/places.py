@@ -128,8 +128,9 @@ def _ids(path: Path, frame: pd.DataFrame) -> list[str]:
     # An id column goes before a name column.
     column = min(named, key=lambda name: _NAMES["id"].index(str(name).strip().lower()))
     ids = frame[column]
-    if ids.isna().any():
-        raise InputError(f"{path}: row {int(np.flatnonzero(ids.isna())[0]) + 1} has no {column}")
+    blank = ids.isna() | (ids.astype(str).str.strip() == "")
+    if blank.any():
+        raise InputError(f"{path}: row {int(np.flatnonzero(blank)[0]) + 1} has no {column}")
     if ids.astype(str).duplicated().any():
         raise InputError(f"{path}: {column} {ids[ids.astype(str).duplicated()].iloc[0]} is there twice")
     return [str(value) for value in ids]

@@ -82,7 +82,7 @@ def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
         frame[name] = _numbers(path, frame[name])
     for name, limit in _LIMITS.items():
         _refuse(path, frame[name], ~(frame[name].abs() <= limit), f"{name} between -{limit:g} and {limit:g}")
-    _refuse(path, frame["ID"], frame["ID"].isna(), "a station ID")
+    _refuse(path, frame["ID"], frame["ID"].isna() | (frame["ID"].str.strip() == ""), "a station ID")
     _refuse(path, frame["Network"], frame["Network"].isna(), "a network")
     number = pd.to_numeric(frame["Date"], errors="coerce")
     number = number.where((number % 1 == 0) & (number.abs() < 10**9), 0).astype(np.int64)
