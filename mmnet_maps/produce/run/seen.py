@@ -31,6 +31,7 @@ def source_digests(
     catalogue: Catalogue,
     unit: Unit,
     windows: Mapping[str, Window],
+    cells: Mapping[str, NDArray[np.int64]],
     reach: Mapping[str, Reach],
 ) -> dict[str, str]:
     """Digest, by source, of all that a unit rests on in the cube and of nothing more.
@@ -39,6 +40,9 @@ def source_digests(
     ----------
     windows : mapping of str to (slice, slice)
         By source, the cells that the unit's tile touches (`tile_windows`; the same for every block of days).
+    cells : mapping of str to ndarray of int64
+        By source, those of a window that count, as flat indices; all where a source is not named
+        (`tile_cells`).
     reach : mapping of str to list
         By source, the days that the unit's values rest on (`Reaches.found`); all that it can see where a
         source is not named.
@@ -50,7 +54,8 @@ def source_digests(
             seen.update(f"{name} {source.variables[name].model_dump_json()}".encode())
         if source.cadence in ("daily", "irregular") and source.chunks[0] > 1:
             for name in names:
-                for part in _filled(source, name, catalogue, unit, windows[source.name]):
+                own = cells.get(source.name, slice(None))
+                for part in _filled(source, name, catalogue, unit, windows[source.name], own):
                     seen.update(np.ascontiguousarray(part).data)
         else:
             spans = [visible_rows(catalogue[name], catalogue, source.days, unit) for name in names]
@@ -73,12 +78,17 @@ def _reached(days: NDArray[np.int64], reach: Reach, begin: int, end: int) -> tup
 
 
 def _filled(
-    source: CubeSource, name: str, catalogue: Catalogue, unit: Unit, window: Window
+    source: CubeSource,
+    name: str,
+    catalogue: Catalogue,
+    unit: Unit,
+    window: Window,
+    cells: NDArray[np.int64] | slice,
 ) -> tuple[NDArray[Any], ...]:
     """Series of one variable of a coarse source as the unit takes it: values, and which are filled or old."""
     variable = catalogue[name]
     begin, end = visible_rows(variable, catalogue, source.days, unit)
-    stored = source.read(name, begin, end, *window).reshape(end - begin, -1)
+    stored = source.read(name, begin, end, *window).reshape(end - begin, -1)[:, cells]
     wanted = np.arange(unit.first - catalogue.reach(name), unit.stop, dtype=np.int64)
     values = source.variables[name].decode(stored)
     found = gap_fill(source.days[begin:end], values, wanted, variable.fill, variable.max_gap)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import WorkError
@@ -23,6 +24,7 @@ from mmnet_maps.produce.tile.reading import (
     Window,
     inside,
     required_sources,
+    tile_cells,
     tile_windows,
     visible_rows,
 )
@@ -53,6 +55,7 @@ class _Place:
     pixels: int
     mask: str
     windows: dict[str, Window]
+    cells: dict[str, NDArray[np.int64]]
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Survey:
         place = self._place(unit.tile)
         found = {**self.common, "numerics": NUMERICS, "days": [unit.first, unit.stop], "region": place.mask}
         if place.pixels:
-            found |= source_digests(self.cube, self.catalogue, unit, place.windows, reach)
+            found |= source_digests(self.cube, self.catalogue, unit, place.windows, place.cells, reach)
         return found
 
     def pixels(self, unit: Unit) -> int:
@@ -163,5 +166,6 @@ class Survey:
             mask = inside(self.cube, tile)
             digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:32]
             windows = tile_windows(self.cube, self.catalogue, tile, self.coarse) if mask.any() else {}
-            self._places[tile] = _Place(int(np.count_nonzero(mask)), digest, windows)
+            cells = tile_cells(self.cube, tile, mask, windows) if self.coarse == "nearest" else {}
+            self._places[tile] = _Place(int(np.count_nonzero(mask)), digest, windows, cells)
         return self._places[tile]

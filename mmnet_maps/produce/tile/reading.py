@@ -6,7 +6,7 @@ the first sub-tile that touches it to the last; coarse sources, which many sub-t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -37,6 +37,7 @@ __all__ = [
     "last_day",
     "required_sources",
     "sub_tiles",
+    "tile_cells",
     "tile_inputs",
     "tile_windows",
     "visible_rows",
@@ -194,6 +195,30 @@ def tile_windows(
         source.name: _window(cube.grid, tile, source.grid, margins.get(source.name, 0))
         for source, _ in required_sources(cube, catalogue)
     }
+
+
+def tile_cells(
+    cube: Cube, tile: Tile, mask: NDArray[np.bool_], windows: Mapping[str, Window]
+) -> dict[str, NDArray[np.int64]]:
+    """By source, the cells of its window that pixels of a small tile lie in, as flat indices.
+
+    A window is a rectangle with a cell more on every side. Around a large tile few cells are too many, and to
+    look every pixel up takes long; around a tile that is no larger than some cells most are.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (tile.height, tile.width)
+        Pixels that count.
+    """
+    if mask.size > SUB_TILE**2:
+        return {}
+    found = {}
+    for name, (rows, cols) in windows.items():
+        cells = cell_lookup(cube.grid, tile, cube.sources[name].grid)
+        row, col = np.divmod(np.unique(cells.index[mask & (cells.index >= 0)]), max(1, cells.shape[1]))
+        row, col = row + cells.rows.start - rows.start, col + cells.cols.start - cols.start
+        found[name] = (row * (cols.stop - cols.start) + col).astype(np.int64)
+    return found
 
 
 def _margins(cube: Cube, catalogue: Catalogue, coarse: Coarse) -> tuple[int, dict[str, int]]:
