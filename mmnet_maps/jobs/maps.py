@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import xarray as xr
 
@@ -17,6 +17,9 @@ from mmnet_maps.produce.run.power import read_power
 from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.store.location import location
 
+if TYPE_CHECKING:
+    from distributed.deploy.cluster import Cluster
+
 __all__ = ["How", "make_product", "plan", "predict", "refuse_failed"]
 
 
@@ -24,7 +27,7 @@ class How(TypedDict, total=False):
     """How maps are computed; see `predict`."""
 
     workers: int
-    scheduler: str | None
+    scheduler: str | Cluster | None
     precision: str
     device: str
     coarse: str | None
@@ -59,7 +62,7 @@ def predict(
     out: str | Path,
     *,
     workers: int = 1,
-    scheduler: str | None = None,
+    scheduler: str | Cluster | None = None,
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
@@ -79,7 +82,7 @@ def predict(
     box: Box | None = None,
     crs: str = "EPSG:4326",
     workers: int = 1,
-    scheduler: str | None = None,
+    scheduler: str | Cluster | None = None,
     precision: str = "float32",
     device: str = "cpu",
     coarse: str | None = None,
@@ -107,8 +110,9 @@ def predict(
         CRS of the box: degrees of longitude and latitude, if it is not given.
     workers : int
         Worker processes on this machine.
-    scheduler : str, optional
-        Address of a dask scheduler whose workers do the work instead.
+    scheduler : str or Cluster, optional
+        Address of a dask scheduler whose workers do the work instead, or the cluster itself, as
+        `dask_jobqueue`, `dask_kubernetes` and `coiled` give it: it has the certificates of ``tls://``.
     precision : {"float32", "bfloat16"}
     device : str
         ``cpu``, or what torch sees: ``cuda``, ``cuda:1``, ``mps``, ``xpu``.

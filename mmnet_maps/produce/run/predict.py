@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.learn.against_smap import warning_line
@@ -28,6 +28,9 @@ from mmnet_maps.produce.units import Layout, day_number, iso
 from mmnet_maps.progress import say, steps
 from mmnet_maps.store.location import Location
 from mmnet_maps.store.lock import check_owner, sole_writer
+
+if TYPE_CHECKING:
+    from distributed.deploy.cluster import Cluster
 
 __all__ = ["Request", "outstanding", "predict_product"]
 
@@ -50,8 +53,9 @@ class Request:
         First and last day, ``YYYY-MM-DD`` or ``YYYYMMDD``.
     workers : int
         Processes on this machine; 1 works in this process.
-    scheduler : str, optional
-        Address of a dask scheduler whose workers do the work instead.
+    scheduler : str or Cluster, optional
+        Address of a dask scheduler whose workers do the work instead, or the cluster itself, as
+        `dask_jobqueue`, `dask_kubernetes` and `coiled` give it: it has the certificates of ``tls://``.
     precision : {"float32", "bfloat16"}
     device : str
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
@@ -73,7 +77,7 @@ class Request:
     end: str
     out: Location
     workers: int = 1
-    scheduler: str | None = None
+    scheduler: str | Cluster | None = None
     precision: str = "float32"
     device: str = "cpu"
     coarse: str | None = None

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmnet_maps.errors import InputError, WorkError
 from mmnet_maps.learn.local_cluster import local_cluster
 from mmnet_maps.produce.run.work import Job, Report, run_unit
 from mmnet_maps.produce.units import Unit
 from mmnet_maps.progress import say, where
+
+if TYPE_CHECKING:
+    from distributed.deploy.cluster import Cluster
 
 __all__ = ["connected", "reports"]
 
@@ -28,7 +31,7 @@ _LOOK_S = 5.0
 
 
 @contextmanager
-def connected(workers: int, scheduler: str | None) -> Iterator[Any]:
+def connected(workers: int, scheduler: str | Cluster | None) -> Iterator[Any]:
     """A dask client of the scheduler, or of so many processes on this machine; None for this process alone.
 
     Raises
@@ -48,7 +51,7 @@ def connected(workers: int, scheduler: str | None) -> Iterator[Any]:
         yield client
 
 
-def _client(address: str) -> Any:
+def _client(address: str | Cluster) -> Any:
     from distributed import Client
 
     # A scheduler that is gone is told in one line, not by the log.
@@ -58,6 +61,13 @@ def _client(address: str) -> Any:
         return Client(address)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise InputError(f"--scheduler {address}: expected an address such as tcp://host:8786") from error
+    except (TypeError, RuntimeError) as error:
+        if not str(address).startswith("tls"):
+            raise
+        raise InputError(
+            f"--scheduler {address}: wants certificates: name them in dask's configuration "
+            "(distributed.comm.tls), or give the cluster itself from Python"
+        ) from error
     except OSError as error:  # a time-out is one
         raise WorkError(f"--scheduler {address}: no scheduler answers there; nothing was changed") from error
 

@@ -91,7 +91,7 @@ def test_cells_beside_a_small_tile_do_not_make_it_stale(made: Any) -> None:
     stored[beside] += 500
     world.with_reader(changed).cube(request.cube)
     assert [item.unit.key for item in outstanding(request)] == []
-    stored[own.rows, own.cols] += 500
-    world.with_reader(changed).cube(request.cube)
+    own_too = replace(changed.changed(step), version={step: 2})
+    world.with_reader(own_too).cube(request.cube)
     assert outstanding(request)
     world.cube(request.cube)
