@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.windows import Window
 
 from mmnet_maps.dates import NO_DAY, from_yyyymmdd
@@ -173,7 +174,7 @@ def _opened(path: Location, **options: Any) -> Iterator[Any]:
     try:
         with rasterio.Env(**env), rasterio.open(str(path), **how, **options) as file:
             yield file
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
         raise InputError(f"{path}: not a readable export: {error}") from None
 
 

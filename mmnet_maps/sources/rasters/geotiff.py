@@ -13,6 +13,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
@@ -52,6 +53,9 @@ class GeoTiff:
         except RasterioIOError:
             self.files.reraise()
             raise
+        except CPLE_BaseError as error:
+            # Of some damage rasterio lets GDAL's own exception through.
+            raise RasterioIOError(str(error)) from None
 
     def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
