@@ -134,7 +134,7 @@ class Catalogue(Config):
 
     @property
     def target(self) -> Variable:
-        """What a model of this catalogue tells: the variable of kind target, ``VWC_5`` where none is held."""
+        """What a model of this catalogue estimates: its variable of kind target, else ``VWC_5``."""
         return next((v for v in self.variables if v.kind == "target"), TARGETS["VWC_5"])
 
     def with_target(self, name: str) -> Catalogue:
@@ -179,12 +179,12 @@ class Catalogue(Config):
 
     @property
     def window_days(self) -> int:
-        """How many days before the first predicted day the series channels must reach."""
+        """Number of days before the first predicted day that the series channels need."""
         return max(self.lags)
 
     @property
     def history_days(self) -> int:
-        """How many days before the first predicted day the weather must reach."""
+        """Number of days before the first predicted day of which the weather is needed."""
         return self.window_days + (MEMORY if any(s in SOIL_STATE_INPUTS for s in self.series) else 0)
 
     def reach(self, name: str) -> int:
@@ -271,7 +271,8 @@ class Catalogue(Config):
         Returns
         -------
         tuple of str
-            A line a pair of collections, naming the variables. What either side does not know is left out.
+            A line a pair of collections, naming the variables. Variables without a collection on either side
+            are left out.
         """
         pairs: dict[tuple[str, str], list[str]] = {}
         for name in self.required:

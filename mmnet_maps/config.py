@@ -31,7 +31,7 @@ class Config(BaseModel):
         Parameters
         ----------
         path : Path, optional
-            YAML file; without one the defaults stand.
+            YAML file; without one all keys have their defaults.
         overrides : sequence of str
             ``epochs=1``, ``grid.resolution=30``: dotted keys, values read as YAML.
 

@@ -62,7 +62,7 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        The package is not installed; the message tells how to install it.
+        The package is not installed; the message says how to install it.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
 def refuse_damaged(where: object, what: str) -> Iterator[None]:
     """Around the opening of what the program wrote itself: any other surprise means damage.
 
-    Storage that fails, or denies access, is told as it is.
+    Storage that fails, or denies access, is reported as it is.
 
     Raises
     ------

@@ -113,11 +113,11 @@ class VariableConfig(Config):
     decibel : bool
         The file holds linear power, the variable is its level: 10 times the decimal logarithm.
     smooth : int, optional
-        Radius in pixels of the Gaussian kernel (standard deviation 1 pixel) that each file is smoothed with,
-        after masks and limits; a missing pixel takes no part and stays missing.
+        Radius in pixels of the Gaussian kernel (standard deviation 1 pixel) that smooths each file, after
+        masks and limits. A missing pixel takes no part and stays missing.
     mosaic : {"mean", "first"}, optional
-        What becomes of several granules of one day: their mean, or the first that has a value; by default the
-        mean for an amount, the first for a class or a direction.
+        How several granules of one day are joined: by their mean, or by the first that has a value. Default:
+        the mean for an amount, the first for a class or a direction.
     unit, kind, range, long_name, sensor, measure
         Declaration of a variable that the catalogue does not have.
     """

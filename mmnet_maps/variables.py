@@ -70,7 +70,8 @@ class Variable(Config):
         Gap filling in time: a line between neighbours, the value before (then the value after), or the
         value before alone (causal).
     max_gap : int, optional
-        Longest gap, in days, that is bridged; beyond it a value is held this long and then missing.
+        Longest gap, in days, that is filled. In a longer one a value is repeated for this many days, and then
+        missing.
         None bridges every gap, as published.
     max_age : int, optional
         Days since the nearest observation above which a pixel is flagged as resting on old input.
@@ -84,7 +85,7 @@ class Variable(Config):
         an angle in degrees, whose mean is that of the circle.
     collection : str
         Collection and version that values come from (``NASA/SMAP/SPL4SMGP/008``, ``MOD11A1.061``); empty
-        where it is not known. What reads the values sets it; tables, bundles and cubes carry it on.
+        where it is not known. The reader of the values sets it; tables, bundles and cubes keep it.
     band : str
         Band on Earth Engine.
     resolution : str
@@ -166,7 +167,7 @@ NORMAL = "_normal"
 
 
 def normal_of(daily: Variable, until: int | None = None) -> Variable:
-    """The climate normal of a daily variable: its mean over years, a constant of the place.
+    """The climate normal of a daily variable: its mean over years, constant in time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A model brought to the level of a user's own probes, where they stand and as far as they reach.
+"""A model adjusted to the level of a user's own probes, near their positions.
 
 The error at a new place is mostly a constant of that place. A probe of some weeks tells it. The local error
 of an estimate p is modelled as
@@ -45,7 +45,7 @@ _HALF_WIDTH = 1.645
 
 @dataclass(frozen=True)
 class Probe:
-    """What the days of one probe say about the error at its place.
+    """What the days of one probe say about the error at its position.
 
     Attributes
     ----------
@@ -182,11 +182,11 @@ class Adjustment:
     ----------
     probes : tuple of Probe
     reach : float
-        Distance in metres from which on a probe says nothing.
+        Distance in metres from which on a probe has no effect.
     level_spread : float
-        How much the mean error differs between places, as a standard deviation, m3 m-3.
+        Standard deviation of the mean error between sites, m3 m-3.
     within : float
-        Standard deviation of the error at one place after its mean, m3 m-3.
+        Standard deviation of the error at one site about its mean, m3 m-3.
     digest : str
         Of the bundle that the probes were compared with.
     """
@@ -205,8 +205,8 @@ class Adjustment:
         ----------
         probes : sequence of Probe
         half_width : float
-            Mean distance from the estimate to an end of the model's 90 % interval, m3 m-3: it says how large
-            errors at new places are, of which what probes show within one place is a part.
+            Mean distance from the estimate to an end of the model's 90 % interval, m3 m-3. It gives the size
+            of errors at new sites. The errors within one site, which probes show, are a part of them.
         reach : float
             Metres.
         digest : str

@@ -188,7 +188,7 @@ def _raw(
 def thinned(
     points: Float, fold: NDArray[np.int64], count: int, random: np.random.Generator
 ) -> tuple[Float, NDArray[np.int64]]:
-    """Few points that stand for many: centres of clusters (Lloyd), within each fold by itself.
+    """Few points instead of many: centres of clusters (Lloyd), for each fold separately.
 
     Returns
     -------

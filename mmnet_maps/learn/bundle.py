@@ -111,7 +111,7 @@ class Bundle:
 
     @property
     def coarse(self) -> Coarse:
-        """How its maps take weather, surface temperature and SMAP from their cells, unless told otherwise."""
+        """How its maps take weather, surface temperature and SMAP from their cells by default."""
         return "bilinear" if self.facts.get("coarse") == "bilinear" else "nearest"
 
     @property

@@ -1,4 +1,4 @@
-"""What predictions are worth: scores with their intervals, by season and place, and of the anomalies.
+"""Scores of predictions with their intervals, by season, land cover and climate, and of anomalies.
 
 The scores themselves are in `scoring`, intervals in `bootstrap`, the seasonal cycle in `anomalies`.
 """

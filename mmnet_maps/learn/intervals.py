@@ -1,4 +1,4 @@
-"""What a prediction is worth: conformal intervals, and the range of inputs that the model was trained on."""
+"""How far to trust a prediction: conformal intervals, and the range of inputs in training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class IntervalTable:
     nominal : float
         Coverage aimed at.
     rows, stations : int
-        How many held-out rows and stations the table rests on.
+        Numbers of held-out rows and stations that the table was made from.
     """
 
     centre: NDArray[np.float64]

@@ -119,11 +119,11 @@ def fit(
         Training rows alone; incomplete ones are left out. Scaler, early stopping and intervals see no others.
     catalogue : Catalogue
     config : TrainConfig
-        ``validation`` None stands for random rows.
+        ``validation`` None means random rows.
     name : str
         What the progress line calls it.
     facts : dict, optional
-        Goes into the card beside the facts of the training.
+        Written into the card with the facts of the training.
 
     Raises
     ------

@@ -52,12 +52,12 @@ class Filled:
     values : ndarray of float32, shape (days, n)
         NaN where missing.
     age : ndarray of int32, shape (days, n)
-        Days to the nearest observation that the value rests on; 0 where observed, -1 where missing.
+        Days to the nearest observation that the value was made from; 0 where observed, -1 where missing.
     gap : ndarray of int32, shape (days, n)
-        Length in days of the gap that the value bridges (from observation to observation; for a held value
-        the distance to its observation); 0 where observed, -1 where missing.
+        Length in days of the gap that the value fills, from observation to observation. For a repeated value,
+        the distance to its observation. 0 where observed, -1 where missing.
     ahead : ndarray of int32, shape (days, n)
-        Days to the later observation that the value rests on; 0 where it rests on none.
+        Days to the later observation that the value was made from; 0 where there is none.
     """
 
     values: NDArray[np.float32]
@@ -119,9 +119,9 @@ def gap_fill(
     days : ndarray of int64, shape (d,)
         Days wanted.
     method : {"none", "linear", "hold", "past"}
-        ``none`` keeps observed days alone; ``linear`` as the module says; ``hold`` takes the value before,
-        and the value after where none is before; ``past`` the value before alone, so that no day uses a
-        later one.
+        ``none`` keeps only observed days. ``linear`` is described in the module. ``hold`` takes the value
+        before, or the value after where none is before. ``past`` takes only the value before, so that no day
+        uses a later one.
     max_gap : int, optional
         Limit in days; None for no limit.
 

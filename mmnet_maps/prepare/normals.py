@@ -1,4 +1,4 @@
-"""Climate normals of a place: what its weather is like in the long run, from years before the tested ones.
+"""Climate normals: the mean weather of a cell or station, from years before the tested ones.
 
 A normal is computed from the weather of stated years alone, never from soil moisture, and is the same for
 every row of a station and every day of a pixel. Choosing years before the first year that anything is tested

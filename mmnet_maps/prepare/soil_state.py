@@ -1,4 +1,4 @@
-"""The state of the soil, told by weather alone: antecedent rain, water balance, snow, simple buckets.
+"""The state of the soil, computed only from weather: antecedent rain, water balance, snow, simple buckets.
 
 Every channel of a day is a function of that day and the `MEMORY` days before it, and of nothing else. A
 recursive filter would depend on the day on which it was started; here every day has its own start, `MEMORY`

@@ -1,4 +1,4 @@
-"""What the map page fetches: tiles of stored values, which pixel stands where, and series of pixels.
+"""What the map page downloads: tiles of stored values, the position of each pixel, and series of pixels.
 
 Tiles hold values, not colours: 256 x 256 stored numbers of a layer, packed by gzip. The page colours them, so
 that a range or a palette changes at once, and a picture is exactly what the maps say. The same bytes are made
@@ -81,12 +81,12 @@ class Site:
     ----------
     maps : Maps
     validation : Path, optional
-        Folder that `validate` wrote; its stations stand on the map.
+        Folder that `validate` wrote; its stations are on the map.
     base_map : str, optional
         Address of the tiles of an online map below, with {z}, {x} and {y}.
     cube : Cube, optional
-        That the maps were made from: its terrain stands below them, SMAP and the age of inputs are layers,
-        and rain stands below a series.
+        Cube that the maps were made from. Its terrain is drawn below them, SMAP and the age of inputs are
+        layers, and rain is drawn below a series.
 
     Raises
     ------

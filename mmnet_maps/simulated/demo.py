@@ -85,7 +85,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     """Simulate, train, map, export, and judge the maps by the known truth.
 
     Every step writes its result under `out` and reads the one before from there, as a user's commands would;
-    a run that was stopped goes on where it was.
+    a run that was stopped continues where it was.
 
     Parameters
     ----------

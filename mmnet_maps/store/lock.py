@@ -79,7 +79,7 @@ def check_owner(path: Location, run: str) -> None:
     Raises
     ------
     WorkError
-        The run has ended, or another one has taken over.
+        The run has ended, or another run has the lock.
     """
     owner = _owner(_lock_of(path.absolute()))
     if owner.get("run") != run:

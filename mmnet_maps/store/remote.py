@@ -46,7 +46,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a store tells of an object, under the names of `os.stat_result`.
+    """What a store reports of an object, under the names of `os.stat_result`.
 
     Attributes
     ----------

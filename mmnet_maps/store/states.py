@@ -1,4 +1,4 @@
-"""A folder of an object store as a row of states, of which one counts: what stands in for renaming there.
+"""A folder of an object store as a list of states, of which one is current: this replaces renaming there.
 
 ::
 

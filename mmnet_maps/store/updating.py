@@ -1,4 +1,4 @@
-"""A folder that is changed beside its name and then takes it: who opens it finds the old state or the new.
+"""A folder that is changed in a draft, which then replaces it: a reader finds the old state or the new one.
 
 The draft is a copy by links, quick and without space of its own, named after the state that it was begun
 from. A run that is killed leaves it; the next one goes on with it, or clears it where the folder has changed.
@@ -22,7 +22,7 @@ __all__ = ["updating"]
 
 @contextmanager
 def updating(folder: Location, keep: Collection[str] = ()) -> Iterator[Callable[[], Location]]:
-    """Change a folder in a draft, which takes its place when the block ends well; for the holder of its lock.
+    """Change a folder in a draft, which replaces it when the block ends well; for the holder of its lock.
 
     What stopped runs left behind is finished or cleared. Where the block fails the draft stays, and the next
     run goes on with it.

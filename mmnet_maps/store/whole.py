@@ -114,7 +114,7 @@ def appearing_folder(path: Location) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Location) -> Iterator[Location]:
-    """A draft folder that takes the place of the one of that name at once; for the holder of its lock.
+    """A draft folder that replaces the one of that name in one step; for the holder of its lock.
 
     An object store cannot replace a folder at once: there the folder itself is the draft, and the caller
     gives each state a name of its own and tells readers of it last (`is_draft`).

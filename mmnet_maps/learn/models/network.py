@@ -27,7 +27,7 @@ WIDTH = 128
 
 @dataclass(frozen=True)
 class Layers:
-    """A network in evaluation, cut where a pixel meets its series. Between layers stands a ReLU.
+    """A network in evaluation, cut where a pixel meets its series. Between layers there is a ReLU.
 
     Attributes
     ----------
@@ -58,14 +58,14 @@ class Layers:
 class Network(nn.Module, ABC):
     """A network that takes scaled columns and, if `windows`, scaled series, and gives one value a row.
 
-    It knows nothing of files or scaling; names reach it through the catalogue. Its last linear layer gives
+    It does not handle files or scaling; it gets names from the catalogue. Its last linear layer gives
     the estimate.
 
     Attributes
     ----------
     windows : bool
-        Whether it takes the windows of the series, shape (n, v, t), beside the columns. Without them every
-        series variable is one of the columns.
+        Whether it takes the windows of the series, shape (n, v, t), in addition to the columns. Without them
+        every series variable is one of the columns.
     """
 
     windows: ClassVar[bool] = True
@@ -74,7 +74,7 @@ class Network(nn.Module, ABC):
     def columns(catalogue: Catalogue) -> tuple[str, ...]:
         """Names of the columns of its first input: snapshot features as a rule.
 
-        A series variable stands for its value on the day, ``LC`` for the number of the land cover class.
+        A series variable means its value on the day, ``LC`` the number of the land cover class.
         """
         return catalogue.snapshot
 

@@ -63,7 +63,7 @@ class Cube:
 
     @property
     def variables(self) -> dict[str, Variable]:
-        """Every variable held."""
+        """Every variable of the cube."""
         return {k: v for source in self.sources.values() for k, v in source.definitions.items()}
 
     def source_of(self, variable: str) -> CubeSource:

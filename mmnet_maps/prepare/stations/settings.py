@@ -19,7 +19,7 @@ class StationTableConfig(Config):
     Attributes
     ----------
     target : str, optional
-        What a model of the table learns to tell, by the depth of the probe: one of
+        What a model of the table learns to estimate, by the depth of the probe: one of
         `mmnet_maps.variables.TARGETS`, such as ``VWC_20``. None keeps that of the catalogue, ``VWC_5``.
     encoding : {"published", "cyclic"}, optional
         Of the day of year and the aspect; None keeps that of the catalogue.
@@ -30,8 +30,8 @@ class StationTableConfig(Config):
     vwc_missing_share : float
         A station is left out if its soil moisture is missing in this share of its rows or more.
     window_missing : {"drop", "fill"}
-        What becomes of a row if the weather of a day of its window is missing: left out, or filled if the gap
-        has no more than `window_gap` days.
+        What happens to a row if the weather of a day of its window is missing. ``drop`` leaves it out;
+        ``fill`` fills the gap if it has no more than `window_gap` days.
     window_gap : int
         Longest gap of daily weather, in days, that ``fill`` bridges.
     networks : tuple of str

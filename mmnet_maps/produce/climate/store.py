@@ -90,8 +90,8 @@ def write_climate(
     Returns
     -------
     dict
-        ``out``, ``days``, ``years`` (calendar years held), and ``enough_years``: whether any pixel can have a
-        drought class.
+        ``out``, ``days``, ``years`` (calendar years of the product), and ``enough_years``: whether any pixel
+        can have a drought class.
 
     Raises
     ------

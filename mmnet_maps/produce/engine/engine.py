@@ -88,7 +88,7 @@ class Engine:
     xp : Arrays, optional
         What tiles are computed with; NumPy on a processor and tensors elsewhere without it.
     coarse : {"nearest", "bilinear"}, optional
-        How coarse fields reach a pixel (`tile.nodes`); as the bundle says without it.
+        How a pixel gets its coarse fields (`tile.nodes`). Default: as the bundle says.
     optional : collection of str, optional
         Names of the optional layers that are computed; all that the bundle can give without it.
 
@@ -110,7 +110,7 @@ class Engine:
     mean, std : array of float32, shape (features, 1)
         Scale of each.
     dissimilarity : Dissimilarity or None
-        None where it is not asked for, or the bundle does not know its training rows.
+        None where it is not asked for, or the bundle does not describe its training rows.
 
     Raises
     ------
@@ -285,7 +285,7 @@ class Engine:
 
     @torch.inference_mode()
     def predict(self, workspace: Workspace, table: Tensor, count: int | None = None) -> Array:
-        """Soil moisture of the block that stands in the workspace.
+        """Soil moisture of the block in the workspace.
 
         Parameters
         ----------
@@ -307,7 +307,7 @@ class Engine:
 
     @torch.inference_mode()
     def apart(self, workspace: Workspace, table: Tensor, count: int) -> Array:
-        """Dissimilarity of the block that stands in the workspace, shape (block,), as `predict` has it.
+        """Dissimilarity of the block in the workspace, shape (block,), as `predict` has it.
 
         Parameters
         ----------

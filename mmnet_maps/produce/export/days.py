@@ -102,7 +102,7 @@ def export_product(
     publisher : Publisher, optional
         Who publishes the maps; what is not given stays as the folder has it.
     store : {"none", "shards", "chunks"}
-        Whether all finished days are also written as one Zarr store, and whether its chunks stand in shards.
+        Whether all finished days are also written as one Zarr store, and whether its chunks are in shards.
 
     Raises
     ------

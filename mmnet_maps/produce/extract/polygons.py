@@ -40,8 +40,8 @@ class Cover:
     ----------
     row, col : ndarray of int64, shape (n,)
     weight : ndarray of float64, shape (n,)
-        Area of the polygon in the pixel, in units of the polygon's whole area; below 1 in sum where it
-        reaches out of the maps.
+        Area of the polygon in the pixel, as a share of the polygon's area. The sum is below 1 where a part of
+        the polygon is outside the maps.
     """
 
     row: NDArray[np.int64]
@@ -116,9 +116,9 @@ def extract_polygons(
     -------
     DataFrame
         A row a polygon and day: `POLYGON_COLUMNS`. ``estimate`` is the area-weighted mean of the pixels with
-        a value, ``p10`` and ``p90`` quantiles of these pixels by area, all m3 m-3; ``valid_share`` the share
-        of the polygon's area that has a value; ``pixels`` how many it touches; ``reasons`` the share of each
-        quality bit in words, the most frequent first.
+        a value. ``p10`` and ``p90`` are quantiles of these pixels by area. All are in m3 m-3. ``valid_share``
+        is the share of the polygon's area that has a value, and ``pixels`` the number of pixels that it
+        touches. ``reasons`` is the share of each quality bit in words, the most frequent first.
 
     Raises
     ------

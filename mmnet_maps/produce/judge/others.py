@@ -46,7 +46,7 @@ def values_at(source: Path, variable: str | None, wanted: pd.DataFrame) -> NDArr
     Raises
     ------
     InputError
-        It is none of these, the variable is not there, or its axes or CRS are not told.
+        It is none of these, the variable is not there, or its axes or CRS are not stated.
     """
     if source.is_dir() and any(source.glob("*.tif*")):
         return _of_files(source, variable, wanted)

@@ -57,9 +57,10 @@ class Layer:
     long_name, units, standard_name, cell_methods : str
         CF attributes; what is empty is left out.
     overview : {"mean", "bits", "none"}
-        How a coarser level of a published store is made: the mean of the valid pixels where at least half
-        are valid; the bits of the pixels that are valid, or missing, as their mean is; not at all, where a
-        coarser value would mean something else (the ends of an interval are not those of an area's mean).
+        How a coarser level of a published store is made. ``mean``: the mean of the valid pixels, where at
+        least half are valid. ``bits``: the bits of the pixels that are valid, or missing, as their mean is.
+        ``none``: not at all, where a coarser value would mean something else (the ends of an interval are not
+        those of an area's mean).
     colours : tuple of str
         ``#rrggbb`` at equal steps from the low to the high end of `colour_range`; none for bits, which have
         the colours of their flags.

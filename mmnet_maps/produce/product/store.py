@@ -97,7 +97,7 @@ class Product:
 
     @property
     def target(self) -> Variable:
-        """What the maps tell: the target of their bundle."""
+        """What the maps estimate: the target of their bundle."""
         return target_named(self.about.get("target", "VWC_5"))
 
     @property
@@ -211,7 +211,7 @@ class Product:
         units : iterable of Unit, optional
             Those to look at; by default all.
         finished : bool
-            They should all be in the ledger: one that is not is told as well.
+            They should all be in the ledger; one that is not is reported as well.
         """
         lost = "its entry in the ledger is lost" if finished else ""
         with ThreadPoolExecutor(thread_name_prefix="verify") as pool:
@@ -236,7 +236,7 @@ class Product:
         Raises
         ------
         WorkError
-            They are not, or the unit is being made anew; the message names it.
+            They are not, or the unit is being made again; the message names it.
         """
         unit = next(u for u in self.layout.units(day, day + 1) if u.tile == tile)
         entry, again = self.ledger.read(unit.key), "run `mmnet-maps predict` for these days again"

@@ -60,8 +60,8 @@ class Request:
     device : str
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``: what torch sees.
     coarse : {"nearest", "bilinear"}, optional
-        How weather, surface temperature and SMAP reach a pixel: from its cell, or interpolated between cells;
-        as the bundle says without it.
+        How a pixel gets its weather, surface temperature and SMAP: from its cell, or interpolated between
+        cells. Default: as the bundle says.
     tile, block_days : int, optional
         Size of a work unit; as the product has it, or 1,024 pixels and 16 days.
     layers : sequence of str, optional
@@ -111,7 +111,7 @@ def predict_product(
     dry_run : bool
         Only say what would be done, and what it would take; nothing is written.
     forecast : bool
-        Estimate time and memory before the work, to be told against what it took.
+        Estimate time and memory before the work, and print them afterwards with what it took.
     prices : Prices, optional
         For the cost and energy of a dry run.
 

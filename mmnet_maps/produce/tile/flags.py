@@ -41,7 +41,7 @@ class Flag:
         In words.
     missing : bool
         Whether it explains a missing value; every missing value has at least one such flag. The other flags
-        stand beside a value that is weak.
+        mark a value that is weak.
     colour : str
         ``#rrggbb``, in pictures and styles.
     """

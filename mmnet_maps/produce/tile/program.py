@@ -1,6 +1,6 @@
 """One tile over consecutive days: filling, features, network, rules, flags, stored values.
 
-The whole program stands here, once. It is written over the arrays of the engine (`Engine.xp`): NumPy's on a
+The whole program is here, once. It is written over the arrays of the engine (`Engine.xp`): NumPy's on a
 processor, tensors on a device. What differs between the two is small: who fills gaps in time (`fillers`), how
 many pixels and days are computed at once (`sizes`), and whether it may be asked if any element of a mask is
 set (`Arrays.some`). A device is never asked, so that it does not wait before a tile's end.

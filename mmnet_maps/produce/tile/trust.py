@@ -1,6 +1,6 @@
 """What every pixel-day says about itself: reasons why it is missing or weak, and its interval.
 
-Each missing value has at least one of `MISSING_REASONS`. Weaknesses stand beside a value that is there.
+Each missing value has at least one of `MISSING_REASONS`. Weaknesses mark a value that is there.
 """
 
 from __future__ import annotations
