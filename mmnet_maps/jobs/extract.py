@@ -95,11 +95,11 @@ def extract(
         }
     where = None
     if points is not None:
-        where = read_points(Path(points))
+        where = read_points(location(points))
         table = extract_points(maps, where, first, last, workers)
     else:
         assert polygons is not None
-        table = extract_polygons(maps, read_polygons(Path(polygons)), first, last, workers)
+        table = extract_polygons(maps, read_polygons(location(polygons)), first, last, workers)
     with appearing(target) as draft:
         if ending == ".csv":
             table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+import io
 from typing import Any
 
 import pandas as pd
 
 from mmnet_maps.errors import InputError, WorkError
+from mmnet_maps.store.location import Location, Remote
 
 __all__ = ["names_of_columns", "read_csv"]
 
@@ -16,7 +17,7 @@ __all__ = ["names_of_columns", "read_csv"]
 _LONGEST, _MOST = 1 << 20, 20_000
 
 
-def names_of_columns(path: Path) -> list[str]:
+def names_of_columns(path: Location) -> list[str]:
     """Names of the columns of a CSV file, without blank ones; none of an empty file.
 
     Raises
@@ -24,7 +25,7 @@ def names_of_columns(path: Path) -> list[str]:
     InputError
         The first line is longer, or names more columns, than any table has, or is not in UTF-8.
     """
-    with path.open("rb") as file:
+    with path.open() if isinstance(path, Remote) else path.open("rb") as file:
         line = file.readline(_LONGEST)
     if b"\0" in line:
         raise InputError(f"{path}: is not in UTF-8 (in UTF-16?); expected a CSV")
@@ -39,7 +40,7 @@ def names_of_columns(path: Path) -> list[str]:
     return [name for name in names if name]
 
 
-def read_csv(path: Path, **how: Any) -> pd.DataFrame:
+def read_csv(path: Location, **how: Any) -> pd.DataFrame:
     """Read a CSV file; `how` is for `pandas.read_csv`.
 
     Raises
@@ -51,7 +52,9 @@ def read_csv(path: Path, **how: Any) -> pd.DataFrame:
     """
     names_of_columns(path)
     try:
-        frame: pd.DataFrame = pd.read_csv(path, **how)
+        frame: pd.DataFrame = pd.read_csv(
+            io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path, **how
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
     except MemoryError:

@@ -369,7 +369,9 @@ def _told(error: Exception, what: str) -> Exception | None:
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return InputError(f"{what}: the store denies access with the credentials of the environment")
     if isinstance(error, exceptions.NotSupportedError) or "not implemented" in str(error).lower():
-        return InputError(f"{what}: this kind of store cannot do that; http is for reading only")
+        return InputError(
+            f"{what}: this kind of store cannot do that; http is for reading only, and lists no folder"
+        )
     if isinstance(error, exceptions.BaseError | EOFError | OSError):
         return None
     return error

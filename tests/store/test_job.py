@@ -17,6 +17,7 @@ from mmnet_maps.learn.bundle import load_bundle
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.stations.files import read_table, write_table
 from mmnet_maps.produce.extract.maps import open_maps
+from mmnet_maps.produce.extract.places import read_points, read_polygons
 from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.work import open_worker
 from mmnet_maps.store import lease
@@ -198,6 +199,18 @@ def test_maps_of_a_cube_that_is_brought_up_to_date_meanwhile_are_not_recorded(
         predict(ROOT, 2)
     open_worker.cache_clear()
     assert not list(open_product(ROOT / "p.zarr").ledger.keys())
+
+
+def test_points_and_polygons_may_be_there(s3: Server, tmp_path: Path) -> None:
+    (ROOT / "points.csv").write_bytes(b"id,lon,lat\na,-98.5,36.25\n")
+    box = '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}'
+    (ROOT / "fields.geojson").write_bytes(
+        f'{{"type": "Feature", "properties": {{}}, "geometry": {box}}}'.encode()
+    )
+    assert read_points(ROOT / "points.csv").to_numpy().tolist() == [["a", -98.5, 36.25]]
+    assert len(read_polygons(ROOT / "fields.geojson")) == 1
+    with pytest.raises(InputError, match=r"^s3://bucket/job/none\.csv: no such file of points$"):
+        read_points(ROOT / "none.csv")
 
 
 def test_a_table_goes_there_and_back(s3: Server) -> None:

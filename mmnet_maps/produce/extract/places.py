@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import geopandas as gpd
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.csv_file import read_csv
+from mmnet_maps.store.location import Location, Remote
 
 __all__ = ["read_points", "read_polygons"]
 
@@ -20,12 +21,12 @@ _NAMES = {
 }
 
 
-def read_points(path: Path) -> pd.DataFrame:
+def read_points(path: Location) -> pd.DataFrame:
     """Read points.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         CSV with columns longitude and latitude (or lon and lat) in degrees, or a vector file of points in any
         CRS. ``id`` (or ``ID``, ``name``) names a point; without one its row number does.
 
@@ -72,7 +73,7 @@ def read_points(path: Path) -> pd.DataFrame:
     return found
 
 
-def read_polygons(path: Path) -> gpd.GeoDataFrame:
+def read_polygons(path: Location) -> gpd.GeoDataFrame:
     """Read polygons from a vector file (GeoPackage, GeoJSON, Shapefile, ...).
 
     Returns
@@ -102,9 +103,9 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({"id": ids}, geometry=layer.geometry.to_numpy(), crs=layer.crs)
 
 
-def _layer(path: Path) -> gpd.GeoDataFrame:
+def _layer(path: Location) -> gpd.GeoDataFrame:
     try:
-        layer = gpd.read_file(path)
+        layer = gpd.read_file(io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path)
     except Exception as error:
         raise InputError(f"{path}: not a readable vector file: {' '.join(str(error).split())}") from None
     if not isinstance(layer, gpd.GeoDataFrame):
@@ -114,14 +115,14 @@ def _layer(path: Path) -> gpd.GeoDataFrame:
     return layer
 
 
-def _column(path: Path, frame: pd.DataFrame, what: str) -> str:
+def _column(path: Location, frame: pd.DataFrame, what: str) -> str:
     for name in frame.columns:
         if str(name).strip().lower() in _NAMES[what]:
             return str(name)
     raise InputError(f"{path}: no column {what}; there are {', '.join(map(str, frame.columns))}")
 
 
-def _ids(path: Path, frame: pd.DataFrame) -> list[str]:
+def _ids(path: Location, frame: pd.DataFrame) -> list[str]:
     named = [name for name in frame.columns if str(name).strip().lower() in _NAMES["id"]]
     if not named:
         return [str(row) for row in range(1, len(frame) + 1)]
