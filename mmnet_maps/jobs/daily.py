@@ -145,6 +145,7 @@ def daily(
     for folder in (product, maps):
         _refuse_other(folder)
     with sole_writer(product):
+        _refuse_earlier(product, now)
         until = sources.model_copy(update={"end": to_date(iso(now))})
         built = build_from_config(until, (base / job.config).parent, cube, job.workers)
         summary: dict[str, Any] = {"product": str(product), "today": iso(now)}
@@ -169,6 +170,15 @@ def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) ->
         if name not in sources.sources:
             known = ", ".join(sources.sources)
             raise InputError(f"{where}: late.{name}: no source of {job.config}, which has {known}")
+
+
+def _refuse_earlier(product: Location, now: int) -> None:
+    """`InputError` for a run as of a day before the last map: the cube would lose days that the maps rest on."""
+    standing = standing_state(product)
+    if (standing / "zarr.json").is_file():
+        last = open_product(standing).layout.stop - 1
+        if now < last:
+            raise InputError(f"{product}: holds maps up to {iso(last)}; expected --today on or after it")
 
 
 def _refuse_other(folder: Location | None) -> None:

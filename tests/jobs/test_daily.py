@@ -267,6 +267,8 @@ def test_a_run_with_nothing_new_says_so_and_a_second_one_at_once_is_refused(
     before = (tmp_path / "user" / "product.zarr").stat().st_ino, _bytes(tmp_path / "user")
     said = daily_text(daily(config, today=_after(4)))
     assert "nothing new on 2020-04-05; 2020-04-01 to 2020-04-04 mapped, 4 days provisional" in said
+    with pytest.raises(InputError, match="holds maps up to 2020-04-04; expected --today on or after it"):
+        daily(config, today=_after(2))
     assert ((tmp_path / "user" / "product.zarr").stat().st_ino, _bytes(tmp_path / "user")) == before
 
 
