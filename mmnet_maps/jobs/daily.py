@@ -173,7 +173,7 @@ def _refuse_unknown(job: DailyConfig, sources: CubeConfig, where: str | Path) ->
 
 
 def _refuse_earlier(product: Location, now: int) -> None:
-    """`InputError` for a run as of a day before the last map: the cube would lose days that the maps rest on."""
+    """`InputError` for a run as of a day before the last map: the cube would lose days that maps need."""
     standing = standing_state(product)
     if (standing / "zarr.json").is_file():
         last = open_product(standing).layout.stop - 1
