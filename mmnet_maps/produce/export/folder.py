@@ -71,9 +71,12 @@ def check_owner(product: Product, folder: Location, days: Collection[int]) -> No
     Raises
     ------
     InputError
-        The folder holds days on another grid, days of another bundle that would stay, or a catalog of
+        The folder is a Zarr store, holds days on another grid, days of another bundle that would stay, or a
+        catalog of
         something else.
     """
+    if any((folder / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise InputError(f"{folder}: is a Zarr store, such as a product or a cube; give another --out")
     for name, identifier in ((CATALOG_FILE, CATALOG), ("collection.json", COLLECTION)):
         path = folder / name
         if path.is_file() and read_json(path).get("id") not in (identifier, None):

@@ -90,6 +90,16 @@ def test_foreign_files_are_left_alone_and_out_of_the_collection(make_product: Ma
     assert len(export_product(product, out).written) == 1, "a torn item is made again"
 
 
+def test_a_product_is_no_folder_for_exports(make_product: Make) -> None:
+    product = make_product(days=1)
+    before = sorted(product.path.rglob("*"))
+    with pytest.raises(
+        InputError, match=r"is a Zarr store, such as a product or a cube; give another --out$"
+    ):
+        export_product(product, product.path)
+    assert sorted(product.path.rglob("*")) == before
+
+
 def test_the_catalog_of_someone_else_is_not_overwritten(make_product: Make, tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "catalog.json").write_text('{"id": "rivers"}')
