@@ -4,7 +4,6 @@
 ``bench_end_to_end.py xgboost``    400 trees of depth 7 against the whole path on as many pixel-days
 ``bench_end_to_end.py workers``    one worker against two on the same map
 ``bench_end_to_end.py growth``     seconds a pixel-day from 1 to 64 tiles and from 8 to 366 days
-``bench_end_to_end.py memory``     peak memory of `predict` and `export` at 16 times the area
 ``bench_end_to_end.py plan``       forecast against what it took, on three maps
 """
 
@@ -29,10 +28,7 @@ from mmnet_maps.bench.made_up_cube import made_up_cube
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
-from mmnet_maps.produce.export.days import export_product
-from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.produce.run.predict import Request, predict_product
-from mmnet_maps.produce.run.work import peak_mib
 from mmnet_maps.produce.units import iso
 
 FIRST = 18_322
@@ -120,27 +116,12 @@ def _against_first(cases: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: value / first for name, value in cost.items()}
 
 
-def memory() -> dict[str, Any]:
-    """Peak memory of `predict` and of `export` at 16 times the area, and of the largest usual tile."""
-    small, large = _measured(512, 8, exported=True), _measured(2048, 8, exported=True)
-    usual = _measured(1024, 32, tile=1024, block_days=32)
-    return {
-        "512 pixels": small,
-        "2048 pixels": large,
-        "predict_growth": large["predict_mib"] / small["predict_mib"],
-        "export_growth": large["export_mib"] / small["export_mib"],
-        "tile of 1024 pixels and 32 days": usual,
-    }
-
-
-def _measured(
-    side: int, days: int, tile: int = 256, block_days: int = 16, exported: bool = False
-) -> dict[str, float]:
+def _measured(side: int, days: int, tile: int = 256, block_days: int = 16) -> dict[str, float]:
     """Cost and memory of a run in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         _world(place, side, days)
-        request = {"days": days, "tile": tile, "block_days": block_days, "exported": exported}
+        request = {"days": days, "tile": tile, "block_days": block_days}
         command = [sys.executable, __file__, "measured_here", folder, json.dumps(request)]
         output = subprocess.run(command, check=True, capture_output=True).stdout
         found: dict[str, float] = json.loads(output)
@@ -158,17 +139,7 @@ def measured_here(folder: str, text: str) -> dict[str, float]:
         found["ns_per_pixel_day"] = 1e9 * done["seconds"] / done["pixel_days_done"]
         found["cpu_ns_per_pixel_day"] = 1e9 * (time.process_time() - began) / done["pixel_days_done"]
         found["predict_mib"] = done["peak_memory_mib"]
-    if asked["exported"]:
-        command = [sys.executable, __file__, "exported_here", folder]
-        output = subprocess.run(command, check=True, capture_output=True).stdout
-        found |= json.loads(output)
     return found
-
-
-def exported_here(folder: str) -> dict[str, float]:
-    """Export in a process of its own; the days are written one at a time, as memory is theirs."""
-    export_product(open_product(Path(folder) / "product"), Path(folder) / "files", workers=1)
-    return {"export_mib": peak_mib()}
 
 
 def plan() -> dict[str, Any]:
