@@ -2,7 +2,9 @@
 
 ``bench_end_to_end.py rates``      engine, whole path, naive path, turn by turn
 ``bench_end_to_end.py xgboost``    400 trees of depth 7 against the whole path on as many pixel-days
-``bench_end_to_end.py workers``    one worker against two on the same map
+``bench_end_to_end.py workers``    one worker, two, and two products beside each other
+``bench_end_to_end.py scheduler``  what handing out units costs, to 64 workers
+``bench_end_to_end.py county``     a year of 1,500 x 1,500 pixels in one go
 ``bench_end_to_end.py growth``     seconds a pixel-day from 1 to 64 tiles and from 8 to 366 days
 ``bench_end_to_end.py plan``       forecast against what it took, on three maps
 """
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -26,10 +29,13 @@ from mmnet_maps.bench.engine import interleaved
 from mmnet_maps.bench.made_up import made_up_bundle, made_up_inputs
 from mmnet_maps.bench.made_up_cube import made_up_cube
 from mmnet_maps.catalogue import published_catalogue
+from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
+from mmnet_maps.produce.run import workers as handed_out
 from mmnet_maps.produce.run.predict import Request, predict_product
-from mmnet_maps.produce.units import iso
+from mmnet_maps.produce.run.work import Report
+from mmnet_maps.produce.units import Unit, iso
 
 FIRST = 18_322
 
@@ -78,24 +84,75 @@ def xgboost() -> dict[str, Any]:
 
 
 def workers() -> dict[str, Any]:
-    """Two processes take seconds to start: the rates are those of the days that a longer run has more."""
-    short, long = 16, 64
+    """Two workers on a map, against one, and against two plain products beside each other.
+
+    Two processes take seconds to start: the rates are those of the days that a longer run has more. What two
+    products beside each other reach is what the machine gives: they share its memory and caches too.
+    """
+    short, long, more = 16, 64, ("--tile", "512")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         _world(place, 1024, long)
         taken = {
-            (n, days): _predict(place, days, f"w{n}-{days}", "--workers", str(n), "--tile", "512")["seconds"]
+            (n, days): _predict(place, days, f"w{n}-{days}", "--workers", str(n), *more)["seconds"]
             for days in (short, long)
             for n in (1, 2)
         }
-    more = {n: taken[n, long] - taken[n, short] for n in (1, 2)}
+        with ThreadPoolExecutor(2) as pool:
+            both = pool.map(lambda n: _predict(place, long, f"beside-{n}", *more)["seconds"], (1, 2))
+            beside = max(both) * (long - short) / long
+    one, two = (taken[n, long] - taken[n, short] for n in (1, 2))
     return {
-        "one_s": more[1],
-        "two_s": more[2],
-        "ratio": more[1] / more[2],
+        "one_s": one,
+        "two_s": two,
+        "two_products_beside_each_other_s": beside,
+        "ratio": one / two,
+        "efficiency": beside / (2 * two),
         "with_start_up": {"one_s": taken[1, long], "two_s": taken[2, long]},
         "ratio_with_start_up": taken[1, long] / taken[2, long],
     }
+
+
+def scheduler(seconds: float = 1.0, each: int = 8) -> dict[str, Any]:
+    """What handing out units costs: units that sleep, on 1 to 64 workers of a scheduler in this process."""
+    from distributed import Client, LocalCluster
+
+    def sleeping(job: Any, unit: Unit, outside: bool) -> Report:
+        time.sleep(seconds)
+        return Report(unit.key)
+
+    made, handed_out.run_unit = handed_out.run_unit, sleeping
+    found = {}
+    try:
+        for workers in (1, 4, 16, 64):
+            with (
+                LocalCluster(
+                    n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None
+                ) as local,
+                Client(local) as client,
+            ):
+                units = [Unit(Tile(0, n, 1, 1), 0, 1) for n in range(workers * each)]
+                began = time.perf_counter()
+                done = sum(1 for _ in handed_out.reports(((None, unit, False) for unit in units), client))
+                taken = time.perf_counter() - began
+            assert done == len(units)
+            ideal = each * seconds
+            found[f"{workers} workers"] = {
+                "efficiency": ideal / taken,
+                "ms_per_unit": 1e3 * (taken - ideal) / len(units),
+            }
+    finally:
+        handed_out.run_unit = made
+    return found
+
+
+def county(side: int = 1500, days: int = 366, workers: int = 2) -> dict[str, Any]:
+    """A year of a county in one go."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        _world(place, side, days)
+        done = _predict(place, days, "product", "--workers", str(workers))
+        return {**done, "ns_per_pixel_day": 1e9 * done["seconds"] / done["pixel_days_done"]}
 
 
 def growth() -> dict[str, Any]:
