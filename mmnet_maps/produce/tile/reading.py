@@ -27,6 +27,7 @@ from mmnet_maps.prepare.normals import missing_normal
 from mmnet_maps.produce.tile.inputs import Layer, TileInputs
 from mmnet_maps.produce.tile.nodes import Nodes, margin_of, spacing_of
 from mmnet_maps.produce.units import Unit, iso
+from mmnet_maps.store.location import Remote
 from mmnet_maps.variables import Variable
 
 __all__ = [
@@ -49,8 +50,8 @@ Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
 #: coarse cells which two neighbours share are a small part of the work.
 SUB_TILE = 256
-#: Variables that are read at once: an object store answers late, and decoding takes several threads.
-_READ_AT_ONCE = 8
+#: Variables that are read at once: an object store answers late, on a disk more threads only hinder.
+_ON_DISK, _IN_STORE = 2, 8
 
 
 def check_cube(cube: Cube, catalogue: Catalogue, first: int, stop: int, where: str) -> None:
@@ -370,7 +371,8 @@ def tile_inputs(
         )
         for name, source in origin.items()
     }
-    with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="cube") as pool:
+    threads = _IN_STORE if isinstance(cube.folder, Remote) else _ON_DISK
+    with ThreadPoolExecutor(threads, thread_name_prefix="cube") as pool:
         for step, ((piece, mask), found) in enumerate(zip(pieces, windows, strict=True)):
             coming = {name: pool.submit(_layer, b, found[b.source.name]) for name, b in blocks.items()}
             index = {
