@@ -315,7 +315,7 @@ class _Blocks:
 
     def forget(self, step: int) -> None:
         """Drop the chunks that no sub-tile after number `step` touches."""
-        for place in [p for p in self.held if self.last_use[p] <= step]:
+        for place in [p for p in self.held if self.last_use.get(p, step) <= step]:
             del self.held[place]
 
     def _block(self, row: int, col: int) -> tuple[int, int, NDArray[Any]]:
@@ -355,25 +355,31 @@ def tile_inputs(
     origin = {name: source for source, names in required_sources(cube, catalogue) for name in names}
     used = {source.name: source for source in origin.values()}
     spacing, margins = _margins(cube, catalogue, coarse)
-    windows = [
-        {
-            name: _with_margin(cell_lookup(cube.grid, piece, source.grid), source.grid, margins.get(name, 0))
-            for name, source in used.items()
-        }
-        for piece, _ in pieces
-    ]
+    # What pixels lie in is looked up a sub-tile at a time; when a chunk is used last, its edges tell.
+    last_use = {
+        name: _last_use(
+            source, [_window(cube.grid, piece, source.grid, margins.get(name, 0)) for piece, _ in pieces]
+        )
+        for name, source in used.items()
+    }
     blocks = {
         name: _Blocks(
             source,
             name,
             *visible_rows(catalogue[name], catalogue, source.days, unit),
-            _last_use(source, [found[source.name] for found in windows]),
+            last_use[source.name],
         )
         for name, source in origin.items()
     }
     threads = _IN_STORE if isinstance(cube.folder, Remote) else _ON_DISK
     with ThreadPoolExecutor(threads, thread_name_prefix="cube") as pool:
-        for step, ((piece, mask), found) in enumerate(zip(pieces, windows, strict=True)):
+        for step, (piece, mask) in enumerate(pieces):
+            found = {
+                name: _with_margin(
+                    cell_lookup(cube.grid, piece, source.grid), source.grid, margins.get(name, 0)
+                )
+                for name, source in used.items()
+            }
             coming = {name: pool.submit(_layer, b, found[b.source.name]) for name, b in blocks.items()}
             index = {
                 name: _index(cube.grid, piece, source.grid, found[name]) for name, source in used.items()
@@ -393,10 +399,8 @@ def _window_tile(cells: CellLookup) -> Tile:
     return Tile(cells.rows.start, cells.cols.start, height, width)
 
 
-def _last_use(source: CubeSource, found: list[CellLookup]) -> dict[tuple[int, int], int]:
-    return {
-        place: step for step, cells in enumerate(found) for place in _touched(source, cells.rows, cells.cols)
-    }
+def _last_use(source: CubeSource, windows: list[Window]) -> dict[tuple[int, int], int]:
+    return {chunk: step for step, window in enumerate(windows) for chunk in _touched(source, *window)}
 
 
 def _layer(block: _Blocks, cells: CellLookup) -> Layer:
