@@ -14,8 +14,10 @@ from typing import Any
 
 from mmnet_maps.errors import WorkError
 
-__all__ = ["local_cluster"]
+__all__ = ["ENVIRONMENT", "local_cluster"]
 
+#: Of a worker process: glibc keeps memory apart for every thread that ever asked, and a worker has several.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 #: Seconds from one look for workers that are not there to the next.
 _LOOK_S = 2.0
 
@@ -40,6 +42,7 @@ def local_cluster(workers: int) -> Iterator[str]:
     # a worker would spend a third of its time on their pages.
     environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)
+    environment |= ENVIRONMENT
     # dask has no annotations.
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),

@@ -24,6 +24,7 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import WorkError
 from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import load_bundle
+from mmnet_maps.learn.local_cluster import ENVIRONMENT
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
@@ -98,7 +99,7 @@ def calibrate(
         [sys.executable, "-m", __name__],
         input=job,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
+        env={**os.environ, **(ENVIRONMENT if workers > 1 else {}), "PYTHONPATH": path.rstrip(os.pathsep)},
         check=False,
     )
     if done.returncode:
