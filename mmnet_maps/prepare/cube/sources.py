@@ -109,6 +109,11 @@ class CubeSource:
             first, last = 0, 1
         return np.asarray(self.arrays["digest"][(slice(first, last), *block)], dtype=np.uint64)
 
+    @property
+    def in_runs(self) -> bool:
+        """Whether several days stand in a chunk: a coarse source, whose days are read as a series."""
+        return self.cadence in ("daily", "irregular") and self.chunks[0] > 1
+
     def region(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
         """Cells of a window that belong to the region; the rest is margin, or not held at all."""
         return np.asarray(np.asarray(self.arrays["inside"][rows, cols]) == 2)

@@ -41,7 +41,7 @@ def source_digests(
     windows : mapping of str to (slice, slice)
         By source, the cells that the unit's tile touches (`tile_windows`; the same for every block of days).
     cells : mapping of str to ndarray of int64
-        By source, those of a window that count, as flat indices; all where a source is not named
+        By coarse source, those of a window that count, as flat indices; all where a source is not named
         (`tile_cells`).
     reach : mapping of str to list
         By source, the days that the unit's values rest on (`Reaches.found`); all that it can see where a
@@ -52,7 +52,7 @@ def source_digests(
         seen = hashlib.sha256(json.dumps(source.grid.to_dict()).encode())
         for name in names:
             seen.update(f"{name} {source.variables[name].model_dump_json()}".encode())
-        if source.cadence in ("daily", "irregular") and source.chunks[0] > 1:
+        if source.in_runs:
             for name in names:
                 own = cells.get(source.name, slice(None))
                 for part in _filled(source, name, catalogue, unit, windows[source.name], own):

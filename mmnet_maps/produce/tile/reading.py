@@ -201,7 +201,7 @@ def tile_windows(
 def tile_cells(
     cube: Cube, tile: Tile, mask: NDArray[np.bool_], windows: Mapping[str, Window]
 ) -> dict[str, NDArray[np.int64]]:
-    """By source, the cells of its window that pixels of a small tile lie in, as flat indices.
+    """By coarse source, the cells of its window that pixels of a small tile lie in, as flat indices.
 
     A window is a rectangle with a cell more on every side. Around a large tile few cells are too many, and to
     look every pixel up takes long; around a tile that is no larger than some cells most are.
@@ -215,6 +215,8 @@ def tile_cells(
         return {}
     found = {}
     for name, (rows, cols) in windows.items():
+        if not cube.sources[name].in_runs:
+            continue
         cells = cell_lookup(cube.grid, tile, cube.sources[name].grid)
         row, col = np.divmod(np.unique(cells.index[mask & (cells.index >= 0)]), max(1, cells.shape[1]))
         row, col = row + cells.rows.start - rows.start, col + cells.cols.start - cols.start

@@ -115,6 +115,22 @@ def test_the_window_of_a_tile_holds_every_cell_that_it_touches(cube: Any) -> Non
         assert cols.stop >= cells.cols.stop
 
 
+def test_single_cells_are_kept_of_coarse_sources_alone(cube: Any) -> None:
+    # Cells of fine sources are as many as pixels, and a large map has many tiles.
+    tile, mask = Tile(3, 5, 14, 20), np.ones((14, 20), dtype=bool)
+    mask[:, 15:] = False
+    windows = reading.tile_windows(cube, CATALOGUE, tile)
+    found = reading.tile_cells(cube, tile, mask, windows)
+    assert set(found) == {"gridmet", "modis", "smap"}
+    for name, cells in found.items():
+        rows, cols = windows[name]
+        looked = cell_lookup(cube.grid, tile, cube.sources[name].grid)
+        row, col = np.divmod(np.unique(looked.index[:, :15]), looked.shape[1])
+        wide = cols.stop - cols.start
+        expected = (row + looked.rows.start - rows.start) * wide + col + looked.cols.start - cols.start
+        np.testing.assert_array_equal(cells, expected)
+
+
 def test_soil_state_reaches_half_a_year_further_back_in_the_weather_it_is_made_of(cube: Any) -> None:
     catalogue = CATALOGUE.with_soil_state()
     assert reading.needed_days(catalogue["pr"], catalogue, FIRST, FIRST + 4)[0] == FIRST - 270
