@@ -19,8 +19,9 @@ def doctor(
     """Check the environment: versions, drivers, devices, rates, disk, credentials."""
     from mmnet_maps.errors import InputError, WorkError
     from mmnet_maps.jobs.doctor import doctor as look
+    from mmnet_maps.store.location import local_path
 
-    if not folder.is_dir():
+    if not local_path(folder).is_dir():
         raise InputError(f"--folder {folder}: no such folder")
     found = look(folder)
     show(found, as_json, _text(found))

@@ -11,6 +11,7 @@ from mmnet_maps.cli.output import Json, show
 from mmnet_maps.cli.score_lines import number
 from mmnet_maps.errors import WorkError
 from mmnet_maps.progress import counted
+from mmnet_maps.store.location import Location, location
 
 __all__ = ["register"]
 
@@ -76,10 +77,10 @@ def validate(
     from mmnet_maps.jobs import products
 
     found = products.validate(product, in_situ, network, out, against=against or (), cube=cube, truth=truth)
-    show(found, as_json, _scores_text(found, out))
+    show(found, as_json, _scores_text(found, location(out)))
 
 
-def _scores_text(found: dict[str, Any], out: Path) -> str:
+def _scores_text(found: dict[str, Any], out: Location) -> str:
     overall, coverage = found["overall"], found["interval_coverage"]
     names = {"corr": "R", "rmse": "RMSE", "bias": "bias", "ubrmse": "ubRMSE"}
     scores = ", ".join(f"{names[k]} {number(overall[k])}" for k in names)

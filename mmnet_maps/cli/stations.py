@@ -218,7 +218,7 @@ def predict(
     text = f"{counted(summary['rows'], 'row')} predicted" + (
         f", {without:,} without all inputs" if without else ""
     )
-    show(summary, as_json, f"{text}; {out}\nnext: mmnet-maps evaluate {out}")
+    show(summary, as_json, f"{text}; {summary['out']}\nnext: mmnet-maps evaluate {summary['out']}")
 
 
 def _chosen(**options: str | None) -> list[str]:

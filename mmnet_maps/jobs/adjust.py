@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmnet_maps.dates import from_yyyymmdd
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.learn.adjust import LEAST_DAYS, Adjustment, Probe, summarise_probe
 from mmnet_maps.learn.bundle import Bundle, load_bundle, save_bundle
 from mmnet_maps.learn.model_input import from_table, land_cover_index
@@ -20,7 +20,7 @@ from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.produce.run.pixels import estimates_at
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
-from mmnet_maps.store.location import Location, location
+from mmnet_maps.store.location import Location, location, target_location
 
 __all__ = ["adjust"]
 
@@ -67,6 +67,8 @@ def adjust(
     InputError
         Neither or both of `cube` and `table` are given, no probe is left, or the bundle has no interval.
     """
+    refuse_beyond("--reach", reach, 1, 1_000_000)
+    target_folder = target_location(out)
     if (cube is None) == (table is None):
         raise InputError("expected one of --cube and --table: where the estimates at the probes come from")
     model = load_bundle(location(bundle))
@@ -75,18 +77,18 @@ def adjust(
     if model.interval is None:
         raise InputError(f"{bundle}: has no interval, from which the weight of a probe is computed")
     target = model.catalogue.target.name
-    records = read_in_situ(Path(in_situ), target).rename(columns={target: "y_test"})
+    records = read_in_situ(location(in_situ), target).rename(columns={target: "y_test"})
     measured, counts = _checked(records)
-    measured = _placed(measured, read_network(Path(network), domain=False))
+    measured = _placed(measured, read_network(location(network), domain=False))
     if table is not None:
         days = _from_table(model, location(table), measured)
     else:
         days = estimates_at(model, open_cube(location(cube or "")), measured)
     probes, left_out = _summaries(days, measured)
     adjustment = Adjustment.of(probes, _half_width(model, days), reach, model.digest)
-    saved = save_bundle(replace(model, adjustment=adjustment, digest=""), location(out))
+    saved = save_bundle(replace(model, adjustment=adjustment, digest=""), target_folder)
     return {
-        "bundle": str(location(out)),
+        "bundle": str(target_folder),
         "digest": saved.digest,
         "reach": reach,
         "probes": [_judged(adjustment, probe, days[days["ID"] == probe.id]) for probe in probes],

@@ -8,7 +8,7 @@ from typing import Any
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.produce.climate.store import write_climate
 from mmnet_maps.produce.product.store import open_product
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import location, target_location
 
 __all__ = ["climate"]
 
@@ -39,4 +39,5 @@ def climate(
         There is no product or no finished day in the span, or `out` exists.
     """
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
-    return write_climate(open_product(location(product)), location(out), first, last)
+    target = target_location(out)
+    return write_climate(open_product(location(product)), target, first, last)

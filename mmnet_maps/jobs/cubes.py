@@ -15,7 +15,7 @@ from mmnet_maps.prepare.cube.store import open_cube as read_cube
 from mmnet_maps.prepare.cube.verify import damage, shards
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.rasters import RasterSource, unread
-from mmnet_maps.store.location import Location, location
+from mmnet_maps.store.location import Location, location, target_location
 
 __all__ = ["build_cube", "build_from_config", "describe_cube", "open_cube", "verify_cube"]
 
@@ -57,7 +57,7 @@ def build_cube(
     if base is None:
         base = Path() if isinstance(config, CubeConfig) else Path(config).parent
     loaded = cube_config(config, settings)
-    return build_from_config(loaded, Path(base), location(out), workers)
+    return build_from_config(loaded, Path(base), target_location(out), workers)
 
 
 def build_from_config(

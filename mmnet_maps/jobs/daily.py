@@ -28,7 +28,7 @@ from mmnet_maps.produce.run.arrived import Arrived
 from mmnet_maps.produce.run.predict import Request, outstanding, predict_product
 from mmnet_maps.produce.tile.reading import last_day
 from mmnet_maps.produce.units import day_number, iso
-from mmnet_maps.store.location import Location, Remote, location
+from mmnet_maps.store.location import Location, Remote, location, target_location
 from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.states import standing_state, state_of
 from mmnet_maps.store.updating import updating
@@ -138,8 +138,8 @@ def daily(
     """
     job, base = settings_of(DailyConfig, config, settings), Path(config).parent
     now = to_day(dt.datetime.now(dt.UTC).date() if today is None else to_date(str(today)))
-    product, cube = location(job.product, base), location(job.cube, base)
-    maps = None if job.maps is None else location(job.maps, base)
+    product, cube = target_location(job.product, base), target_location(job.cube, base)
+    maps = None if job.maps is None else target_location(job.maps, base)
     sources = cube_config(base / job.config)
     _refuse_unknown(job, sources, config)
     for folder in (product, maps):

@@ -16,7 +16,7 @@ from mmnet_maps.sources.earth_engine.session import open_session
 from mmnet_maps.sources.earth_engine.settings import EarthEngineConfig
 from mmnet_maps.sources.earth_engine.stations import StationJob, download_tables, network_for
 from mmnet_maps.sources.stations.in_situ import read_network
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import local_path, location, target_location
 
 __all__ = [
     "build_cube_from_earth_engine",
@@ -60,9 +60,9 @@ def fetch_station_exports(
     dict
         What was fetched, or asked for, by source.
     """
-    path = Path(network)
+    path = location(network)
     table = network_for(read_network(path, domain=False), path)
-    job = StationJob(table, to_date(start), to_date(end), Path(out), radius)
+    job = StationJob(table, to_date(start), to_date(end), local_path(out, to_write=True), radius)
     with open_session(earth_engine_settings(config, settings)) as session:
         return download_tables(session, job) if via == "table" else export_tables(session, job, via)
 
@@ -124,4 +124,4 @@ def build_cube_from_earth_engine(
         As of `mmnet_maps.jobs.cubes.build_cube`, with ``eecu_hours`` estimated and counted.
     """
     loaded = settings_of(EarthEngineCubeConfig, config, settings)
-    return build_from_config(loaded, Path(config).parent, location(out), workers)
+    return build_from_config(loaded, Path(config).parent, target_location(out), workers)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
+from mmnet_maps.jobs.settings import output_file
 from mmnet_maps.produce.extract.box import as_dataset, box_tile
 from mmnet_maps.produce.extract.maps import QUALITY, Maps, open_maps
 from mmnet_maps.produce.extract.places import read_points, read_polygons
@@ -18,7 +19,7 @@ from mmnet_maps.produce.extract.points import extract_points
 from mmnet_maps.produce.extract.polygons import extract_polygons
 from mmnet_maps.produce.product.layers import title_at
 from mmnet_maps.store.location import location
-from mmnet_maps.store.whole import appearing, can_hold
+from mmnet_maps.store.whole import appearing
 from mmnet_maps.version import __version__
 
 __all__ = ["extract"]
@@ -72,13 +73,11 @@ def extract(
     """
     if sum(given is not None for given in (points, polygons, box)) != 1:
         raise InputError("expected one of --points, --polygons and --box")
-    target = location(out)
+    target = output_file(out)
     ending = target.suffix.lower()
     if ending not in (_TABLES if box is None else (".nc",)):
         allowed = ".csv, .parquet or .nc" if box is None else ".nc for a box"
-        raise InputError(f"--out {out}: expected a name that ends in {allowed}")
-    if not can_hold(target.parent):
-        raise InputError(f"--out {out}: there is no folder {target.parent}")
+        raise InputError(f"--out {target}: expected a name that ends in {allowed}")
     maps = open_maps(location(source))
     first, last = (to_day(to_date(text)) if text else None for text in (start, end))
     if box is not None:
@@ -87,7 +86,7 @@ def extract(
         with appearing(target) as draft:
             _write_netcdf(subset, draft, _packed(subset))
         return {
-            "out": str(location(out)),
+            "out": str(target),
             "of": "box",
             "days": subset.sizes["time"],
             "rows": tile.height,
@@ -108,7 +107,7 @@ def extract(
         else:
             _write_netcdf(as_series(maps, table, where), draft)
     return {
-        "out": str(location(out)), "of": "points" if points is not None else "polygons",
+        "out": str(target), "of": "points" if points is not None else "polygons",
         "series": int(table["id"].nunique()), "days": int(table["date"].nunique()), "rows": len(table),
     }  # fmt: skip
 

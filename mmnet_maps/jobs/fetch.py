@@ -20,7 +20,7 @@ from mmnet_maps.progress import steps
 from mmnet_maps.sources.remote.archive import Archive
 from mmnet_maps.sources.remote.download import download, sha256
 from mmnet_maps.sources.remote.listing import Listed
-from mmnet_maps.store.location import Remote, location
+from mmnet_maps.store.location import Remote, local_path, location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["fetch"]
@@ -52,7 +52,7 @@ def fetch(config: str | Path, out: str | Path, *, settings: Settings = ()) -> di
     WorkError
         An archive does not answer, or a file came damaged; what is done is kept.
     """
-    base, out = Path(config).parent, Path(out)
+    base, out = Path(config).parent, local_path(out, to_write=True)
     loaded = cube_config(config, settings)
     sources = {name: keys for name, keys in loaded.sources.items() if keys.kind != "files"}
     if not sources:

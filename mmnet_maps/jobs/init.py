@@ -19,7 +19,7 @@ from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.jobs.regions import region_of, utm_of
 from mmnet_maps.prepare.cube.config import CubeConfig
 from mmnet_maps.presets import SOURCES, preset
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import Remote, local_path, location
 from mmnet_maps.store.whole import write_whole
 from mmnet_maps.variables import last_year_of, normal_of
 
@@ -96,14 +96,14 @@ def init(
     --------
     >>> init("-98.5,36.3,-98.3,36.5", "2020-05-16", "2020-06-14", "planetary", "cube.yaml")  # doctest: +SKIP
     """
-    out, first, last = Path(out), _day(start), _day(end)
+    out, first, last = local_path(out, to_write=True), _day(start), _day(end)
     if first > last:
         raise InputError(f"--start {first} is after --end {last}")
     refuse_beyond("--resolution", resolution, 1, 100_000)
     catalogue = _catalogue(bundle)
     area = _region(region, out.parent)
     doors = _doors(door, sources or {}, catalogue)
-    own = None if presets is None else Path(presets)
+    own = None if presets is None else local_path(presets)
     if own is not None and not own.is_dir():
         raise InputError(f"--presets {own}: no such folder")
     back, why = _history(catalogue)
@@ -205,8 +205,24 @@ def _normals(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _source_text(name: str, door: str, folder: str, area: _Region, base: Path, own: Path | None) -> str:
-    given = "" if not folder else os.path.relpath(folder, base or ".")
+    given = "" if not folder else _named(door, folder, base)
     return Template(preset(door, name, own)).safe_substitute(folder=given, utm=area.utm)
+
+
+def _named(door: str, folder: str, base: Path) -> str:
+    """A folder of files as the configuration names it; one that is not there yet may come later."""
+    found = location(folder)
+    if isinstance(found, Remote):
+        return str(found)
+    try:
+        found.stat()
+        if not found.is_dir():
+            raise InputError(f"door {door}:{folder}: is a file, expected a folder")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"door {door}:{folder}: cannot be looked at: {error.strerror}") from None
+    return os.path.relpath(found, base)
 
 
 def _mirrors(mirrors: Mapping[str, str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from mmnet_maps.prepare.cube.store import Cube
 from mmnet_maps.produce.run.plan import Prices
 from mmnet_maps.produce.run.power import read_power
 from mmnet_maps.produce.run.predict import Request, predict_product
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import local_path, location, target_location
 
 if TYPE_CHECKING:
     from distributed.deploy.cluster import Cluster
@@ -182,7 +182,7 @@ def make_product(
     bundle: str | Path, cube: str | Path, start: str, end: str, out: str | Path, **how: Unpack[How]
 ) -> dict[str, Any]:
     """As `predict`, but units that failed are listed in the summary (``failed``) and raise nothing."""
-    return predict_product(Request(location(bundle), location(cube), start, end, location(out), **how))
+    return predict_product(Request(location(bundle), location(cube), start, end, target_location(out), **how))
 
 
 def plan(
@@ -214,8 +214,8 @@ def plan(
     dict
         ``units``, ``pixel_days`` and, where there is work, ``forecast``.
     """
-    request = Request(location(bundle), location(cube), start, end, location(out), **how)
-    table = read_power(None if power is None else Path(power))
+    request = Request(location(bundle), location(cube), start, end, target_location(out), **how)
+    table = read_power(None if power is None else local_path(power))
     prices = Prices(price_per_hour, price_per_gib, table, electricity)
     return predict_product(request, dry_run=True, prices=prices)
 

@@ -17,7 +17,7 @@ from mmnet_maps.learn.model_input import from_table, land_cover_index
 from mmnet_maps.learn.published import import_published
 from mmnet_maps.learn.splits import Experiment
 from mmnet_maps.prepare.stations.files import read_table
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import local_path, location, target_location
 from mmnet_maps.store.whole import appearing
 
 __all__ = ["import_bundle", "load_bundle", "networks_of_bundle", "predict_table", "train"]
@@ -71,8 +71,9 @@ def train(
     named = {"model": model, "experiment": experiment, "target": target}
     given = {name: value for name, value in named.items() if value is not None}
     chosen = settings_of(ExperimentConfig, chosen, given)
+    folder = local_path(out, to_write=True)
     frame, catalogue = read_table(location(table))
-    return {"run": str(out), **run_experiment(frame, catalogue, chosen, Path(out))}
+    return {"run": str(out), **run_experiment(frame, catalogue, chosen, folder)}
 
 
 def load_bundle(bundle: str | Path) -> Bundle:
@@ -127,10 +128,11 @@ def import_bundle(
     dict
         ``bundle``, ``kind`` and ``digest``.
     """
-    series = None if dynamic is None else Path(dynamic)
-    made = import_published(model, Path(weights), Path(static), series, encoding)
-    saved = save_bundle(made, location(out))
-    return {"bundle": str(location(out)), "kind": saved.kind, "digest": saved.digest}
+    target = target_location(out)
+    series = None if dynamic is None else local_path(dynamic)
+    made = import_published(model, local_path(weights), local_path(static), series, encoding)
+    saved = save_bundle(made, target)
+    return {"bundle": str(target), "kind": saved.kind, "digest": saved.digest}
 
 
 def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
@@ -141,9 +143,10 @@ def networks_of_bundle(bundle: str | Path, out: str | Path) -> dict[str, Any]:
     dict
         ``bundle``, ``kind``, ``networks`` (their number) and ``digest``.
     """
-    left = save_bundle(load_bundle(bundle).networks_alone(), location(out))
+    target = target_location(out)
+    left = save_bundle(load_bundle(bundle).networks_alone(), target)
     return {
-        "bundle": str(location(out)),
+        "bundle": str(target),
         "kind": left.kind,
         "networks": len(left.members),
         "digest": left.digest,
@@ -180,7 +183,7 @@ def predict_table(bundle: str | Path, table: str | Path, out: str | Path) -> dic
     with appearing(path) as draft:
         result.to_csv(draft, index=False)
     missing = int(result["y_pred"].isna().sum())
-    return {"out": str(out), "rows": len(result), "rows_without_prediction": missing}
+    return {"out": str(path), "rows": len(result), "rows_without_prediction": missing}
 
 
 def _told(model: Bundle, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:

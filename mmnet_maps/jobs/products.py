@@ -24,7 +24,7 @@ from mmnet_maps.produce.product.store import open_product as read_product
 from mmnet_maps.produce.units import iso
 from mmnet_maps.show.report import write_report
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import local_path, location, target_location
 
 __all__ = ["export", "open_product", "report", "validate", "verify", "view"]
 
@@ -114,10 +114,11 @@ def export(
         raise InputError("--no-shards: says how --zarr writes; give both")
     store: Literal["none", "shards", "chunks"] = "none" if not zarr else "shards" if shards else "chunks"
     publisher = Publisher(institution, license)
+    target = target_location(out)
     held = read_product(location(product))
-    done = export_product(held, location(out), first, last, workers, publisher, store)
+    done = export_product(held, target, first, last, workers, publisher, store)
     return {
-        "out": str(location(out)),
+        "out": str(target),
         "written": len(done.written),
         "kept": len(done.kept),
         "unfinished": [iso(day) for day in done.unfinished],
@@ -164,10 +165,11 @@ def validate(
     """
     if truth is not None and cube is None:
         raise InputError("--truth: is compared beside SMAP; give the --cube of the maps too")
+    target = target_location(out)
     maps = read_product(location(product))
-    measured = read_in_situ(Path(in_situ), maps.target.name)
-    stations = read_network(Path(network), domain=False)
-    known = None if truth is None else TruthField(Path(truth), maps.grid)
+    measured = read_in_situ(location(in_situ), maps.target.name)
+    stations = read_network(location(network), domain=False)
+    known = None if truth is None else TruthField(local_path(truth), maps.grid)
     held = None if cube is None else open_cube(cube)
 
     def squares() -> dict[str, Any]:
@@ -180,7 +182,7 @@ def validate(
             found["variogram"] = variogram(maps, known, days)
         return found
 
-    return validate_stations(maps, measured, stations, location(out), against, squares)
+    return validate_stations(maps, measured, stations, target, against, squares)
 
 
 def report(
@@ -209,8 +211,9 @@ def report(
         ``report``, the file, and ``of``: ``run`` or ``product``.
     """
     beside = (None if path is None else location(path) for path in (validation, cube))
-    kind = write_report(location(source), location(out), *beside)
-    return {"report": str(location(out)), "of": kind}
+    target = target_location(out)
+    kind = write_report(location(source), target, *beside)
+    return {"report": str(target), "of": kind}
 
 
 def view(
@@ -256,16 +259,17 @@ def view(
     from mmnet_maps.show.server import serve, write_site
     from mmnet_maps.show.site import Site
 
+    folder = None if static is None else local_path(static, to_write=True)
     site = Site(
         open_maps(location(source)),
-        None if validation is None else Path(validation),
+        None if validation is None else local_path(validation),
         base_map,
         None if cube is None else open_cube(location(cube)),
     )
-    if static is None:
+    if folder is None:
         serve(site, host, port)
         return {}
-    return {"static": str(static), **write_site(site, Path(static))}
+    return {"static": str(folder), **write_site(site, folder)}
 
 
 def verify(product: str | Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.cube.config import RegionConfig, lonlat_bounds
+from mmnet_maps.store.location import local_path
 
 __all__ = ["region_of", "utm_of"]
 
@@ -30,7 +31,7 @@ def region_of(
     InputError
         It is neither a file nor a box, or the file holds no polygon.
     """
-    if isinstance(region, str | Path) and Path(region).exists():
+    if isinstance(region, str | Path) and local_path(region).exists():
         found = lonlat_bounds(RegionConfig(polygon=str(Path(region).absolute())), folder)
         return {"polygon": os.path.relpath(region, folder)}, found
     text = str(region) if isinstance(region, str | Path) else " ".join(map(str, region))

@@ -23,6 +23,7 @@ from mmnet_maps.prepare.cube.config import CubeConfig, GridConfig, RegionConfig
 from mmnet_maps.prepare.stations.settings import StationTableConfig
 from mmnet_maps.progress import steps
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
+from mmnet_maps.store.location import location
 
 __all__ = ["sample_table"]
 
@@ -91,7 +92,7 @@ def sample_table(
     path = output_file(out, (".parquet", ".csv"))
     chosen = settings_of(StationTableConfig, settings=table_settings)
     target = chosen.applied_to(published_catalogue()).target.name
-    truth, known = read_in_situ(Path(in_situ), target), read_network(Path(network))
+    truth, known = read_in_situ(location(in_situ), target), read_network(location(network))
     loaded = cube_config(config, settings)
     found = _Gathered()
     stations = truth.drop_duplicates("ID").set_index("ID")[["Latitude", "Longitude"]].sort_index()

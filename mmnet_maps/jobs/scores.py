@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmnet_maps.errors import InputError
+from mmnet_maps.errors import InputError, refuse_beyond
 from mmnet_maps.jobs.models import load_bundle
 from mmnet_maps.jobs.settings import output_file
 from mmnet_maps.learn.bootstrap import paired_difference
@@ -21,10 +21,13 @@ from mmnet_maps.prepare.stations.files import read_table
 from mmnet_maps.show.importance import write_importance_figures
 from mmnet_maps.show.run_folder import read_runs
 from mmnet_maps.show.study import write_figures
-from mmnet_maps.store.location import location
+from mmnet_maps.store.location import local_path, location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["evaluate", "explain", "figures"]
+
+#: What torch takes as a seed, and numpy too.
+_LARGEST_SEED = 2**63 - 1
 
 
 def evaluate(
@@ -77,12 +80,14 @@ def evaluate(
     (2, 0.02)
     """
     scores_file, station_file = (None if path is None else output_file(path) for path in (out, stations))
+    refuse_beyond("--resamples", resamples, 1, 100_000)
+    refuse_beyond("--seed", seed, 0, _LARGEST_SEED)
     predictions = _read(csv)
     if table is not None:
         predictions = join_groups(predictions, read_table(location(table))[0])
-    summary = evaluate_table(predictions, str(csv), resamples, seed)
+    summary = evaluate_table(predictions, str(location(csv)), resamples, seed)
     if against is not None:
-        names = (str(csv), str(against))
+        names = (str(location(csv)), str(location(against)))
         summary["paired"] = paired_difference(predictions, _read(against), resamples, seed, names=names)
     if station_file is not None:
         write_whole(station_file, _by_station(predictions).to_csv(index=False, lineterminator="\n"))
@@ -120,10 +125,13 @@ def explain(
     dict
         The facts of ``explanation.json``, ``importance`` (a record an input) and ``files``.
     """
+    refuse_beyond("--samples", samples, 2, 100_000)
+    refuse_beyond("--seed", seed, 0, _LARGEST_SEED)
+    folder = local_path(out, to_write=True)
     model = load_bundle(bundle)
     frame, catalogue = read_table(location(table))
     model.catalogue.refuse_mismatch(catalogue, "the bundle", "the table")
-    folder = _make_folder(out)
+    _make_folder(folder)
     found = explain_rows(model, frame, rows, background, samples, seed)
     files = [*write_explanation(found, folder), *write_importance_figures(found, folder)]
     importance = found.importance.to_dict("records")
@@ -155,15 +163,17 @@ def figures(
     dict
         ``files``, and ``left_out``: what could not be drawn, and why.
     """
-    found = read_runs([Path(run) for run in runs])
+    folder = local_path(out, to_write=True)
+    found = read_runs([local_path(run) for run in runs])
     frame = read_table(location(table))[0] if table is not None else None
-    files, left_out = write_figures(found, _make_folder(out), frame, tuple(stations))
+    files, left_out = write_figures(found, _make_folder(folder), frame, tuple(stations))
     return {"files": [str(path) for path in files], "left_out": left_out}
 
 
 def _read(csv: str | Path) -> pd.DataFrame:
-    predictions = read_predictions(Path(csv))
-    check_predictions(predictions, str(csv))
+    path = location(csv)
+    predictions = read_predictions(path)
+    check_predictions(predictions, str(path))
     return predictions
 
 
@@ -174,10 +184,9 @@ def _by_station(predictions: pd.DataFrame) -> pd.DataFrame:
     return station_scores(observed, predicted, predictions["ID"].to_numpy())
 
 
-def _make_folder(out: str | Path) -> Path:
-    folder = Path(out)
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise InputError(f"--out {out}: is a file, expected a folder for the results") from None
+        raise InputError(f"--out {folder}: is a file, expected a folder for the results") from None
     return folder

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from mmnet_maps.config import Config
 from mmnet_maps.errors import InputError
+from mmnet_maps.store.location import Location, local_path, target_location
+from mmnet_maps.store.whole import can_hold
 
 __all__ = ["Settings", "as_overrides", "output_file", "settings_of"]
 
@@ -43,7 +45,7 @@ def settings_of(
     """
     texts = as_overrides(settings)
     if not isinstance(config, Config):
-        return kind.load(None if config is None else Path(config), texts)
+        return kind.load(None if config is None else local_path(config), texts)
     return (
         type(config).from_mapping(config.model_dump(exclude_unset=True), overrides=texts) if texts else config
     )
@@ -56,13 +58,13 @@ def as_overrides(settings: Settings) -> list[str]:
     return list(settings)
 
 
-def output_file(out: str | Path, endings: Sequence[str] = ()) -> Path:
+def output_file(out: str | Path, endings: Sequence[str] = ()) -> Location:
     """Refuse before the work what could not be written after it."""
-    path = Path(out)
+    path = target_location(out)
     if endings and path.suffix not in endings:
-        raise InputError(f"--out {out}: expected a name that ends in {' or '.join(endings)}")
-    if not path.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise InputError(f"--out {out}: is a folder, a file was expected")
+        raise InputError(f"--out {path}: expected a name that ends in {' or '.join(endings)}")
+    if not can_hold(path.parent):
+        raise InputError(f"--out {path}: the folder {path.parent} does not exist")
+    if isinstance(path, Path) and path.is_dir():
+        raise InputError(f"--out {path}: is a folder, a file was expected")
     return path

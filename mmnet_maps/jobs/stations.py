@@ -22,6 +22,7 @@ from mmnet_maps.sources.stations.in_situ import StationRecords, read_in_situ, re
 from mmnet_maps.sources.stations.ismn import read_ismn
 from mmnet_maps.sources.stations.raw_exports import read_collections, read_raw_folder, unread_files
 from mmnet_maps.sources.stations.uscrn import read_uscrn, uscrn_catalogue
+from mmnet_maps.store.location import Location, local_path, location
 from mmnet_maps.store.whole import appearing
 
 __all__ = ["build_table", "fetch_records", "in_situ_from_ismn", "table_from_uscrn", "write_station_table"]
@@ -73,16 +74,16 @@ def build_table(
     InputError
         A file is missing or not what was expected; the message names it.
     """
-    path = output_file(out, _TABLE)
+    path, folder = output_file(out, _TABLE), local_path(raw)
     chosen = settings_of(StationTableConfig, config, settings)
-    catalogue = published_catalogue().without(list(without)).with_collections(read_collections(Path(raw)))
+    catalogue = published_catalogue().without(list(without)).with_collections(read_collections(folder))
     if soil_state:
         catalogue = catalogue.with_soil_state()
     target = chosen.applied_to(catalogue).target.name
-    truth, known = read_in_situ(Path(in_situ), target), read_network(Path(network))
-    tables = read_raw_folder(Path(raw), catalogue)
+    truth, known = read_in_situ(location(in_situ), target), read_network(location(network))
+    tables = read_raw_folder(folder, catalogue)
     written = write_station_table(tables, truth, known, chosen, catalogue, normals_until, path)
-    return {"out": written.pop("out"), "files_not_read": unread_files(Path(raw)), **written}
+    return {"out": written.pop("out"), "files_not_read": unread_files(folder), **written}
 
 
 def table_from_uscrn(
@@ -110,7 +111,7 @@ def table_from_uscrn(
     """
     path = output_file(out, _TABLE)
     chosen = settings_of(OwnWeatherConfig, config, settings)
-    found = read_uscrn(Path(files))
+    found = read_uscrn(local_path(files))
     catalogue = uscrn_catalogue(soil_state=soil_state)
     weather = {"uscrn": found.weather}
     written = write_station_table(
@@ -157,11 +158,11 @@ def in_situ_from_ismn(
     """
     path = output_file(out)
     found: StationRecords = read_ismn(
-        Path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days, target=target
+        local_path(archive), depth, min_hours, flags=tuple(flags), all_days=all_days, target=target
     )
     with appearing(path) as draft:
         found.in_situ.to_csv(draft, index=False)
-    return {"out": str(out), **found.notes}
+    return {"out": str(path), **found.notes}
 
 
 def fetch_records(
@@ -205,7 +206,7 @@ def fetch_records(
     if first > last:
         raise InputError(f"--years {first} {last}: expected the first year, then the last")
     known = settings_of(StationArchives, config, settings)
-    folder = Path(out)
+    folder = local_path(out, to_write=True)
     _, box = region_of(region, folder)
     folder.mkdir(parents=True, exist_ok=True)
     span = range(first, last + 1)
@@ -234,7 +235,7 @@ def write_station_table(
     config: StationTableConfig,
     catalogue: Catalogue,
     normals_until: int | None,
-    out: Path,
+    out: Location,
 ) -> dict[str, Any]:
     """Make a station table and write it; what was read and left out, and why."""
     if normals_until is not None:

@@ -5,7 +5,6 @@ The scores themselves are in `scoring`, intervals in `bootstrap`, the seasonal c
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from mmnet_maps.learn.scoring import (
     station_scores,
 )
 from mmnet_maps.store.csv_file import read_csv
+from mmnet_maps.store.location import Location
 
 __all__ = [
     "METRICS",
@@ -97,7 +97,7 @@ def check_predictions(frame: pd.DataFrame, where: str) -> None:
             raise InputError(f"{where}: column {name} holds {frame[name].dtype}, expected numbers")
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Location) -> pd.DataFrame:
     """Read a CSV of predictions; ids stay text.
 
     Raises

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mmnet_maps.errors import InputError
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.produce.judge.truth import CoarseField
@@ -11,7 +9,7 @@ from mmnet_maps.produce.product.store import open_product
 from mmnet_maps.show.page import page
 from mmnet_maps.show.product_report import product_body
 from mmnet_maps.show.run_report import run_body
-from mmnet_maps.store.location import Location
+from mmnet_maps.store.location import Location, local_path
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["write_report"]
@@ -46,8 +44,8 @@ def write_report(
     if (source / "zarr.json").is_file():
         smap = None if cube is None else CoarseField(open_cube(cube))
         kind, body = "product", product_body(open_product(source), _validation_of(source, validation), smap)
-    elif isinstance(source, Path) and (source / "scores.json").is_file():
-        kind, body = "run", run_body(source)
+    elif (source / "scores.json").is_file():
+        kind, body = "run", run_body(local_path(source))
     else:
         raise InputError(f"{source}: neither a run (no scores.json) nor a product (no zarr.json)")
     text = page(f"{kind.capitalize()} {source.resolve().name}", body)

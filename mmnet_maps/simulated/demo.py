@@ -42,6 +42,7 @@ from mmnet_maps.simulated import (
 )
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network
 from mmnet_maps.sources.stations.raw_exports import read_raw_folder
+from mmnet_maps.store.location import local_path
 from mmnet_maps.store.whole import write_whole
 
 __all__ = ["DemoConfig", "demo_text", "run_demo"]
@@ -108,7 +109,7 @@ def run_demo(config: DemoConfig, out: Path) -> dict[str, Any]:
     WorkError
         Part of the prediction failed.
     """
-    _claim(config, out)
+    _claim(config, local_path(out, to_write=True))
     seconds: dict[str, float] = {}
     with _step("simulated region and stations", seconds):
         _simulate(config.simulation, out / "data")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from typing import Any
 
 import pandas as pd
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.location import Location, Remote, readable
 
 __all__ = ["names_of_columns", "read_csv"]
 
@@ -52,9 +51,7 @@ def read_csv(path: Location, **how: Any) -> pd.DataFrame:
     """
     names_of_columns(path)
     try:
-        frame: pd.DataFrame = pd.read_csv(
-            io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path, **how
-        )
+        frame: pd.DataFrame = pd.read_csv(readable(path), **how)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
     except MemoryError:

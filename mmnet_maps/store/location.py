@@ -7,6 +7,7 @@ which of the two they were given.
 from __future__ import annotations
 
 import errno
+import io
 import re
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -14,7 +15,7 @@ from typing import BinaryIO, TypeAlias
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.remote import SCHEMES, Remote
 
-__all__ = ["Location", "Remote", "location", "open_to_read"]
+__all__ = ["Location", "Remote", "local_path", "location", "open_to_read", "readable", "target_location"]
 
 Location: TypeAlias = Path | Remote
 
@@ -49,7 +50,7 @@ def location(given: str | Location, base: Path | None = None) -> Location:
         return given
     found = _ADDRESS.fullmatch(str(given))
     if found is None or (isinstance(given, Path) and given.is_absolute()):
-        return _no_loop(Path(given)) if base is None else base / given
+        return _no_loop(Path(given) if base is None else base / given)
     scheme, rest = found.groups()
     if scheme == "file":
         return Path("/" + rest.lstrip("/"))
@@ -59,6 +60,28 @@ def location(given: str | Location, base: Path | None = None) -> Location:
     if not bucket:
         raise InputError(f"{given}: names no bucket; expected {scheme}://BUCKET/PREFIX")
     return Remote(f"{scheme}://{bucket}", re.sub("/+", "/", key).strip("/"))
+
+
+def target_location(given: str | Location, base: Path | None = None) -> Location:
+    """As `location`, of what is to be written; a web address is refused, from which one can only read."""
+    found = location(given, base)
+    if isinstance(found, Remote) and found.root.startswith("http"):
+        raise InputError(f"{found}: a web address is read only; expected a path, or s3://, gs:// or az://")
+    return found
+
+
+def local_path(given: str | Location, *, to_write: bool = False) -> Path:
+    """A path of this machine, where no address will do; an address is refused, with what to do instead."""
+    found = location(given)
+    if isinstance(found, Remote):
+        advice = "write to a folder here, then copy it there" if to_write else "download it first"
+        raise InputError(f"{found}: expected a path of this machine; {advice}")
+    return found
+
+
+def readable(path: Location) -> Path | io.BytesIO:
+    """What libraries read that know no object store: the path, or the content of the object."""
+    return io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path
 
 
 def _no_loop(path: Path) -> Path:

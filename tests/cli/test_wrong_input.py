@@ -224,3 +224,56 @@ def test_rounds_members_and_metres_without_limits(refused: Run, tmp_path: Path) 
         "--out", tmp_path / "cube.yaml", "--resolution", "inf",
     )  # fmt: skip
     assert "--resolution inf: expected 1 to 100,000" in said
+
+
+_HERE = "expected a path of this machine; "
+_READ_ONLY = "http://127.0.0.1:9/a: a web address is read only"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train --table t.parquet --out s3://b/run", f"s3://b/run: {_HERE}write to a folder here"),
+        ("explain --bundle m --table t.parquet --out s3://b/e", f"s3://b/e: {_HERE}"),
+        ("figures s3://b/run --out f", f"s3://b/run: {_HERE}download it first"),
+        ("view maps --static s3://b/page", f"s3://b/page: {_HERE}"),
+        ("cube build --config s3://b/c.yaml --out c.zarr", f"s3://b/c.yaml: {_HERE}"),
+        ("stations build --raw s3://b/raw --in-situ i --network n --out t.csv", f"s3://b/raw: {_HERE}"),
+        ("extract p.zarr --points p.csv --out http://127.0.0.1:9/a.csv", "a.csv: a web address is read only"),
+        ("export --product p.zarr --out http://127.0.0.1:9/a", _READ_ONLY),
+        ("climate p.zarr --out http://127.0.0.1:9/a", _READ_ONLY),
+        ("report p.zarr --out http://127.0.0.1:9/a", _READ_ONLY),
+        ("validate --product p --in-situ i --network n --out http://127.0.0.1:9/a", _READ_ONLY),
+        ("evaluate t.csv --out http://127.0.0.1:9/a", _READ_ONLY),
+        ("evaluate t.csv --seed -1", "--seed -1: expected 0 to"),
+        ("explain --bundle m --table t.parquet --out e --samples 1000000000", "expected 2 to 100,000"),
+        (
+            "adjust --bundle m --in-situ i --network n --out o --cube c --reach nan",
+            "--reach nan: expected 1 to",
+        ),
+        (
+            "adjust --bundle m --in-situ i --network n --out o --cube c --reach inf",
+            "--reach inf: expected 1 to",
+        ),
+        ("export --product p.zarr --out loop", "loop: is a symbolic link that leads back to itself"),
+        ("extract p.zarr --points p.csv --out folder.csv", "--out folder.csv: is a folder"),
+        (
+            "init --region 1,1,2,2 --start 2020-06-01 --end 2020-06-02 --door files:loop --out c.yaml",
+            "loop: is a symbolic link",
+        ),
+        (
+            "init --region 1,1,2,2 --start 2020-06-01 --end 2020-06-02 --door files:file --out c.yaml",
+            "door files:file: is a file, expected a folder",
+        ),
+    ],
+)
+def test_what_can_be_told_before_any_work(
+    refused: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert says in refused(*command.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.csv_file import read_csv
-from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.location import Location, readable
 
 __all__ = ["read_points", "read_polygons"]
 
@@ -105,7 +103,7 @@ def read_polygons(path: Location) -> gpd.GeoDataFrame:
 
 def _layer(path: Location) -> gpd.GeoDataFrame:
     try:
-        layer = gpd.read_file(io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path)
+        layer = gpd.read_file(readable(path))
     except Exception as error:
         raise InputError(f"{path}: not a readable vector file: {' '.join(str(error).split())}") from None
     if not isinstance(layer, gpd.GeoDataFrame):

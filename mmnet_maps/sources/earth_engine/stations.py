@@ -29,6 +29,7 @@ from mmnet_maps.sources.stations.raw_layout import (
     sorted_rows,
     write_csv,
 )
+from mmnet_maps.store.location import Location
 from mmnet_maps.store.whole import write_whole
 
 __all__ = [
@@ -79,7 +80,7 @@ class StationJob:
         return self.out.with_name(f".{self.out.name}.earthengine")
 
 
-def network_for(network: pd.DataFrame, path: Path) -> pd.DataFrame:
+def network_for(network: pd.DataFrame, path: Location) -> pd.DataFrame:
     """Check a network read from `path`: every station once, with its coordinates."""
     for name in PLACE:
         if name not in network:

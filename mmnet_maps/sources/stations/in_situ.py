@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from mmnet_maps.dates import NO_DAY, usable_days
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.csv_file import read_csv
+from mmnet_maps.store.location import Location, Remote, readable
 from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["PREFIXED", "StationRecords", "read_in_situ", "read_network", "station_names"]
@@ -46,12 +46,12 @@ class StationRecords(Protocol):
         ...
 
 
-def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
+def read_in_situ(path: Location, target: str = "VWC_5") -> pd.DataFrame:
     """Read the ground truth CSV.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         Columns ID, Network, Latitude, Longitude (degree), Date (YYYYMMDD) and `target` (m3 m-3, empty where
         missing); others are left out, soil moisture at other depths (``VWC_`` and centimetres) among them.
     target : str
@@ -92,12 +92,12 @@ def read_in_situ(path: Path, target: str = "VWC_5") -> pd.DataFrame:
     return frame.loc[:, list(wanted)]
 
 
-def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:
+def read_network(path: Location, *, domain: bool = True) -> pd.DataFrame:
     """Read the station network.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Remote
         GeoPackage, Shapefile, GeoJSON or CSV with ID and Domain (W, M, E).
     domain : bool
         Whether a station without Domain is refused.
@@ -113,7 +113,7 @@ def read_network(path: Path, *, domain: bool = True) -> pd.DataFrame:
     InputError
         The file or a column is missing, a station has no Domain, or has two.
     """
-    if not path.exists():
+    if not (path.is_file() if isinstance(path, Remote) else path.exists()):
         raise InputError(f"{path}: no such network file")
     frame = _network_csv(path) if path.suffix == ".csv" else _network_layer(path)
     _refuse_missing(path, frame, ("ID", "Domain") if domain else ("ID",))
@@ -149,16 +149,16 @@ def station_names(ids: pd.Series, networks: pd.Series) -> pd.Series:
     return ids.where(~prefix, f"{PREFIXED}_" + ids)
 
 
-def _network_csv(path: Path) -> pd.DataFrame:
+def _network_csv(path: Location) -> pd.DataFrame:
     return read_csv(path, dtype={"ID": str, "Network": str, "Domain": str})
 
 
-def _network_layer(path: Path) -> pd.DataFrame:
+def _network_layer(path: Location) -> pd.DataFrame:
     import geopandas
     from pyogrio.errors import DataSourceError
 
     try:
-        layer = geopandas.read_file(path)
+        layer = geopandas.read_file(readable(path))
     except DataSourceError as error:
         raise InputError(f"{path}: not a readable network layer: {' '.join(str(error).split())}") from None
     if not isinstance(layer, geopandas.GeoDataFrame):
@@ -172,20 +172,20 @@ def _network_layer(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _refuse_missing(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> None:
+def _refuse_missing(path: Location, frame: pd.DataFrame, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         found = ", ".join(str(name) for name in frame.columns[:12]) or "none of them"
         raise InputError(f"{path}: lacks column {', '.join(missing)}; found {found}")
 
 
-def _numbers(path: Path, column: pd.Series) -> pd.Series:
+def _numbers(path: Location, column: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce")
     _refuse(path, column, numbers.isna() & column.notna(), f"a number in {column.name}")
     return numbers.astype(np.float64)
 
 
-def _refuse(path: Path, column: pd.Series, bad: pd.Series | NDArray[np.bool_], expected: str) -> None:
+def _refuse(path: Location, column: pd.Series, bad: pd.Series | NDArray[np.bool_], expected: str) -> None:
     """Raise for the first bad row; row 1 is the line of column names."""
     where = np.flatnonzero(np.asarray(bad))
     if where.size:

@@ -9,6 +9,7 @@ import pytest
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.stations.in_situ import read_in_situ, read_network, station_names
+from mmnet_maps.store.location import Remote, location
 
 
 def rows(**changes: object) -> pd.DataFrame:
@@ -100,3 +101,20 @@ def test_a_bad_network_is_refused_by_name(tmp_path: Path) -> None:
     for path, expected in ((tmp_path / "n.gpkg", "not a readable network"), (tmp_path / "x.gpkg", "no such")):
         with pytest.raises(InputError, match=expected):
             read_network(path)
+
+
+def test_records_and_networks_may_stand_in_an_object_store(tmp_path: Path) -> None:
+    store = Remote("memory://stations", "in")
+    (store / "t.csv").write_bytes(rows().to_csv(index=False).encode())
+    (store / "n.csv").write_bytes(b"ID,Domain\nA,W\nB,E\n")
+    points = geopandas.points_from_xy([-100.0, -90.0], [40.0, 41.0], crs="EPSG:4326")
+    layer = geopandas.GeoDataFrame({"ID": ["A", "B"], "Domain": ["W", "E"]}, geometry=points)
+    layer.to_file(tmp_path / "n.gpkg")
+    (store / "n.gpkg").write_bytes(tmp_path / "n.gpkg")
+    # As a command line gives it: one slash short.
+    assert list(read_in_situ(location(Path("memory://stations/in/t.csv")))["ID"]) == ["A", "USDA_ARS_B"]
+    assert list(read_network(store / "n.csv")["ID"]) == ["A", "B"]
+    assert read_network(store / "n.gpkg")["Latitude"].tolist() == [40.0, 41.0]
+    for read in (read_in_situ, read_network):
+        with pytest.raises(InputError, match=r"^memory://stations/in/none\.csv: no such"):
+            read(store / "none.csv")
