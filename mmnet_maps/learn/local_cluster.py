@@ -101,12 +101,12 @@ def _replaced(cluster: Any, workers: int) -> Iterator[None]:
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Processes started in here are not reached by Ctrl-C: it is for their parent, which ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Processes started in here are not reached by Ctrl-C: it is for their parent, which ends them.
+
+    The signal is held back and not ignored: one that comes meanwhile reaches the parent at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
