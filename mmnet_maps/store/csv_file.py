@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from mmnet_maps.errors import InputError, WorkError
-from mmnet_maps.store.location import Location, Remote, readable
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import local_copy
 
 __all__ = ["names_of_columns", "read_csv"]
 
@@ -51,7 +52,8 @@ def read_csv(path: Location, **how: Any) -> pd.DataFrame:
     """
     names_of_columns(path)
     try:
-        frame: pd.DataFrame = pd.read_csv(readable(path), **how)
+        with local_copy(path) as file:
+            frame: pd.DataFrame = pd.read_csv(file, **how)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable CSV: {' '.join(str(error).split())}") from None
     except MemoryError:

@@ -7,7 +7,6 @@ which of the two they were given.
 from __future__ import annotations
 
 import errno
-import io
 import re
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -15,7 +14,7 @@ from typing import BinaryIO, TypeAlias
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.remote import SCHEMES, Remote
 
-__all__ = ["Location", "Remote", "local_path", "location", "open_to_read", "readable", "target_location"]
+__all__ = ["Location", "Remote", "local_path", "location", "open_to_read", "target_location"]
 
 Location: TypeAlias = Path | Remote
 
@@ -77,11 +76,6 @@ def local_path(given: str | Location, *, to_write: bool = False) -> Path:
         advice = "write to a folder here, then copy it there" if to_write else "download it first"
         raise InputError(f"{found}: expected a path of this machine; {advice}")
     return found
-
-
-def readable(path: Location) -> Path | io.BytesIO:
-    """What libraries read that know no object store: the path, or the content of the object."""
-    return io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path
 
 
 def _no_loop(path: Path) -> Path:

@@ -35,6 +35,7 @@ __all__ = [
     "is_draft",
     "is_running",
     "link_copy",
+    "local_copy",
     "local_folder",
     "marked",
     "move_file",
@@ -177,6 +178,17 @@ def local_folder(beside: Location) -> Iterator[Path]:
     """A folder of this machine for drafts of what goes to a location; gone afterwards."""
     with tempfile.TemporaryDirectory(prefix=f"mmnet-maps-{beside.name[:40]}-") as scratch:
         yield Path(scratch)
+
+
+@contextmanager
+def local_copy(path: Location) -> Iterator[Path]:
+    """A file for readers that know no object store: itself, or a copy of this machine for the block."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with local_folder(path) as scratch:
+        (scratch / path.name).write_bytes(path.read_bytes())
+        yield scratch / path.name
 
 
 @contextmanager

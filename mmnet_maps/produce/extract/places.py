@@ -8,7 +8,8 @@ import pandas as pd
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.csv_file import read_csv
-from mmnet_maps.store.location import Location, readable
+from mmnet_maps.store.location import Location
+from mmnet_maps.store.whole import local_copy
 
 __all__ = ["read_points", "read_polygons"]
 
@@ -103,7 +104,8 @@ def read_polygons(path: Location) -> gpd.GeoDataFrame:
 
 def _layer(path: Location) -> gpd.GeoDataFrame:
     try:
-        layer = gpd.read_file(readable(path))
+        with local_copy(path) as file:
+            layer = gpd.read_file(file)
     except Exception as error:
         raise InputError(f"{path}: not a readable vector file: {' '.join(str(error).split())}") from None
     if not isinstance(layer, gpd.GeoDataFrame):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mmnet_maps.dates import NO_DAY, usable_days
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.csv_file import read_csv
-from mmnet_maps.store.location import Location, Remote, readable
+from mmnet_maps.store.location import Location, Remote
+from mmnet_maps.store.whole import local_copy
 from mmnet_maps.variables import TARGETS, target_named
 
 __all__ = ["PREFIXED", "StationRecords", "read_in_situ", "read_network", "station_names"]
@@ -158,7 +159,8 @@ def _network_layer(path: Location) -> pd.DataFrame:
     from pyogrio.errors import DataSourceError
 
     try:
-        layer = geopandas.read_file(readable(path))
+        with local_copy(path) as file:
+            layer = geopandas.read_file(file)
     except DataSourceError as error:
         raise InputError(f"{path}: not a readable network layer: {' '.join(str(error).split())}") from None
     if not isinstance(layer, geopandas.GeoDataFrame):
