@@ -174,8 +174,8 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
         if not isinstance(group, dict):
             raise InputError(f"--set {text}: {name} is a value, not a group of keys")
     try:
-        group[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        group[leaf] = yaml.load(value, _Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: of a date that there is not
         raise InputError(f"--set {text}: the value is not valid YAML") from None
 
 

@@ -57,7 +57,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Outer.load(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("text", ["epochs", "=3", "epochs.inner=3"])
+@pytest.mark.parametrize(
+    "text", ["epochs", "=3", "epochs.inner=3", "epochs=2020-13-01", "epochs=" + "[" * 5000]
+)
 def test_a_wrong_override_is_shown(text: str) -> None:
     with pytest.raises(InputError, match="--set"):
         Outer.load(None, ["epochs=1", text])
