@@ -16,6 +16,7 @@ from pyproj import CRS, Transformer
 
 from mmnet_maps.dates import from_yyyymmdd, to_day
 from mmnet_maps.errors import InputError, suggestion
+from mmnet_maps.store.hdf5_heaps import refuse_endless_heaps
 
 __all__ = ["values_at"]
 
@@ -143,6 +144,7 @@ def _opened(source: Path) -> xr.Dataset:
         if source.is_dir():
             opened: xr.Dataset = xr.open_zarr(source, decode_coords="all")
             return opened
+        refuse_endless_heaps(source)
         return xr.open_dataset(source, decode_coords="all")
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]

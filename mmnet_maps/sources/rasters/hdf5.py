@@ -14,6 +14,7 @@ from pyproj import CRS
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of
+from mmnet_maps.store.hdf5_heaps import refuse_endless_heaps
 from mmnet_maps.store.location import Location
 
 __all__ = ["Hdf5"]
@@ -34,6 +35,7 @@ class Hdf5:
 
     def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
+        refuse_endless_heaps(path)
         with _open(path, self.files) as file:
             if "x" not in file or "y" not in file:
                 raise InputError(f"{path}: has no axes x and y; expected SMAP L4's layout")

@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError
 from mmnet_maps.errors import InputError
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, axis_grid, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
+from mmnet_maps.store.hdf5_heaps import refuse_endless_heaps
 from mmnet_maps.store.location import Location
 
 __all__ = ["NetCdf"]
@@ -45,6 +46,7 @@ class NetCdf:
 
     def header(self, path: Location, wanted: Mapping[str, Wanted], crs: str | None) -> Header:
         """See `Format.header`."""
+        refuse_endless_heaps(path)
         with _open(path, self.files) as data:
             arrays = {name: _find(path, data, name, band) for name, band in wanted.items()}
             one = next(iter(arrays.values()))
