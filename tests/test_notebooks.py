@@ -19,7 +19,7 @@ def test_a_notebook_tells_what_it_gives_and_keeps_its_outputs(path: Path) -> Non
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     title, *lines = "".join(cells[0]["source"]).split("\n")
     assert cells[0]["cell_type"] == "markdown" and title.startswith("# ")
-    assert next(filter(None, lines)).startswith("You get: ")
+    assert next(filter(None, lines)).startswith("This notebook ")
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
     outputs = [output for cell in code for output in cell["outputs"]]

@@ -167,7 +167,7 @@ def test_a_published_table_reads_back(
 def test_an_unknown_variable_is_refused(standin: StandIn, config_for, network, tmp_path: Path) -> None:
     snow = {"times": "daily", "assets": [{"id": "IDAHO_EPSCOR/GRIDMET", "bands": {"snow": "pr"}}]}
     with open_session(config_for(standin, sources={"snow": snow})) as session:
-        with pytest.raises(InputError, match="variable snow has no place"):
+        with pytest.raises(InputError, match="variable snow is not in the raw export layout"):
             download_tables(session, StationJob(network, START, END, tmp_path / "raw"))
         with pytest.raises(InputError, match="snow is not in the catalogue"):
             open_readers(session, TARGET, START, END)
