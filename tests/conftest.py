@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from mmnet_maps.store import remote
+from tests.store.s3 import Server
 
 # A busy machine is slow now and then; how long an example takes says nothing about its result.
 settings.register_profile("mmnet-maps", deadline=None)
@@ -77,3 +80,15 @@ def make_product(tmp_path: Path) -> Callable[..., Any]:
         return product
 
     return make
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose bucket ``bucket`` is empty, and the environment of a user of it."""
+    server = Server()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    remote.store_at.cache_clear()
+    yield server
+    server.stop()
+    remote.store_at.cache_clear()

@@ -103,7 +103,8 @@ def _replaced(cluster: Any, workers: int) -> Iterator[None]:
 def _children_ignore_ctrl_c() -> Iterator[None]:
     """Processes started in here are not reached by Ctrl-C: it is for their parent, which ends them.
 
-    The signal is held back and not ignored: one that comes meanwhile reaches the parent at the end.
+    The signal is held back from this thread and not ignored: one that comes meanwhile reaches the parent, at
+    the end at the latest.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

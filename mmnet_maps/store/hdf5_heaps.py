@@ -29,7 +29,9 @@ def refuse_endless_heaps(path: Location) -> None:
     if not isinstance(path, Path) or not path.is_file() or path.stat().st_size < _HEADER:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        for first, stop in {(0, _LOOKED_AT), (max(0, len(held) - _LOOKED_AT), len(held))}:
+        size = len(held)
+        seam = _LOOKED_AT - len(_SIGNATURE) + 1  # a signature may begin in the first part and end behind it
+        for first, stop in ((0, _LOOKED_AT), (max(seam, size - _LOOKED_AT), size)):
             at = held.find(_SIGNATURE, first, stop)
             while at >= 0:
                 if _is_endless(held, at):

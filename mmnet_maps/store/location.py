@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import re
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.store.remote import SCHEMES, Remote
 
-__all__ = ["Location", "Remote", "local_path", "location", "open_to_read", "target_location"]
+__all__ = ["Location", "Remote", "local_path", "location", "open_to_read", "opener_of", "target_location"]
 
 Location: TypeAlias = Path | Remote
 
@@ -93,3 +93,8 @@ def open_to_read(name: str, mode: str = "rb") -> BinaryIO:
         raise ValueError(f"{name}: is opened to read alone")
     found = location(name)
     return found.open() if isinstance(found, Remote) else found.open("rb")
+
+
+def opener_of(path: Location) -> dict[str, Any]:
+    """How `rasterio.open` is to open a file: an object through `open_to_read`, a path by itself."""
+    return {"opener": open_to_read} if isinstance(path, Remote) else {}

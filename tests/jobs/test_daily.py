@@ -35,7 +35,6 @@ from mmnet_maps.store.lock import sole_writer
 from mmnet_maps.store.states import state_of
 from tests.arrivals import Region
 from tests.produce.conftest import make_bundle
-from tests.store.conftest import s3  # noqa: F401
 from tests.store.s3 import Server
 
 FIRST, LAST = dt.date(2020, 4, 1), dt.date(2020, 5, 30)
@@ -202,7 +201,7 @@ def test_in_an_object_store_readers_find_whole_states_and_the_end_is_that_on_dis
     region: Region,
     bundle: Path,
     tmp_path: Path,
-    s3: Server,  # noqa: F811
+    s3: Server,
 ) -> None:
     user, there = tmp_path / "user", Remote("s3://bucket", "år 1%20")
     product, maps = there / "product.zarr", there / "maps"

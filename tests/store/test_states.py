@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from mmnet_maps.errors import InputError
-from mmnet_maps.store.location import Remote
+from mmnet_maps.store.location import Location, Remote
 from mmnet_maps.store.states import state_of
 from mmnet_maps.store.updating import updating
 from mmnet_maps.store.whole import is_draft
@@ -21,7 +21,8 @@ def write(content: str, keep: tuple[str, ...] = ()) -> None:
         (draft() / content).write_bytes(b"1")
 
 
-def names(folder: Remote = FOLDER) -> list[str]:
+def names(folder: Location = FOLDER) -> list[str]:
+    assert isinstance(folder, Remote)
     return sorted(str(file.relative_to(folder)) for file in folder.files())
 
 
@@ -36,7 +37,7 @@ def test_the_state_before_stays_until_the_next_change(s3: Server) -> None:
     assert len(names()) == 5
     write("three", ("entrance",))
     assert "state-1/one" not in names() and "state-2/two" in names() and "entrance" in names()
-    assert names(state_of(FOLDER)) == ["one", "three", "two"]  # type: ignore[arg-type]
+    assert names(state_of(FOLDER)) == ["one", "three", "two"]
 
 
 def test_a_change_that_fails_is_gone_on_with_and_a_copy_that_was_cut_off_is_made_anew(s3: Server) -> None:
@@ -44,9 +45,9 @@ def test_a_change_that_fails_is_gone_on_with_and_a_copy_that_was_cut_off_is_made
     with contextlib.suppress(ZeroDivisionError), updating(FOLDER) as draft:
         (draft() / "half").write_bytes(b"1")
         raise ZeroDivisionError
-    assert names(state_of(FOLDER)) == ["one"]  # type: ignore[arg-type]
+    assert names(state_of(FOLDER)) == ["one"]
     write("two")
-    assert names(state_of(FOLDER)) == ["half", "one", "two"]  # type: ignore[arg-type]
+    assert names(state_of(FOLDER)) == ["half", "one", "two"]
     # A killed copy: the mark of a draft, and some of the files.
     for name in (".draft", "one"):
         (FOLDER / "state-3" / name).write_bytes(b"")

@@ -52,6 +52,7 @@ from mmnet_maps.source_reader import SourceReader
 from mmnet_maps.store.arrays import open_group
 from mmnet_maps.store.location import Location, location
 from mmnet_maps.store.lock import sole_writer
+from mmnet_maps.store.states import state_of
 from mmnet_maps.store.whole import naming
 
 __all__ = ["build_cube"]
@@ -108,7 +109,7 @@ def build_cube(
     with sole_writer(out):
         refuse_foreign(out)
         draft.settle(out)
-        begun, cube = draft.draft_of(out).exists(), draft.folder_of(out)
+        begun, cube = draft.draft_of(out).exists(), state_of(out)
         held = (cube / "zarr.json").is_file()
         if begun or held:
             found = draft.draft_of(out) if begun else cube

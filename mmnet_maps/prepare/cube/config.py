@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from mmnet_maps.dates import to_date, to_day
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.source_reader import HttpConfig, SourceConfig
-from mmnet_maps.store.location import Location, Remote, location, open_to_read
+from mmnet_maps.store.location import Location, location, opener_of
+from mmnet_maps.store.whole import local_copy
 
 __all__ = [
     "CubeConfig",
@@ -299,8 +299,8 @@ def _polygon_in(path: Location, layer: str | None, crs: str) -> BaseGeometry:
     if not path.exists():
         raise InputError(f"{path}: no such polygon file (region.polygon)")
     try:
-        source = io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path
-        frame = geopandas.read_file(source, layer=layer) if layer else geopandas.read_file(source)
+        with local_copy(path) as file:
+            frame = geopandas.read_file(file, layer=layer) if layer else geopandas.read_file(file)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as GeoPackage, GeoJSON or Shapefile: {reason}") from None
@@ -343,8 +343,7 @@ def _grid_of(path: Location) -> Grid:
     if not path.is_file():
         raise InputError(f"{path}: no such raster (grid.like)")
     try:
-        how: dict[str, Any] = {"opener": open_to_read} if isinstance(path, Remote) else {}
-        with rasterio.open(str(path), **how) as file:
+        with rasterio.open(str(path), **opener_of(path)) as file:
             crs, affine, height, width = file.crs, file.transform, file.height, file.width
     except rasterio.errors.RasterioIOError as error:
         raise InputError(f"{path}: cannot be read as a raster (grid.like): {error}") from None

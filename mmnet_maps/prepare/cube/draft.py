@@ -11,8 +11,8 @@ was copied there from a file system is read as it stands, and becomes states wit
 
 The attribute ``complete`` of the root tells a build that follows one which was stopped what is left to do:
 false of a draft, "new" of a draft that is whole until it has taken its name and its predecessor is gone, true
-of a finished cube. All functions here but `folder_of`, `draft_of`, `is_cube` and `is_whole` are for the one
-build that holds the cube's lock.
+of a finished cube. All functions here but `draft_of`, `is_cube` and `is_whole` are for the one build that
+holds the cube's lock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ __all__ = [
     "begin",
     "begin_update",
     "draft_of",
-    "folder_of",
     "is_cube",
     "is_whole",
     "leave_out",
@@ -40,11 +39,6 @@ __all__ = [
 ]
 
 _NEW = "new"
-
-
-def folder_of(cube: Location) -> Location:
-    """Where the arrays of a finished cube are."""
-    return state_of(cube)
 
 
 def draft_of(cube: Location) -> Location:
@@ -56,7 +50,7 @@ def draft_of(cube: Location) -> Location:
 
 def is_cube(cube: Location) -> bool:
     """Whether something under this name is a cube, begun or finished, or may be one."""
-    return (folder_of(cube) / "zarr.json").is_file() or (isinstance(cube, Remote) and draft_of(cube).exists())
+    return (state_of(cube) / "zarr.json").is_file() or (isinstance(cube, Remote) and draft_of(cube).exists())
 
 
 def is_whole(state: object) -> bool:
@@ -73,7 +67,7 @@ def settle(cube: Location) -> None:
         Where the draft would be is something that no build leaves behind.
     """
     draft = draft_of(cube)
-    held, drafted = _complete(folder_of(cube)), _complete(draft)
+    held, drafted = _complete(state_of(cube)), _complete(draft)
     if drafted == _NEW:
         _take_name(cube)
     elif held == _NEW:
@@ -106,7 +100,7 @@ def begin(cube: Location) -> Location:
 def begin_update(cube: Location) -> Location:
     """A draft that holds what the cube holds."""
     if isinstance(cube, Remote):
-        copy_folder(folder_of(cube), draft_of(cube), leave=(CURRENT,), apart=STATE)
+        copy_folder(state_of(cube), draft_of(cube), leave=(CURRENT,), apart=STATE)
         _say_complete(draft_of(cube), False)
         return draft_of(cube)
     scratch = _scratch(cube)
@@ -127,7 +121,7 @@ def resume(cube: Location) -> Location:
 
 def leave_out(cube: Location, source: str) -> None:
     """Undo in the draft what was begun of a source: it is as in the cube, or not there."""
-    draft, held = draft_of(cube) / source, folder_of(cube) / source
+    draft, held = draft_of(cube) / source, state_of(cube) / source
     if not held.is_dir():
         remove_folder(draft)
     elif isinstance(cube, Remote):
@@ -159,7 +153,7 @@ def _take_name(cube: Location) -> None:
 
 def _finish(cube: Location) -> None:
     if isinstance(cube, Remote):
-        _say_complete(folder_of(cube), True)
+        _say_complete(state_of(cube), True)
         clear_states(cube)
         return
     draft, scratch = draft_of(cube), _scratch(cube)

@@ -21,6 +21,7 @@ from mmnet_maps.prepare.cube.layout import FORMAT
 from mmnet_maps.prepare.cube.sources import CubeSource, open_sources
 from mmnet_maps.store.arrays import fast_decoding, open_group
 from mmnet_maps.store.location import Location, Remote, location
+from mmnet_maps.store.states import state_of
 from mmnet_maps.variables import Variable
 
 __all__ = ["Cube", "CubeSource", "build_cube", "open_cube"]
@@ -94,7 +95,7 @@ def open_cube(path: Location | str) -> Cube:
         There is no cube, its build did not finish, or it is of another format.
     """
     path = location(path)
-    folder = draft.folder_of(path)
+    folder = state_of(path)
     if not (folder / "zarr.json").is_file():
         begun = draft.draft_of(path).exists()
         more = f"; its build did not finish: run `cube build --out {path}` again" if begun else ""

@@ -72,8 +72,7 @@ def check_owner(product: Product, folder: Location, days: Collection[int]) -> No
     ------
     InputError
         The folder is a Zarr store, holds days on another grid, days of another bundle that would stay, or a
-        catalog of
-        something else.
+        catalog of something else.
     """
     if any((folder / name).is_file() for name in ("zarr.json", ".zgroup")):
         raise InputError(f"{folder}: is a Zarr store, such as a product or a cube; give another --out")

@@ -20,7 +20,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.packing import Packing
 from mmnet_maps.produce.extract.maps import QUALITY, Groups, Layer
 from mmnet_maps.produce.product.layers import soil_named
-from mmnet_maps.store.location import Location, Remote, open_to_read
+from mmnet_maps.store.location import Location, Remote, opener_of
 
 __all__ = ["CogMaps"]
 
@@ -167,12 +167,10 @@ def _beside(path: Location) -> Location:
 @contextmanager
 def _opened(path: Location, **options: Any) -> Iterator[Any]:
     """An open file; whatever GDAL says against it is one line that names the file."""
-    env, how = {}, {}
-    if isinstance(path, Remote):
-        # GDAL looks for a dozen files beside one; none is written.
-        env, how = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, {"opener": open_to_read}
+    # GDAL looks for a dozen files beside one; none is written.
+    env = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if isinstance(path, Remote) else {}
     try:
-        with rasterio.Env(**env), rasterio.open(str(path), **how, **options) as file:
+        with rasterio.Env(**env), rasterio.open(str(path), **opener_of(path), **options) as file:
             yield file
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
         raise InputError(f"{path}: not a readable export: {error}") from None

@@ -19,6 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from mmnet_maps.ahead import ahead
 from mmnet_maps.errors import InputError, WorkError, refuse_damaged
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.packing import Packing
@@ -34,7 +35,6 @@ from mmnet_maps.produce.product.layers import (
 from mmnet_maps.produce.product.ledger import Entry, Ledger
 from mmnet_maps.produce.product.objects import day_digests, digest, encoded, lengthen, put
 from mmnet_maps.produce.tile.flags import masks
-from mmnet_maps.produce.tile.reading import ahead
 from mmnet_maps.produce.units import Layout, Unit, iso
 from mmnet_maps.store.arrays import open_group, refuse_huge_chunks, stored_days
 from mmnet_maps.store.location import Location, Remote

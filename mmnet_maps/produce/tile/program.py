@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmnet_maps.ahead import ahead
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.features import write_features
 from mmnet_maps.produce.engine.arrays import Array
@@ -32,7 +33,6 @@ from mmnet_maps.produce.tile.adjusted import adjust_maps
 from mmnet_maps.produce.tile.fillers import fillers_of
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.layers import static_values, years
-from mmnet_maps.produce.tile.reading import ahead
 from mmnet_maps.produce.tile.rules import (
     URBAN_CLASS,
     check_request,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,6 @@ from mmnet_maps.variables import Variable
 
 __all__ = [
     "SUB_TILE",
-    "ahead",
     "check_cube",
     "inside",
     "last_day",
@@ -44,7 +43,6 @@ __all__ = [
     "visible_rows",
 ]
 
-_Item = TypeVar("_Item")
 Days = NDArray[np.int64]
 Window = tuple[slice, slice]
 #: Side of a sub-tile: small enough that its scenes and buffers take little memory, large enough that the
@@ -245,15 +243,16 @@ def _window(grid: Grid, tile: Tile, other: Grid, margin: int) -> Window:
     down = [Tile(top, col, tile.height, 1) for col in (left, right)]
     edges = [cell_lookup(grid, line, other) for line in (*across, *down)]
     if any((edge.index < 0).any() for edge in edges):
-        whole = _with_margin(cell_lookup(grid, tile, other), other, margin)
+        whole = _cells(grid, tile, other, margin)
         return whole.rows, whole.cols
     more = margin + (0 if grid.aligned_offset(other) is not None else 1)
     rows = _grown([edge.rows for edge in edges], more, other.height)
     return rows, _grown([edge.cols for edge in edges], more, other.width)
 
 
-def _with_margin(cells: CellLookup, other: Grid, margin: int) -> CellLookup:
-    """The same cells of each pixel, with more cells around them."""
+def _cells(grid: Grid, tile: Tile, other: Grid, margin: int) -> CellLookup:
+    """The cells that pixels lie in, with more cells around them."""
+    cells = cell_lookup(grid, tile, other)
     if not margin or not cells.shape[0]:
         return cells
     rows = _grown([cells.rows], margin, other.height)
@@ -377,9 +376,7 @@ def tile_inputs(
     with ThreadPoolExecutor(threads, thread_name_prefix="cube") as pool:
         for step, (piece, mask) in enumerate(pieces):
             found = {
-                name: _with_margin(
-                    cell_lookup(cube.grid, piece, source.grid), source.grid, margins.get(name, 0)
-                )
+                name: _cells(cube.grid, piece, source.grid, margins.get(name, 0))
                 for name, source in used.items()
             }
             coming = {name: pool.submit(_layer, b, found[b.source.name]) for name, b in blocks.items()}
@@ -426,12 +423,3 @@ def _index(grid: Grid, tile: Tile, other: Grid, cells: CellLookup) -> NDArray[np
     if whole and grid.aligned_offset(other) is not None:
         return None
     return cells.index.ravel()
-
-
-def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """The same items, the next one made in a thread while the caller works on the last."""
-    with ThreadPoolExecutor(1, thread_name_prefix="reading") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item

@@ -23,7 +23,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.sources.rasters.files import raster_in
 from mmnet_maps.sources.rasters.formats import Band, Files, Header, Wanted, settle_crs
 from mmnet_maps.sources.rasters.stated import band_of, usable
-from mmnet_maps.store.location import Location, Remote, location, open_to_read
+from mmnet_maps.store.location import Location, location, opener_of
 
 __all__ = ["GeoTiff"]
 
@@ -103,8 +103,7 @@ def _below(path: Location, file: Any) -> Iterator[Location]:
             continue
         yield below
         if below.suffix.lower() == ".vrt":
-            how: dict[str, Any] = {"opener": open_to_read} if isinstance(below, Remote) else {}
-            with rasterio.open(str(below), **how) as other:
+            with rasterio.open(str(below), **opener_of(below)) as other:
                 yield from _below(below, other)
 
 
