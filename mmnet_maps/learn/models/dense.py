@@ -7,13 +7,13 @@ range (a latitude of 37 with a deviation of 0.01) the folded bias would swallow 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dense", "blocks", "fold", "plain"]
+__all__ = ["Dense", "blocks", "fold", "plain", "shifted_biases"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,30 @@ def blocks(stack: nn.Sequential) -> list[Dense]:
         if isinstance(layer, nn.Linear):
             found.append(fold(layer, following) if isinstance(following, nn.BatchNorm1d) else plain(layer))
     return found
+
+
+def shifted_biases(layers: Sequence[Dense], shifted: Collection[int]) -> list[Tensor]:
+    """Biases of a chain of layers with ReLU between them, some of which give their values without their bias.
+
+    Since relu(x W + b) = max(x W, -b) + b, a layer may give max(x W, -b) alone if the next one adds b times
+    its own weights to its bias: one pass over the results of a product in place of two. Computed in float64
+    and rounded once.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+    shifted : collection of int
+        Positions of the layers that do so; not the last.
+
+    Returns
+    -------
+    list of Tensor
+        The bias that each layer has then.
+    """
+    found: list[Tensor] = []
+    for index, layer in enumerate(layers):
+        bias = layer.bias.double()
+        if index - 1 in shifted:
+            bias = bias + found[-1] @ layer.weight.double()
+        found.append(bias)
+    return [bias.to(layer.bias.dtype) for bias, layer in zip(found, layers, strict=True)]

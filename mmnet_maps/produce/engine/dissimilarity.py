@@ -107,12 +107,12 @@ class Dissimilarity:
         """
         found = torch.empty_like(buffers.estimates)
         apart = self.constant.new_empty(self.step, len(self.constant))
-        for start in range(0, count, self.step):
-            part = slice(start, start + self.step)
-            inputs, past = buffers.inputs[:, part], buffers.rows(table, part)
-            torch.addmm(self.constant, inputs.t(), self.snapshot, out=apart)
+        pieces = buffers.pieces(self.step)[: -(-count // self.step)]
+        for start, piece in zip(range(0, count, self.step), pieces, strict=True):
+            past = piece.rows(table)
+            torch.addmm(self.constant, piece.inputs, self.snapshot, out=apart)
             least = apart.addmm_(past, self.series).amin(dim=1)
-            least += torch.addcmul(self.more, inputs, self.own).square_().sum(dim=0)
+            least += torch.addcmul(self.more, piece.inputs.t(), self.own).square_().sum(dim=0)
             least += past.square_().sum(dim=1)
-            found[part] = least.clamp_(min=0).sqrt_()
+            found[start : start + self.step] = least.clamp_(min=0).sqrt_()
         return found

@@ -198,12 +198,12 @@ class Engine:
             assert isinstance(found.encoder, Temporal)
             encoder, attention = DayEncoder(found.encoder, device), Attention(found.encoder, steps, device)
             pixel = found.pixel.rows(self._order).to(device)
-            after = [layer.to(device) for layer in found.after]
             side = DayRows(series, slice(None), steps, sizes.day_batch)
-            return side, WindowPass(pixel, encoder, attention, after, sizes)
-        layers = [*found.before, found.pixel, *found.after]
+            return side, WindowPass(pixel, encoder, attention, found.after, sizes)
+        entry, layers = len(found.before), [*found.before, found.pixel, *found.after]
         layers[0] = layers[0].rows(self._order)
-        pixels = self._dense(layers, len(found.before))
+        pixels = self._dense(layers, entry)
+        series = Dense(series.weight, series.bias + pixels.on_rows.to(series.bias.dtype))
         if found.encoder is None:
             day = self.catalogue.lags.index(0)
             return DayRows(series, slice(day, day + 1), 1, sizes.day_batch), pixels
@@ -212,13 +212,12 @@ class Engine:
             return EncodedWindows(encoder, attention, series, sizes), pixels
         return PlainWindows(deepcopy(found.encoder).to(device), series, sizes.window_batch), pixels
 
-    def _dense(self, layers: list[Dense], entry: int) -> PixelPass:
-        there = [layer.to(self.device) for layer in layers]
+    def _dense(self, layers: list[Dense], entry: int) -> DensePass:
         if self.precision == "float32":
-            return DensePass(there, entry, self.sizes.step)
+            return DensePass(layers, entry, self.sizes.step, self.device)
         on_cpu = self.device.type == "cpu"
         # torch packs the weights of a bfloat16 product on a processor at every call: few and large ones.
-        return Bfloat16Pass(there, entry, self.block if on_cpu else self.sizes.step)
+        return Bfloat16Pass(layers, entry, self.block if on_cpu else self.sizes.step, self.device)
 
     @property
     def series_width(self) -> int:

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from mmnet_maps.learn.models.dense import Dense
+from mmnet_maps.learn.models.dense import Dense, shifted_biases
 from mmnet_maps.produce.engine.series import Attention, DayEncoder
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes
 
-__all__ = ["STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
+__all__ = ["STEP", "Buffers", "DensePass", "Piece", "PixelPass", "WindowPass"]
 
 #: Pixels of one product on a CPU.
 STEP = ON_CPU.step
 #: Numbers in a line of the cache.
 _LINE = 16
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What of the buffers belongs to one product: views, made once.
+
+    Attributes
+    ----------
+    inputs : Tensor, shape (n, features)
+    series, weights
+        As in `Buffers`, of these pixels.
+    estimates : Tensor, shape (n, 1)
+    """
+
+    inputs: Tensor
+    series: Tensor
+    estimates: Tensor
+    weights: Tensor | None
+
+    def rows(self, table: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rows of the series table for the pixels, shape (n, width)."""
+        if self.weights is None:
+            return torch.index_select(table, 0, self.series, out=out)
+        mixed = embedding_bag(self.series, table, mode="sum", per_sample_weights=self.weights.to(table.dtype))
+        return mixed if out is None else out.copy_(mixed)
 
 
 @dataclass(frozen=True)
@@ -49,14 +76,22 @@ class Buffers:
         series = self.series.new_zeros(len(self.series), corners)
         return replace(self, series=series, weights=self.estimates.new_zeros(series.shape))
 
-    def rows(self, table: Tensor, own: slice, out: Tensor | None = None) -> Tensor:
-        """Rows of the series table for some pixels, shape (n, width)."""
-        series = self.series[own]
-        if self.weights is None:
-            return torch.index_select(table, 0, series, out=out)
-        weights = self.weights[own].to(table.dtype)
-        mixed = embedding_bag(series, table, mode="sum", per_sample_weights=weights)
-        return mixed if out is None else out.copy_(mixed)
+    def pieces(self, step: int) -> tuple[Piece, ...]:
+        """The buffers in products of `step` pixels."""
+        if step not in self._pieces:
+            self._pieces[step] = tuple(
+                self.piece(slice(start, start + step)) for start in range(0, len(self.estimates), step)
+            )
+        return self._pieces[step]
+
+    def piece(self, own: slice) -> Piece:
+        """The buffers of some pixels."""
+        weights = None if self.weights is None else self.weights[own]
+        return Piece(self.inputs[:, own].t(), self.series[own], self.estimates[own, None], weights)
+
+    @cached_property
+    def _pieces(self) -> dict[int, tuple[Piece, ...]]:
+        return {}
 
 
 class PixelPass(Protocol):
@@ -87,20 +122,36 @@ class DensePass:
     Parameters
     ----------
     layers : sequence of Dense
-        Each takes its input in the kind of number that its weights have. The last gives the estimate.
+        On the processor. Each takes its input in the kind of number that its weights have. The last gives
+        the estimate.
     entry : int
         The layer whose bias is the pixel's row of the series table.
     step : int, optional
         Pixels of one product; what suits the class on a CPU without it.
+    device : torch.device
+        Where it computes.
+
+    Attributes
+    ----------
+    on_rows : Tensor, shape (width,)
+        What the pass expects to be added to every row of the series table.
     """
 
-    def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
-        self.layers, self.entry, self.step = tuple(layers), entry, step or STEP
-        self.device = self.layers[0].weight.device
+    def __init__(
+        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = _CPU
+    ) -> None:
+        self.layers = tuple(layer.to(device) for layer in layers)
+        self.entry, self.step, self.device = entry, step or STEP, device
         self.table_dtype: torch.dtype = self.layers[entry].weight.dtype
         kinds = [torch.float32, *(layer.weight.dtype for layer in self.layers)]
         #: Layers that take another kind of number than the one before gives.
         self._turns = {k for k in range(len(layers)) if kinds[k] != kinds[k + 1]}
+        # Values that are left without their bias are larger: in bfloat16 that costs digits.
+        exact = {k for k in range(len(layers) - 1) if kinds[k + 1] == kinds[k + 2] == torch.float32}
+        self._shifted = exact - {entry}
+        self._biases = [bias.to(device) for bias in shifted_biases(layers, self._shifted)]
+        self._least = [-bias for bias in self._biases]
+        self.on_rows = self._biases[entry]
 
     @property
     def multiply_adds(self) -> int:
@@ -111,31 +162,45 @@ class DensePass:
         """Buffers for blocks of that many pixels."""
         # Rows a power of two apart would fall on the same lines of the cache.
         inputs = torch.zeros(self.layers[0].shape[0], block + _LINE, device=self.device)[:, :block]
-        results = tuple(layer.weight.new_zeros(self.step, layer.shape[1]) for layer in self.layers)
         series = torch.zeros(block, dtype=torch.int64, device=self.device)
-        return Buffers(inputs, series, torch.zeros(block, device=self.device), results)
+        estimates = torch.zeros(block, device=self.device)
+        return Buffers(inputs, series, estimates, self._results())
+
+    def _results(self) -> tuple[Tensor, ...]:
+        """Room for the results of the layers but the last, in turn in two places, which stay in the cache."""
+        layers = self.layers[:-1]
+        size = self.step * max((layer.shape[1] for layer in layers), default=0)
+        kinds = {layer.weight.dtype for layer in layers}
+        places = {
+            kind: torch.zeros(2, size + _LINE, dtype=kind, device=self.device)[:, :size] for kind in kinds
+        }
+        return tuple(
+            places[layer.weight.dtype][index % 2, : self.step * layer.shape[1]].view(self.step, -1)
+            for index, layer in enumerate(layers)
+        )
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for them."""
-        for start in range(0, count, self.step):
-            own = slice(start, start + self.step)
-            values = buffers.inputs[:, own].t()
-            buffers.estimates[own] = self._estimate(values, buffers, own, table)
+        for piece in buffers.pieces(self.step)[: -(-count // self.step)]:
+            self._estimate(piece, buffers.layers, table)
         return buffers.estimates
 
-    def _estimate(self, values: Tensor, buffers: Buffers, own: slice, table: Tensor) -> Tensor:
-        last = len(self.layers) - 1
-        for index, layer in enumerate(self.layers):
-            out = buffers.layers[index]
+    def _estimate(self, piece: Piece, results: Sequence[Tensor], table: Tensor) -> None:
+        values = piece.inputs
+        for index, (layer, found) in enumerate(zip(self.layers, (*results, piece.estimates), strict=True)):
             if index in self._turns:
                 values = values.to(layer.weight.dtype)
+            last = found is piece.estimates
             if index == self.entry:
-                buffers.rows(table, own, out)
-                out.addmm_(values, layer.weight)
+                piece.rows(table, found)
+                values = found.addmm_(values, layer.weight)
+                values = values if last else values.relu_()
+            elif index in self._shifted:
+                torch.mm(values, layer.weight, out=found)
+                values = torch.maximum(found, self._least[index], out=found)
             else:
-                torch.addmm(layer.bias, values, layer.weight, out=out)
-            values = out.relu_() if index < last else out
-        return values[:, 0]
+                torch.addmm(self._biases[index], values, layer.weight, out=found)
+                values = found if last else found.relu_()
 
 
 class WindowPass:
@@ -147,6 +212,7 @@ class WindowPass:
         The snapshot's part of the first day layer.
     encoder, attention : DayEncoder, Attention
     head : sequence of Dense
+        On the processor.
     sizes : Sizes
         Of the products.
     """
@@ -162,7 +228,7 @@ class WindowPass:
         sizes: Sizes = ON_CPU,
     ) -> None:
         self.place, self.encoder, self.attention = place, encoder, attention
-        self.head, self.windows = DensePass([*head], -1, sizes.step), sizes.windows
+        self.head, self.windows = DensePass(head, -1, sizes.step, place.weight.device), sizes.windows
 
     @property
     def multiply_adds(self) -> int:
@@ -192,7 +258,7 @@ class WindowPass:
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
         for start in range(0, count, windows):
             own = slice(start, start + windows)
-            daily = buffers.rows(table, own).view(windows, steps, -1)
+            daily = buffers.piece(own).rows(table).view(windows, steps, -1)
             days = self.encoder.after_first((daily + place[own, None]).view(windows * steps, -1))
             projected = self.attention.project_days(days)
             past[own] = self.attention(days.view(windows, steps, width), projected.view(windows, steps, -1))

@@ -23,6 +23,7 @@ PRECISIONS = ("float32", "bfloat16")
 _EXACT = 2
 #: Rounds of a measurement after one that warms up, and how much slower that may be to go on at all.
 _ROUNDS, _HOPELESS = 3, 4.0
+_CPU = torch.device("cpu")
 
 
 class Bfloat16Pass(DensePass):
@@ -30,14 +31,17 @@ class Bfloat16Pass(DensePass):
 
     Parameters
     ----------
-    layers, entry, step
+    layers, entry, step, device
         As `DensePass`; the layers in float32.
     """
 
-    def __init__(self, layers: Sequence[Dense], entry: int, step: int | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = _CPU
+    ) -> None:
         wide = range(_EXACT, len(layers) - 1)
         kinds = [torch.bfloat16 if index in wide else torch.float32 for index in range(len(layers))]
-        super().__init__([layer.of(kind) for layer, kind in zip(layers, kinds, strict=True)], entry, step)
+        turned = [layer.of(kind) for layer, kind in zip(layers, kinds, strict=True)]
+        super().__init__(turned, entry, step, device)
 
 
 def refuse_device(device: torch.device) -> None:

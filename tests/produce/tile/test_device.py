@@ -18,6 +18,7 @@ from mmnet_maps.bench.made_up import made_up_bundle, made_up_tile
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.grid import Tile
 from mmnet_maps.learn.bundle import Bundle, load_bundle
+from mmnet_maps.learn.models.dense import Dense
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.store import open_cube
 from mmnet_maps.prepare.features import encode, window
@@ -455,12 +456,16 @@ def test_what_is_missing_stays_missing_where_layers_swallow_it() -> None:
     equal_maps(mapped(other, inputs), whole)
 
 
+class _Half(Engine):
+    """On any device, with the plain bfloat16 products of a GPU."""
+
+    def _dense(self, layers: list[Dense], entry: int) -> DensePass:
+        return Bfloat16Pass(layers, entry, self.sizes.step, self.device)
+
+
 def half_engine(kind: str) -> Engine:
     """On the processor, with the plain bfloat16 products of a device."""
-    engine = engine_of(bundle_of(kind), sizes=OTHER)
-    assert isinstance(engine.pixels, DensePass)
-    engine.pixels = Bfloat16Pass(engine.pixels.layers, engine.pixels.entry, OTHER.step)
-    return engine
+    return _Half(bundle_of(kind), sizes=OTHER, xp=DeviceArrays(torch.device("cpu")))
 
 
 def _error(found: TileResult, expected: TileResult) -> float:
