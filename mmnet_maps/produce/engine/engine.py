@@ -31,7 +31,7 @@ from mmnet_maps.produce.engine.arrays import NUMPY, Array, Arrays, DeviceArrays,
 from mmnet_maps.produce.engine.device import find_device
 from mmnet_maps.produce.engine.dissimilarity import Dissimilarity
 from mmnet_maps.produce.engine.members import MembersPass
-from mmnet_maps.produce.engine.pixels import DensePass, PixelPass, WindowPass
+from mmnet_maps.produce.engine.pixels import Buffers, DensePass, PixelPass, WindowPass
 from mmnet_maps.produce.engine.precision import PRECISIONS, Bfloat16Pass, bfloat16_gain, refuse_device
 from mmnet_maps.produce.engine.series import (
     Attention,
@@ -62,14 +62,14 @@ class Workspace:
         Of the rows that a pixel lies between.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.tensors = engine.pixels.buffers(engine.block)
-        if engine.coarse == "bilinear":
-            self.tensors = self.tensors.between_rows(4)
-        self.inputs = engine.xp.of(self.tensors.inputs)
-        self.series = engine.xp.of(self.tensors.series)
-        weights = self.tensors.weights
-        self.weights: Array = None if weights is None else engine.xp.of(weights)
+    def __init__(self, xp: Arrays, tensors: Buffers) -> None:
+        self.xp, self.tensors = xp, tensors
+        self.inputs, self.series = xp.of(tensors.inputs), xp.of(tensors.series)
+        self.weights: Array = None if tensors.weights is None else xp.of(tensors.weights)
+
+    def beside(self) -> Workspace:
+        """Another, to write to while the networks work on this one: their results have the same places."""
+        return Workspace(self.xp, self.tensors.beside())
 
 
 class Engine:
@@ -240,7 +240,8 @@ class Engine:
 
     def workspace(self) -> Workspace:
         """Buffers for `predict`, one a thread."""
-        return Workspace(self)
+        tensors = self.pixels.buffers(self.block)
+        return Workspace(self.xp, tensors.between_rows(4) if self.coarse == "bilinear" else tensors)
 
     def scale(self, rows: Array, first: int, out: Array) -> None:
         """Scale feature rows ``first, first + 1, ...``, with the arithmetic of `Scaler.snapshot`."""

@@ -76,6 +76,14 @@ class Buffers:
         series = self.series.new_zeros(len(self.series), corners)
         return replace(self, series=series, weights=self.estimates.new_zeros(series.shape))
 
+    def beside(self) -> Buffers:
+        """With other room for what is taken, and the same for what is computed."""
+        inputs = torch.empty_strided(
+            self.inputs.shape, self.inputs.stride(), dtype=self.inputs.dtype, device=self.inputs.device
+        )
+        weights = None if self.weights is None else torch.zeros_like(self.weights)
+        return replace(self, inputs=inputs.zero_(), series=torch.zeros_like(self.series), weights=weights)
+
     def pieces(self, step: int) -> tuple[Piece, ...]:
         """The buffers in products of `step` pixels."""
         if step not in self._pieces:

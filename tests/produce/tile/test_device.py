@@ -511,7 +511,7 @@ def test_a_gpu_never_waits_for_the_processor_within_a_tile(monkeypatch: pytest.M
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(program._Work, "compute", watched)
+    monkeypatch.setattr(program._Program, "compute", watched)
     for _, result in predict_tiles(engine, iter([inputs] * 4), DAYS, keep_prediction=True):
         equal_maps(result, whole)
 

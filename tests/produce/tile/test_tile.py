@@ -22,7 +22,7 @@ from mmnet_maps.prepare.gap_fill import gap_fill
 from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.engine.sizes import Sizes
-from mmnet_maps.produce.tile import program
+from mmnet_maps.produce.tile import block
 from mmnet_maps.produce.tile import series as tile_series
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.program import TileResult, predict_tile
@@ -258,7 +258,7 @@ def test_land_cover_follows_its_year() -> None:
 def test_blocks_are_cut_where_memory_ends(arrays: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, inputs, whole = _mapped("mmnet", arrays)
     monkeypatch.setattr(tile_series, "_TABLE", 4 * 128 * len(DAYS) * 3)
-    monkeypatch.setattr(program, "_DECODED", 300 * 6 * 27)
+    monkeypatch.setattr(block, "_DECODED", 300 * 6 * 27)
     _equal(predict_tile(engine, inputs, DAYS, keep_prediction=True), whole)
 
 
