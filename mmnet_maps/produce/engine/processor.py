@@ -1,7 +1,8 @@
-"""Which kind of processor computes: on another kind floating-point functions round otherwise."""
+"""Which kind of processor computes: on another kind floating-point functions round otherwise. Its cores."""
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["processor_kind"]
+__all__ = ["processor_cores", "processor_kind"]
 
 
 @cache
@@ -26,6 +27,13 @@ def processor_kind() -> str:
         f"{platform.machine()} {_maker()}, torch {torch.backends.cpu.get_cpu_capability()}, "
         f"numpy {extensions[-1] if extensions else 'plain'}"
     )
+
+
+def processor_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _maker() -> str:

@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.errors import WorkError
@@ -48,7 +49,9 @@ class Calibration:
     Attributes
     ----------
     per_pixel, per_pixel_day : float
-        Seconds for reading and preparing a pixel of a unit, and for each of its days.
+        Seconds for reading and preparing a pixel of a unit, and for each of its days, on an idle machine.
+    cpu_per_pixel, cpu_per_pixel_day : float
+        The same in seconds of one processor core: a worker reads and prepares while it computes.
     write_per_pixel_day : float
         Seconds.
     bytes_per_pixel_day : float
@@ -63,6 +66,8 @@ class Calibration:
 
     per_pixel: float
     per_pixel_day: float
+    cpu_per_pixel: float
+    cpu_per_pixel_day: float
     write_per_pixel_day: float
     bytes_per_pixel_day: float
     stored_share: dict[str, float]
@@ -128,14 +133,15 @@ def measure(survey: Survey, unit: Unit, bundle: Location, precision: str, device
         compute_unit(cube, catalogue, engine, short)  # the first run also loads code and fills caches
         few, _, _ = _timed(cube, catalogue, engine, short)
         many, many_days, (writing, stored) = _timed(cube, catalogue, engine, piece, write=True)
-    pixels = max(1, many_days // piece.days)
-    days = piece.days - short.days
-    per_day = max(0.0, many - few) / (pixels * days) if days else many / many_days
-    per_pixel = max(0.0, many / pixels - per_day * piece.days) if days else 0.0
+    pixels, days = max(1, many_days // piece.days), piece.days - short.days
+    per_day = np.maximum(0.0, many - few) / (pixels * days) if days else many / many_days
+    per_pixel = np.maximum(0.0, many / pixels - per_day * piece.days) if days else np.zeros(2)
     share = {source.name: _stored_share(cube, source) for source, _ in required_sources(cube, catalogue)}
     return Calibration(
-        per_pixel=per_pixel,
-        per_pixel_day=per_day,
+        per_pixel=float(per_pixel[0]),
+        per_pixel_day=float(per_day[0]),
+        cpu_per_pixel=float(per_pixel[1]),
+        cpu_per_pixel_day=float(per_day[1]),
         write_per_pixel_day=writing / many_days,
         bytes_per_pixel_day=stored / many_days,
         stored_share=share,
@@ -159,11 +165,11 @@ def _joined(left: Tile, right: Tile) -> Tile:
 
 def _timed(
     cube: Cube, catalogue: Catalogue, engine: Engine, unit: Unit, write: bool = False
-) -> tuple[float, int, tuple[float, int]]:
-    """Seconds of computing, pixel-days, and (seconds, bytes) of writing."""
-    began = time.perf_counter()
+) -> tuple[NDArray[np.float64], int, tuple[float, int]]:
+    """Seconds of computing (by the clock, of cores), pixel-days, and (seconds, bytes) of writing."""
+    began = _now()
     values, pixel_days = compute_unit(cube, catalogue, engine, unit)
-    took, writing = time.perf_counter() - began, (0.0, 0)
+    took, writing = _now() - began, (0.0, 0)
     if write:
         with tempfile.TemporaryDirectory(prefix="mmnet-maps-") as scratch:
             grid, side = cube.grid.crop(unit.tile), max(unit.tile.height, unit.tile.width)
@@ -176,6 +182,10 @@ def _timed(
             seconds = time.perf_counter() - start
             writing = seconds, sum(size_of(product.path / name / "c") for name in product.layers)
     return took, pixel_days, writing
+
+
+def _now() -> NDArray[np.float64]:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def _stored_share(cube: Cube, source: CubeSource) -> float:

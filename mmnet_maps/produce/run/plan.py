@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
+from mmnet_maps.produce.engine.processor import processor_cores
 from mmnet_maps.produce.product.layers import layers_with
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
 from mmnet_maps.produce.run.power import Power, read_power
@@ -20,7 +21,7 @@ __all__ = ["Calibration", "Estimate", "Prices", "calibrate", "estimate"]
 
 #: Seconds until a worker process has its first unit: imports, weights, opening.
 _WORKER_START = 6.0
-#: What one more worker on this machine adds, as a share of a worker alone (memory and caches are shared).
+#: What one more worker or core of this machine adds, as a share of one alone (memory and caches are shared).
 _SHARE_OF_ONE_MORE = 0.92
 
 
@@ -82,6 +83,7 @@ def estimate(
     workers: int,
     prices: Prices,
     device: str = "cpu",
+    cores: int | None = None,
 ) -> Estimate:
     """Scale a calibration up to all units.
 
@@ -93,20 +95,26 @@ def estimate(
     prices : Prices
     device : str
         Kind of device.
+    cores : int, optional
+        Processor cores that the workers share; those of this machine without it.
     """
-    seconds, pixel_days, read = 0.0, 0, 0.0
+    seconds, busy, pixel_days, read = 0.0, 0.0, 0, 0.0
     for unit in units:
         pixels = survey.pixels(unit)
-        seconds += pixels * (found.per_pixel + unit.days * (found.per_pixel_day + found.write_per_pixel_day))
+        writing = unit.days * found.write_per_pixel_day
+        seconds += pixels * (found.per_pixel + unit.days * found.per_pixel_day + writing)
+        busy += pixels * (found.cpu_per_pixel + unit.days * found.cpu_per_pixel_day + writing)
         pixel_days += pixels * unit.days
         read += sum(size * found.stored_share[name] for name, size in survey.bytes_seen(unit).items())
-    lanes = min(workers, len(units))
+    # A worker computes and prepares at once: whether that takes less time depends on whether cores are idle.
+    seconds = max(seconds / _gain(min(workers, len(units))), busy / _gain(cores or processor_cores()))
     if workers > 1:
-        seconds = _WORKER_START + seconds / (1 + (lanes - 1) * _SHARE_OF_ONE_MORE)
+        seconds += _WORKER_START
     written = pixel_days * found.bytes_per_pixel_day
     hours, gib = seconds * workers / 3600, written / 2**30
     memory = _start_mib(found, workers) + max(_more_mib(survey, unit, found) for unit in units)
-    energy = prices.power.energy_kwh(hours, memory, device)
+    busy_hours = busy / 3600 if device == "cpu" else hours
+    energy = prices.power.energy_kwh(busy_hours, hours, memory, device)
     return Estimate(
         seconds=seconds,
         workers=workers,
@@ -117,6 +125,11 @@ def estimate(
         energy_kwh=energy,
         co2_kg=prices.power.co2_kg(energy, prices.electricity),
     )
+
+
+def _gain(count: int) -> float:
+    """How many times as fast as one so many workers or cores are."""
+    return 1 + (count - 1) * _SHARE_OF_ONE_MORE
 
 
 def _start_mib(found: Calibration, workers: int) -> float:

@@ -25,7 +25,7 @@ class Power(Config):
     Attributes
     ----------
     watts : dict of str to float
-        Watts of one worker, by a part of `processor_kind` or by the kind of device; ``other`` for all
+        Watts of one core, by a part of `processor_kind`, or of a device, by its kind; ``other`` for all
         others.
     watts_per_gib : float
         Watts of a GiB of memory.
@@ -40,12 +40,17 @@ class Power(Config):
     overhead: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     grams_per_kwh: dict[str, _Positive]
 
-    def energy_kwh(self, worker_hours: float, memory_mib: float, device: str = "cpu") -> float:
-        """Energy of workers that compute all the time.
+    def energy_kwh(
+        self, core_hours: float, worker_hours: float, memory_mib: float, device: str = "cpu"
+    ) -> float:
+        """Energy of workers.
 
         Parameters
         ----------
+        core_hours : float
+            Of cores, or devices, that compute.
         worker_hours : float
+            Of workers that hold their memory.
         memory_mib : float
             Of one worker.
         device : str
@@ -59,7 +64,7 @@ class Power(Config):
         Examples
         --------
         >>> table = Power(watts={"other": 4.0}, watts_per_gib=0.5, overhead=1.2, grams_per_kwh={"world": 481})
-        >>> round(table.energy_kwh(1000, 2048), 3)
+        >>> round(table.energy_kwh(1000, 1000, 2048), 3)
         6.0
         """
         known = processor_kind() if device == "cpu" else device
@@ -67,7 +72,8 @@ class Power(Config):
         if not named and _OTHER not in self.watts:
             raise InputError(f"table of power: watts: nothing of {known}; expected a part of it, or {_OTHER}")
         watts = named[0] if named else self.watts[_OTHER]
-        return worker_hours * (watts + self.watts_per_gib * memory_mib / 1024) * self.overhead / 1000
+        held = worker_hours * self.watts_per_gib * memory_mib / 1024
+        return (core_hours * watts + held) * self.overhead / 1000
 
     def co2_kg(self, energy_kwh: float, electricity: str) -> float:
         """Emissions of that energy, in kg of CO2 equivalent.

@@ -349,7 +349,9 @@ def _forecast(prepared: _Prepared, todo: list[Planned], prices: Prices) -> Estim
     found = calibrate(
         prepared.survey, units, request.bundle, request.precision, request.device, request.workers
     )
-    return estimate(prepared.survey, units, found, request.workers, prices, _device_kind(request))
+    # Workers of a scheduler have cores of their own.
+    cores = None if request.scheduler is None else request.workers
+    return estimate(prepared.survey, units, found, request.workers, prices, _device_kind(request), cores)
 
 
 def _ready_product(prepared: _Prepared) -> Product:

@@ -24,6 +24,8 @@ FIRST = 18322
 FOUND = Calibration(
     per_pixel=1e-3,
     per_pixel_day=1e-2,
+    cpu_per_pixel=1e-3,
+    cpu_per_pixel_day=1.4e-2,
     write_per_pixel_day=1e-4,
     bytes_per_pixel_day=5.0,
     stored_share=dict.fromkeys(
@@ -71,11 +73,15 @@ def test_energy_is_power_times_time_and_emits_as_the_electricity(request_: Reque
         grams_per_kwh={"here": 200.0},
     )
     found = estimate(survey, units, FOUND, 1, Prices(power=table, electricity="here"))
-    watts = 1.5 * (3.0 + 0.5 * found.peak_memory_mib / 1024)
-    assert found.energy_kwh == pytest.approx(watts * found.seconds / 3600 / 1000)
+    busy, held = (
+        2 * 20 * 16 * (1e-3 + 4 * (1.4e-2 + 1e-4)),
+        found.seconds * 0.5 * found.peak_memory_mib / 1024,
+    )
+    assert found.energy_kwh == pytest.approx(1.5 * (3.0 * busy + held) / 3600 / 1000)
     assert found.co2_kg == pytest.approx(0.2 * found.energy_kwh)
+    # A device computes for as long as its worker runs.
     other = estimate(survey, units, FOUND, 1, Prices(power=table, electricity="here"), "cuda")
-    assert other.energy_kwh == pytest.approx(found.energy_kwh * (7.0 - 3.0) * 1.5 / watts + found.energy_kwh)
+    assert other.energy_kwh == pytest.approx(1.5 * (7.0 * found.seconds + held) / 3600 / 1000)
 
 
 def test_a_table_of_power_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
@@ -87,7 +93,7 @@ def test_a_table_of_power_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
         read_power(own)
     own.write_text("watts: {abacus: 3}\nwatts_per_gib: 0\noverhead: 1\ngrams_per_kwh: {here: 1}\n")
     with pytest.raises(InputError, match="watts: nothing of"):
-        read_power(own).energy_kwh(1.0, 1.0)
+        read_power(own).energy_kwh(1.0, 1.0, 1.0)
 
 
 def test_bytes_are_those_of_the_days_and_cells_that_a_unit_sees(request_: Request) -> None:
@@ -101,11 +107,25 @@ def test_bytes_are_those_of_the_days_and_cells_that_a_unit_sees(request_: Reques
 def test_more_workers_take_less_time_but_never_more_than_there_are_units(request_: Request) -> None:
     survey = _prepare(request_).survey
     units = list(survey.layout.units())
-    slow = replace(FOUND, per_pixel=1.0, per_pixel_day=1.0, write_per_pixel_day=0.0)
-    times = [estimate(survey, units, slow, n, Prices()).seconds for n in (1, 2, 4, 64)]
+    slow = replace(
+        FOUND,
+        per_pixel=1.0,
+        per_pixel_day=1.0,
+        cpu_per_pixel=1.4,
+        cpu_per_pixel_day=1.4,
+        write_per_pixel_day=0.0,
+    )
+
+    def seconds(workers: int, cores: int) -> float:
+        return estimate(survey, units, slow, workers, Prices(), cores=cores).seconds
+
+    times = [seconds(workers, 64) for workers in (1, 2, 4, 64)]
     assert times[0] > 1.7 * times[1]
     assert times[1] > times[2]
     assert times[2] == times[3]
+    # A worker that finds no idle core computes and prepares in turn.
+    assert seconds(1, 1) == pytest.approx(1.4 * seconds(1, 2))
+    assert seconds(2, 2) - 6 == pytest.approx(1.4 * (seconds(2, 4) - 6))
 
 
 def test_a_dry_run_calibrates_and_writes_nothing(request_: Request) -> None:
