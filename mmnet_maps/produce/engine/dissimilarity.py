@@ -19,6 +19,7 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.applicability import Applicability, summaries
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine.arrays import sent
+from mmnet_maps.produce.engine.chain import distances, scripted
 from mmnet_maps.produce.engine.pixels import Buffers
 
 __all__ = ["Dissimilarity"]
@@ -106,13 +107,19 @@ class Dissimilarity:
         count : int
         """
         found = torch.empty_like(buffers.estimates)
-        apart = self.constant.new_empty(self.step, len(self.constant))
-        pieces = buffers.pieces(self.step)[: -(-count // self.step)]
-        for start, piece in zip(range(0, count, self.step), pieces, strict=True):
-            past = piece.rows(table)
-            torch.addmm(self.constant, piece.inputs, self.snapshot, out=apart)
-            least = apart.addmm_(past, self.series).amin(dim=1)
-            least += torch.addcmul(self.more, piece.inputs.t(), self.own).square_().sum(dim=0)
-            least += past.square_().sum(dim=1)
-            found[start : start + self.step] = least.clamp_(min=0).sqrt_()
+        run = scripted(distances) if self.device.type == "cpu" else distances
+        run(
+            buffers.inputs,
+            buffers.series,
+            buffers.weights,
+            table,
+            self.constant,
+            self.snapshot,
+            self.series,
+            self.own,
+            self.more,
+            found,
+            self.step,
+            count,
+        )
         return found

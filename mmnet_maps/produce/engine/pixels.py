@@ -4,49 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from mmnet_maps.learn.models.dense import Dense, shifted_biases
+from mmnet_maps.produce.engine.chain import chain, rows_of, scripted
 from mmnet_maps.produce.engine.series import Attention, DayEncoder
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes
 
-__all__ = ["STEP", "Buffers", "DensePass", "Piece", "PixelPass", "WindowPass"]
+__all__ = ["STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
 
 #: Pixels of one product on a CPU.
 STEP = ON_CPU.step
 #: Numbers in a line of the cache.
 _LINE = 16
 _CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What of the buffers belongs to one product: views, made once.
-
-    Attributes
-    ----------
-    inputs : Tensor, shape (n, features)
-    series, weights
-        As in `Buffers`, of these pixels.
-    estimates : Tensor, shape (n, 1)
-    """
-
-    inputs: Tensor
-    series: Tensor
-    estimates: Tensor
-    weights: Tensor | None
-
-    def rows(self, table: Tensor, out: Tensor | None = None) -> Tensor:
-        """Rows of the series table for the pixels, shape (n, width)."""
-        if self.weights is None:
-            return torch.index_select(table, 0, self.series, out=out)
-        mixed = embedding_bag(self.series, table, mode="sum", per_sample_weights=self.weights.to(table.dtype))
-        return mixed if out is None else out.copy_(mixed)
 
 
 @dataclass(frozen=True)
@@ -84,22 +58,9 @@ class Buffers:
         weights = None if self.weights is None else torch.zeros_like(self.weights)
         return replace(self, inputs=inputs.zero_(), series=torch.zeros_like(self.series), weights=weights)
 
-    def pieces(self, step: int) -> tuple[Piece, ...]:
-        """The buffers in products of `step` pixels."""
-        if step not in self._pieces:
-            self._pieces[step] = tuple(
-                self.piece(slice(start, start + step)) for start in range(0, len(self.estimates), step)
-            )
-        return self._pieces[step]
-
-    def piece(self, own: slice) -> Piece:
-        """The buffers of some pixels."""
-        weights = None if self.weights is None else self.weights[own]
-        return Piece(self.inputs[:, own].t(), self.series[own], self.estimates[own, None], weights)
-
-    @cached_property
-    def _pieces(self) -> dict[int, tuple[Piece, ...]]:
-        return {}
+    def rows(self, table: Tensor, own: slice) -> Tensor:
+        """Rows of the series table for some pixels, shape (n, width)."""
+        return rows_of(table, self.series[own], None if self.weights is None else self.weights[own])
 
 
 class PixelPass(Protocol):
@@ -152,13 +113,13 @@ class DensePass:
         self.entry, self.step, self.device = entry, step or STEP, device
         self.table_dtype: torch.dtype = self.layers[entry].weight.dtype
         kinds = [torch.float32, *(layer.weight.dtype for layer in self.layers)]
-        #: Layers that take another kind of number than the one before gives.
-        self._turns = {k for k in range(len(layers)) if kinds[k] != kinds[k + 1]}
         # Values that are left without their bias are larger: in bfloat16 that costs digits.
         exact = {k for k in range(len(layers) - 1) if kinds[k + 1] == kinds[k + 2] == torch.float32}
-        self._shifted = exact - {entry}
-        self._biases = [bias.to(device) for bias in shifted_biases(layers, self._shifted)]
+        self._shifted = [k in exact and k != entry for k in range(len(layers))]
+        chosen = [k for k, own in enumerate(self._shifted) if own]
+        self._biases = [bias.to(device) for bias in shifted_biases(layers, chosen)]
         self._least = [-bias for bias in self._biases]
+        self._weights = [layer.weight for layer in self.layers]
         self.on_rows = self._biases[entry]
 
     @property
@@ -189,26 +150,23 @@ class DensePass:
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for them."""
-        for piece in buffers.pieces(self.step)[: -(-count // self.step)]:
-            self._estimate(piece, buffers.layers, table)
+        run = scripted(chain) if self.device.type == "cpu" else chain
+        run(
+            buffers.inputs,
+            buffers.series,
+            buffers.weights,
+            table,
+            self._weights,
+            self._biases,
+            self._least,
+            self._shifted,
+            self.entry,
+            list(buffers.layers),
+            buffers.estimates,
+            self.step,
+            count,
+        )
         return buffers.estimates
-
-    def _estimate(self, piece: Piece, results: Sequence[Tensor], table: Tensor) -> None:
-        values = piece.inputs
-        for index, (layer, found) in enumerate(zip(self.layers, (*results, piece.estimates), strict=True)):
-            if index in self._turns:
-                values = values.to(layer.weight.dtype)
-            last = found is piece.estimates
-            if index == self.entry:
-                piece.rows(table, found)
-                values = found.addmm_(values, layer.weight)
-                values = values if last else values.relu_()
-            elif index in self._shifted:
-                torch.mm(values, layer.weight, out=found)
-                values = torch.maximum(found, self._least[index], out=found)
-            else:
-                torch.addmm(self._biases[index], values, layer.weight, out=found)
-                values = found if last else found.relu_()
 
 
 class WindowPass:
@@ -266,7 +224,7 @@ class WindowPass:
         torch.mm(buffers.inputs.t(), self.place.weight, out=place)
         for start in range(0, count, windows):
             own = slice(start, start + windows)
-            daily = buffers.piece(own).rows(table).view(windows, steps, -1)
+            daily = buffers.rows(table, own).view(windows, steps, -1)
             days = self.encoder.after_first((daily + place[own, None]).view(windows * steps, -1))
             projected = self.attention.project_days(days)
             past[own] = self.attention(days.view(windows, steps, width), projected.view(windows, steps, -1))

@@ -1,6 +1,6 @@
 """Pixels of a tile in blocks that fit: what the networks take is made here, and what they give is completed.
 
-The two are apart, since a processor makes what the networks take next in a thread of its own meanwhile.
+The two are apart, since a processor prepares the next steps in a thread of its own while it computes one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import torch
 
-from mmnet_maps.ahead import ahead
 from mmnet_maps.prepare.features import write_features
 from mmnet_maps.produce.engine.arrays import Array
 from mmnet_maps.produce.engine.engine import Workspace
@@ -32,7 +32,7 @@ from mmnet_maps.produce.tile.trust import (
     unlike,
 )
 
-__all__ = ["STORED", "Part"]
+__all__ = ["STORED", "Part", "Step"]
 
 #: Observations of a block that may be decoded at once: about a GiB with what is made of them.
 _DECODED = 2**26
@@ -41,12 +41,30 @@ STORED = ("soil_moisture", "lower", "upper", "quality")
 
 
 class Part:
-    """Pixels of a tile whose series are encoded, over the days of a land cover year."""
+    """Pixels of a tile whose series are encoded, over the days of a land cover year.
+
+    Parameters
+    ----------
+    shared : Shared
+    tile : PreparedTile
+    there : mapping of str to array
+        The tile's arrays, where they are computed with.
+    year : Year
+    series : Series
+    maps : mapping of str to array, shape (days, pixels of the tile)
+        Of the year's days; written.
+    """
 
     def __init__(
-        self, shared: Shared, tile: PreparedTile, there: Mapping[str, Array], year: Year, series: Series
+        self,
+        shared: Shared,
+        tile: PreparedTile,
+        there: Mapping[str, Array],
+        year: Year,
+        series: Series,
+        maps: Mapping[str, Array],
     ) -> None:
-        self.shared, self.tile, self.there, self.year = shared, tile, there, year
+        self.shared, self.tile, self.there, self.year, self.maps = shared, tile, there, year, maps
         engine, xp, self.days = shared.engine, shared.xp, shared.days[year.days]
         self.pixels, self.table, self.similar = xp.send(series.pixels), series.table, series.similar
         self.rows, self.places = xp.send(series.rows), xp.send(series.places)
@@ -60,23 +78,19 @@ class Part:
         self.dates = xp.empty(dates.shape, xp.float32)
         engine.scale(rows, engine.static, self.dates)
 
-    def predict(self, maps: Mapping[str, Array]) -> None:
-        """Map the pixels in blocks whose observations and features fit."""
-        steps = self._steps()
-        for step in steps if self.shared.xp.on_device else ahead(steps):
-            step.block.estimate(step)
-            if step.days.stop == len(self.days):
-                self._store(step.block, maps)
-
-    def _steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[Step]:
+        """What is to be computed, in order, in blocks whose observations and features fit."""
         depth = max((filler.depth for filler in self.tile.fillers), default=0)
         size = max(1, min(self.shared.engine.block, _DECODED // max(1, depth)))
         for start in range(0, len(self.pixels), size):
             yield from Block(self, slice(start, min(start + size, len(self.pixels)))).steps()
 
-    def _store(self, block: Block, maps: Mapping[str, Array]) -> None:
+    def store(self, block: Block) -> None:
         """Complete what a block gave, and write it to the maps."""
-        xp, estimate, bits = self.shared.xp, block.estimates, block.bits
+        xp, maps, estimate, bits = self.shared.xp, self.maps, block.estimates, block.bits
+        if self.hidden or xp.some(~xp.isfinite(estimate)):
+            # Said outright: not every device and type carries NaN through every layer.
+            estimate = xp.where((bits & MISSING_REASONS) != 0, np.nan, estimate)
         codes = finish(estimate, bits, self.shared.intervals, xp)
         known = self.shared.engine.dissimilarity
         if known is not None:
@@ -104,6 +118,13 @@ class Step:
     block: Block
     days: slice
     workspace: Workspace
+
+    @torch.inference_mode()
+    def compute(self) -> None:
+        """Run the networks; the last step of a block completes its maps."""
+        self.block.estimate(self)
+        if self.days.stop == len(self.block.part.days):
+            self.block.part.store(self.block)
 
 
 class Block:
@@ -167,7 +188,7 @@ class Block:
         return features, bits
 
     def steps(self) -> Iterator[Step]:
-        """The block's days, as many at once as fit; `estimate` takes each before the one after the next."""
+        """The block's days, as many at once as fit; each is computed before its workspace is used again."""
         for start in range(0, len(self.part.days), self.step):
             step = Step(
                 self, slice(start, min(start + self.step, len(self.part.days))), next(self.shared.workspaces)
@@ -219,12 +240,9 @@ class Block:
 
     def estimate(self, step: Step) -> None:
         """Estimates and dissimilarities of some days."""
-        xp, part, days, workspace = self.xp, self.part, step.days, step.workspace
+        part, days, workspace = self.part, step.days, step.workspace
         size = (days.stop - days.start) * self.count
         found = self.engine.predict(workspace, part.table[days].flatten(0, 1), size)[:size]
-        if part.hidden or xp.some(~xp.isfinite(found)):
-            # Said outright: not every device and type carries NaN through every layer.
-            found = xp.where((self.bits[days].reshape(-1) & MISSING_REASONS) != 0, np.nan, found)
         self.estimates[days] = found.reshape(-1, self.count)
         if part.similar is not None:
             found = self.engine.apart(workspace, part.similar[days].flatten(0, 1), size)[:size]

@@ -21,14 +21,15 @@ import torch
 from numpy.typing import NDArray
 
 from mmnet_maps.ahead import ahead
+from mmnet_maps.produce.engine.arrays import Array
 from mmnet_maps.produce.engine.device import exact_products
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.adjusted import adjust_maps
-from mmnet_maps.produce.tile.block import STORED, Part
+from mmnet_maps.produce.tile.block import STORED, Part, Step
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.prepared import PreparedTile
 from mmnet_maps.produce.tile.rules import valid_range
-from mmnet_maps.produce.tile.shared import Shared
+from mmnet_maps.produce.tile.shared import AHEAD, Shared
 from mmnet_maps.produce.tile.trust import MISSING, QUALITY
 
 __all__ = ["TileResult", "predict_tile", "predict_tiles"]
@@ -71,7 +72,8 @@ def predict_tiles(
 ) -> Iterator[tuple[TileInputs, TileResult]]:
     """Map tiles, in their order; the next one is read, and its series are encoded, meanwhile.
 
-    On a device the next tile is also sent there meanwhile, and the one before comes back.
+    On a processor what the networks take next is prepared meanwhile too. On a device the next tile is also
+    sent there, and the one before comes back.
 
     Parameters
     ----------
@@ -94,42 +96,64 @@ def predict_tiles(
     ValueError
         The days are not consecutive, or a layer is missing.
     """
-    shared = Shared(engine, days)
-    program = _Program(shared, keep_prediction)
+    program = _Program(Shared(engine, days), keep_prediction)
     computed: deque[tuple[TileInputs, Callable[[], Mapping[str, NDArray[Any]]]]] = deque()
     # Series are encoded in the thread that reads: what is set for the process holds until the last tile.
     with exact_products():
-        for tile in ahead(PreparedTile(shared, inputs) for inputs in tiles):
-            computed.append((tile.inputs, program.compute(tile)))
+        steps = program.steps(ahead(PreparedTile(program.shared, inputs) for inputs in tiles))
+        for step in steps if engine.xp.on_device else ahead(steps, AHEAD):
+            if isinstance(step, Step):
+                step.compute()
+                continue
+            computed.append((step.inputs, engine.xp.download(step.maps)))
             if len(computed) > engine.xp.behind:
                 yield program.finished(*computed.popleft())
         while computed:
             yield program.finished(*computed.popleft())
 
 
+@dataclass(frozen=True)
+class _Mapped:
+    """A tile whose steps have all gone before.
+
+    Attributes
+    ----------
+    inputs : TileInputs
+    maps : dict of str to array, shape (days, pixels)
+    """
+
+    inputs: TileInputs
+    maps: Mapping[str, Array]
+
+
 class _Program:
-    """What becomes of a prepared tile."""
+    """What becomes of prepared tiles."""
 
     def __init__(self, shared: Shared, keep_prediction: bool) -> None:
         self.shared, self.keep_prediction = shared, keep_prediction
         self.engine, self.xp, self.days = shared.engine, shared.xp, shared.days
 
     @torch.inference_mode()
-    def compute(self, tile: PreparedTile) -> Callable[[], Mapping[str, NDArray[Any]]]:
-        """Map a tile; the function gives the maps, once they are there."""
-        xp, there = self.xp, tile.upload()
-        shape = (len(self.days), len(tile.inputs.inside))
-        names = (*STORED[:3], *self.engine.optional)
-        maps = {name: xp.full(shape, int(MISSING), xp.int16) for name in names}
+    def steps(self, tiles: Iterator[PreparedTile]) -> Iterator[Step | _Mapped]:
+        """The steps of each tile, and then its maps."""
+        for tile in tiles:
+            there = tile.upload()
+            maps = self._empty(tile, there)
+            for year, series in tile.parts:
+                of_year = {name: values[year.days] for name, values in maps.items()}
+                yield from Part(self.shared, tile, there, year, series, of_year).steps()
+            yield _Mapped(tile.inputs, maps)
+
+    def _empty(self, tile: PreparedTile, there: Mapping[str, Array]) -> dict[str, Array]:
+        """Maps with nothing but the reasons why pixels are not computed."""
+        xp, shape = self.xp, (len(self.days), len(tile.inputs.inside))
+        maps = {name: xp.full(shape, int(MISSING), xp.int16) for name in (*STORED[:3], *self.engine.optional)}
         maps["quality"] = xp.empty(shape, xp.int32)
         if self.keep_prediction:
             maps["prediction"] = xp.full(shape, np.nan, xp.float32)
         for year in tile.years:
             maps["quality"][year.days] = there[year.reasons]
-        for year, series in tile.parts:
-            of_year = {name: values[year.days] for name, values in maps.items()}
-            Part(self.shared, tile, there, year, series).predict(of_year)
-        return xp.download(maps)
+        return maps
 
     def finished(
         self, inputs: TileInputs, download: Callable[[], Mapping[str, NDArray[Any]]]

@@ -12,7 +12,11 @@ from mmnet_maps.produce.tile.rules import inputs_of, valid_range
 from mmnet_maps.produce.tile.series import Encoder
 from mmnet_maps.produce.tile.trust import IntervalCodes, Limits, land_cover_outside
 
-__all__ = ["Shared"]
+__all__ = ["AHEAD", "Shared"]
+
+#: Steps of a block that are prepared while a processor computes one: the first of a block takes as long as
+#: the networks take for two.
+AHEAD = 3
 
 
 class Shared:
@@ -36,7 +40,7 @@ class Shared:
     intervals : IntervalCodes
     encoder : Encoder
     workspaces : iterator of Workspace
-        Endless, in turn: one where a device computes; else two, for the networks and for what they take next.
+        Endless, in turn: one where a device computes; else one more than are prepared `AHEAD`.
     """
 
     def __init__(self, engine: Engine, days: NDArray[np.int64]) -> None:
@@ -54,4 +58,5 @@ class Shared:
         self.intervals = IntervalCodes(engine.bundle.interval, valid_range(engine), self.xp)
         self.encoder = Encoder(engine)
         first = engine.workspace()
-        self.workspaces = cycle([first] if self.xp.on_device else [first, first.beside()])
+        others = 0 if self.xp.on_device else AHEAD
+        self.workspaces = cycle([first, *(first.beside() for _ in range(others))])

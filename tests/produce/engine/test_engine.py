@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from mmnet_maps.learn.bundle import Bundle
 from mmnet_maps.learn.model_input import ModelInput, columns_of_kind
 from mmnet_maps.learn.models.dense import fold
 from mmnet_maps.learn.published import import_published
-from mmnet_maps.produce.engine import precision
+from mmnet_maps.produce.engine import chain, precision
 from mmnet_maps.produce.engine.engine import Engine
 
 KINDS = ["mmnet", "mlp", "transformer"]
@@ -116,6 +117,30 @@ def test_series_and_pixels_have_the_same_bits_in_any_order(kind: str, mode: str,
     inputs = made_up_inputs(published_catalogue(), 257, 2)
     order = np.random.default_rng(seed).permutation(257)[: 1 + seed % 257]
     np.testing.assert_array_equal(run(engine, inputs.rows(order)), run(engine, inputs)[order])
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [*((kind, "float32") for kind in KINDS), ("mmnet", "bfloat16"), ("mlp", "bfloat16")]
+)
+def test_a_torch_without_torchscript_gives_the_same_bits(
+    kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = made_up_inputs(published_catalogue(), 1500, seed=2)
+    inputs.snapshot[7] = np.nan
+    assert isinstance(chain.scripted(chain.chain), torch.jit.ScriptFunction)
+    fast = run(Engine(_bundle(kind), mode), inputs)
+
+    def gone(function: Any) -> None:
+        raise AttributeError("script")
+
+    monkeypatch.setattr(torch.jit, "script", gone)
+    chain.scripted.cache_clear()
+    try:
+        assert chain.scripted(chain.chain) is chain.chain
+        plain = run(Engine(_bundle(kind), mode), inputs)
+    finally:
+        chain.scripted.cache_clear()
+    np.testing.assert_array_equal(fast, plain)
 
 
 @pytest.mark.parametrize("kind", ["mmnet", "mlp"])

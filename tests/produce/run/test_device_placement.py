@@ -46,7 +46,7 @@ def _one_thread() -> None:
 def lent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lending]:
     """The device, seen by the package; it is there in one thread alone, so tiles are read in that too."""
     monkeypatch.setattr(device, "seen_devices", lambda: ["cpu", f"{NAME}:0"])
-    monkeypatch.setattr(program, "ahead", iter)
+    monkeypatch.setattr(program, "ahead", lambda items, count=1: items)
     with lending() as mode:
         yield mode
 
