@@ -21,6 +21,9 @@ from mmnet_maps.store.location import Location
 
 __all__ = ["Shard", "chunk_digests", "damage", "lost", "shards"]
 
+#: Chunks along the time axis that are verified at once; with one, a tenth of the time is spent on opening.
+_CHUNKS = 2
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -98,7 +101,7 @@ def damage(cube: Location, source: CubeSource, shard: Shard) -> list[Location]:
 
     Where all can be read but the values are others, any of them may be to blame, and all are given.
     """
-    _, high, wide = source.chunks
+    long, high, wide = source.chunks
     time, rows, cols = shard.where
     block = slice(rows.start // high, -(-rows.stop // high)), slice(cols.start // wide, -(-cols.stop // wide))
     try:
@@ -107,23 +110,26 @@ def damage(cube: Location, source: CubeSource, shard: Shard) -> list[Location]:
         return [cube / source.name / "digest"]
     if not recorded.any():
         return []
-    blocks, unreadable, files = {}, [], _files(cube, source, shard)
+    files = dict(zip(source.variables, _files(cube, source, shard), strict=True))
     of = {name: source.variables[name] for name in _covered(source)}
-    for name, file in zip(source.variables, files, strict=True):
-        if name not in of:
-            continue
-        array = source.arrays[name]
-        try:
-            blocks[name] = (
-                np.asarray(array[rows, cols])[None] if array.ndim == 2 else np.asarray(array[shard.where])
-            )
-        except Exception:
-            unreadable.append(file)
+    unreadable, others = dict[str, Location](), False
+    # A few steps at a time: a whole shard of all variables takes as much memory as its build.
+    for begin in range(time.start, time.stop, _CHUNKS * long):
+        steps, blocks = slice(begin, min(begin + _CHUNKS * long, time.stop)), {}
+        for name in of.keys() - unreadable.keys():
+            array = source.arrays[name]
+            try:
+                blocks[name] = np.asarray(
+                    array[rows, cols][None] if array.ndim == 2 else array[steps, rows, cols]  # type: ignore[index,call-overload]
+                )
+            except Exception:
+                unreadable[name] = files[name]
+        told = recorded[begin - time.start : steps.stop - time.start]
+        if not unreadable and not others:
+            others = not np.array_equal(chunk_digests(blocks, of, source.chunks, told != 0), told)
     if unreadable:
-        return unreadable
-    if np.array_equal(chunk_digests(blocks, of, source.chunks, recorded != 0), recorded):
-        return []
-    return sorted(files, key=lambda path: path.is_file())
+        return [files[name] for name in source.variables if name in unreadable]
+    return sorted(files.values(), key=lambda path: path.is_file()) if others else []
 
 
 def _covered(source: CubeSource) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mmnet_maps.jobs.cubes import verify_cube
 from mmnet_maps.packing import Packing
 from mmnet_maps.prepare.cube.config import Target
 from mmnet_maps.prepare.cube.store import build_cube, open_cube
+from mmnet_maps.prepare.cube.verify import chunk_digests
 from mmnet_maps.variables import Cadence, Variable
 
 GRID = Grid("EPSG:32612", (30.0, 0.0, 300000.0, 0.0, -30.0, 4120000.0), 40, 30)
@@ -81,6 +83,20 @@ def test_damage_is_named_and_the_next_build_makes_it_good(tmp_path: Path, how: s
     assert build_cube(Target(GRID), [Scenes()], out)["parts_built"] == 1
     assert shard.read_bytes() == before
     assert build_cube(Target(GRID), [Scenes()], out)["parts_built"] == 0
+
+
+def test_the_steps_of_two_chunks_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, held = tmp_path / "c.zarr", list[int]()
+    build_cube(Target(GRID), [Scenes()], out)
+
+    def noted(blocks: dict[str, np.ndarray], *rest: Any) -> Any:
+        held.extend(len(block) for block in blocks.values())
+        return chunk_digests(blocks, *rest)
+
+    monkeypatch.setattr("mmnet_maps.prepare.cube.verify.chunk_digests", noted)
+    assert verify_cube(out)["damaged"] == []
+    # 12 steps of two variables in chunks of one step, though a shard has eight.
+    assert held == [2] * 12
 
 
 def test_the_command_names_the_file_and_fails(tmp_path: Path) -> None:
