@@ -237,23 +237,24 @@ def _shards(days: int, grid: Grid) -> Iterator[_Shard]:
 
 
 def _coarsen(finer: dict[str, zarr.Array[Any]], arrays: dict[str, zarr.Array[Any]], part: _Shard) -> None:
-    """Write a part of a level from the level before, read a strip of chunks at a time."""
+    """Write a part of a level from the level before: a layer after the other, read a strip at a time."""
     shape = tuple(s.stop - s.start for s in part.key)
-    found = {name: np.empty(shape, array.dtype) for name, array in arrays.items()}
     columns = slice(2 * part.cols.start, 2 * part.cols.stop)
-    for top in range(0, shape[1], _CHUNK[1]):
-        bottom = min(top + _CHUNK[1], shape[1])
-        window = part.days, slice(2 * (part.rows.start + top), 2 * (part.rows.start + bottom)), columns
-        fine: NDArray[Any] = np.asarray(finer[_VALID][window])
-        coarse = coarser_values(fine)
-        for name, out in found.items():
-            strip = coarse
-            if name != _VALID:
-                other = np.asarray(finer[name][window])
-                strip = coarser_bits(other, fine, coarse) if out.dtype.kind == "u" else coarser_values(other)
-            out[:, top:bottom] = strip
-    for name, values in found.items():
-        arrays[name][part.key] = values
+    valid = np.empty(shape, arrays[_VALID].dtype)
+    # One row of chunks of the level before.
+    high = _CHUNK[1] // 2
+    for name in sorted(arrays, key=lambda name: name != _VALID):
+        out = valid if name == _VALID else np.empty(shape, arrays[name].dtype)
+        for top in range(0, shape[1], high):
+            strip = slice(top, min(top + high, shape[1]))
+            rows = slice(2 * (part.rows.start + strip.start), 2 * (part.rows.start + strip.stop))
+            fine: NDArray[Any] = np.asarray(finer[name][part.days, rows, columns])
+            if out.dtype.kind == "u":
+                of: NDArray[Any] = np.asarray(finer[_VALID][part.days, rows, columns])
+                out[:, strip] = coarser_bits(fine, of, valid[:, strip])
+            else:
+                out[:, strip] = coarser_values(fine)
+        arrays[name][part.key] = out
 
 
 class _Turned:
@@ -278,7 +279,8 @@ class _Turned:
         """Stored values of a layer, shape (days, rows, columns)."""
         rows, cols = self.window(part)
         held = self.product.read(name, days[0], days[-1] + 1, rows, cols)
-        held = held[[day - days[0] for day in days]]
+        if len(held) > len(days):
+            held = held[[day - days[0] for day in days]]
         return held[:, :: -1 if self.rows else 1, :: -1 if self.cols else 1]
 
     def check(self, days: Sequence[int], part: _Shard) -> None:

@@ -59,6 +59,16 @@ def test_the_base_level_holds_the_integers_of_the_product(made: tuple[Product, P
     assert group["0/soil_moisture"].shards is not None  # type: ignore[union-attr]
 
 
+def test_a_level_is_made_of_the_whole_level_before(made: tuple[Product, Path]) -> None:
+    product, path = made
+    fine = {name: product.read(name, product.layout.start, product.layout.stop) for name in product.layers}
+    coarse = coarser_values(fine["soil_moisture"])
+    group = zarr.open_group(path, mode="r")
+    np.testing.assert_array_equal(np.asarray(group["1/soil_moisture"]), coarse)  # type: ignore[arg-type]
+    bits = coarser_bits(fine["quality"], fine["soil_moisture"], coarse)
+    np.testing.assert_array_equal(np.asarray(group["1/quality"]), bits)  # type: ignore[arg-type]
+
+
 def test_rio_tiler_returns_the_integers_at_1000_random_pixel_days(made: tuple[Product, Path]) -> None:
     pytest.importorskip("isochron", reason="rio-tiler[zarr] is not here")
     from rio_tiler.experimental.zarr import GroupReader
