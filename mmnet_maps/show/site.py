@@ -43,8 +43,9 @@ _RANGE_DAYS, _RANGE_SIDE = 12, 600
 _WIDTH = "width"
 #: Reading a window larger than this for one tile takes seconds: maps of that size need overviews.
 _MOST = 40_000_000
-#: Pixel-days that are read at once for blocks of series: 200 MB.
-_AT_ONCE = 20_000_000
+#: Pixel-days that are read at once for blocks of series (100 MB), and blocks a side: as large as the tiles of
+#: an exported file.
+_AT_ONCE, _SQUARE = 10_000_000, 16
 #: Zooms before the last in which a layer without overviews is drawn.
 _REACH = 3
 _TITLES = {"soil_moisture": "soil moisture", _WIDTH: "width of the interval", QUALITY: "quality"}
@@ -255,23 +256,26 @@ class Site:
         height, width = self.maps.levels[0].shape
         if not (0 <= top * BLOCK < height and 0 <= left * BLOCK < width):
             raise KeyError((top, left))
-        return self._strip(top, left, left + 1)[0]
+        return next(self._window(top, left, 1, 1))[2]
 
     def blocks(self) -> Iterator[tuple[int, int, bytes]]:
-        """Every block of series with its position; stored values are read for many blocks at once."""
-        height, width = self.maps.levels[0].shape
-        side = -(-width // BLOCK)
-        many = max(1, _AT_ONCE // (self.maps.days.size * BLOCK**2))
-        for top in range(-(-height // BLOCK)):
-            for left in range(0, side, many):
-                stop = min(side, left + many)
-                yield from zip([top] * many, range(left, stop), self._strip(top, left, stop), strict=False)
+        """Every block of series with its position; stored values are read for a square of them at once.
 
-    def _strip(self, top: int, left: int, stop: int) -> list[bytes]:
-        """Blocks ``left`` to ``stop`` (exclusive) of a row of blocks."""
+        Stored pieces are larger than a block, and each is decoded again for every window that touches it.
+        """
         height, width = self.maps.levels[0].shape
-        rows = np.arange(top * BLOCK, min(height, (top + 1) * BLOCK), dtype=np.int64)
-        cols = np.arange(left * BLOCK, min(width, stop * BLOCK), dtype=np.int64)
+        fit = max(1, _AT_ONCE // (self.maps.days.size * BLOCK**2))
+        high = min(_SQUARE, 2 ** ((fit.bit_length() - 1) // 2))
+        wide = min(_SQUARE, 2 ** ((fit // high).bit_length() - 1))
+        for top in range(0, -(-height // BLOCK), high):
+            for left in range(0, -(-width // BLOCK), wide):
+                yield from self._window(top, left, high, wide)
+
+    def _window(self, top: int, left: int, high: int, wide: int) -> Iterator[tuple[int, int, bytes]]:
+        """Blocks of rows ``top`` on and of columns ``left`` on, so many of each where there are."""
+        height, width = self.maps.levels[0].shape
+        rows = np.arange(top * BLOCK, min(height, (top + high) * BLOCK), dtype=np.int64)
+        cols = np.arange(left * BLOCK, min(width, (left + wide) * BLOCK), dtype=np.int64)
         row, col = np.repeat(rows, cols.size), np.tile(cols, rows.size)
         own = [name for name in self.series_layers if name in self.maps.layers]
         found = self.maps.pixels(own, 0, self.maps.days.size, row, col)
@@ -279,11 +283,11 @@ class Site:
         if self.beside:
             tile = Tile(int(rows[0]), int(cols[0]), rows.size, cols.size)
             shaped += [self.beside.block(name, self.maps.days, tile) for name in self.beside.series]
-        parts = [slice(at, at + BLOCK) for at in range(0, cols.size, BLOCK)]
-        return [
-            gzip.compress(b"".join(_little(values[:, :, part]) for values in shaped), 6, mtime=0)
-            for part in parts
-        ]
+        for down in range(0, rows.size, BLOCK):
+            for across in range(0, cols.size, BLOCK):
+                part = slice(None), slice(down, down + BLOCK), slice(across, across + BLOCK)
+                body = gzip.compress(b"".join(_little(values[part]) for values in shaped), 6, mtime=0)
+                yield top + down // BLOCK, left + across // BLOCK, body
 
     def tiles(self, zoom: int) -> Iterator[tuple[int, int]]:
         """(x, y) of the tiles of a zoom that touch the maps."""
@@ -371,13 +375,13 @@ class Site:
         return {name: _range(np.concatenate(parts)) for name, parts in values.items()}, seen
 
     def _sample(self, name: str, day: int, level: int) -> NDArray[Any]:
-        """About `_RANGE_SIDE` rows and columns of a level, or of the middle of a level too large to read."""
+        """At most `_RANGE_SIDE` rows and columns of a level, or of its middle if it is too large."""
         height, width = self.maps.levels[level].shape
         rows, cols = (
             slice(max(0, (size - 4 * _RANGE_SIDE) // 2), (size + 4 * _RANGE_SIDE) // 2)
             for size in (height, width)
         )
-        step = max(1, min(max(height, width), 4 * _RANGE_SIDE) // _RANGE_SIDE)
+        step = -(-min(max(height, width), 4 * _RANGE_SIDE) // _RANGE_SIDE)
         return self.maps.read(name, day, rows, cols, level)[::step, ::step]
 
 

@@ -24,7 +24,7 @@ from mmnet_maps.grid import Grid
 from mmnet_maps.produce.export.days import export_product
 from mmnet_maps.produce.extract.maps import open_maps
 from mmnet_maps.show.server import listen, make_server, write_site
-from mmnet_maps.show.site import SIDE, Site, policy
+from mmnet_maps.show.site import BLOCK, SIDE, Site, policy
 
 
 @pytest.fixture
@@ -184,6 +184,25 @@ def test_files_hold_what_the_server_answers(site: tuple[Any, int, Path], tmp_pat
             assert _get(port, f"/{name}")[1] == path.read_bytes(), name
     with pytest.raises(InputError, match="already there"):
         write_site(Site(open_maps(out)), tmp_path / "static")
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 1000])
+def test_every_block_is_written_once_from_windows_of_a_bounded_size(
+    make_product: Any, monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    maps, sizes = open_maps(make_product(days=2).path), list[int]()
+    monkeypatch.setattr("mmnet_maps.show.site._AT_ONCE", blocks * 2 * BLOCK**2)
+    site, pixels = Site(maps), maps.pixels
+
+    def noted(names: Any, begin: int, end: int, row: Any, col: Any) -> Any:
+        sizes.append(row.size)
+        return pixels(names, begin, end, row, col)
+
+    monkeypatch.setattr(maps, "pixels", noted)
+    found = list(site.blocks())
+    assert sorted(sizes)[-1] <= blocks * BLOCK**2 and sum(sizes) == 96 * 120
+    assert sorted((top, left) for top, left, _ in found) == [(t, k) for t in range(3) for k in range(4)]
+    assert all(body == site.series(top, left) for top, left, body in found)
 
 
 def test_a_product_and_a_published_store_are_shown_too(make_product: Any, tmp_path: Path) -> None:
