@@ -1,8 +1,10 @@
-"""Peak memory of every command on a finished demo, and on a sixteenth of its area: prints JSON.
+"""Peak memory of every command on a finished demo, and on 16 times its area: prints JSON.
 
-``python -m tests.benchmarks.bench_memory out/demo [--days 16]``. The sixteenth is a square around a
-station. Work units are of 256 pixels on both, so that the larger map is more work and not larger pieces. Each
-command runs in a process of its own with one worker; the figure is the most that the process held.
+``python -m tests.benchmarks.bench_memory out/demo [--days 4]``, some ten minutes and 8 GB below ``TMPDIR``.
+The demo must have its 1,024 x 1,024 pixels: that is one piece of what commands work in (a shard of a cube, a
+work unit, a shard of a published store), and a smaller map would take less for that reason alone. The larger
+map is 16 such pieces, the demo's rasters repeated beside and below themselves. Stations stay those of the
+demo. Each command runs in a process of its own with one worker; the figure is the most that the process held.
 """
 
 from __future__ import annotations
@@ -10,14 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tests.benchmarks.wider_region import write_wider
+
+#: Times that the demo is repeated along a side.
+_TIMES = 4
 _CLI = [sys.executable, "-m", "mmnet_maps.cli"]
 
 
@@ -35,15 +44,15 @@ def peak_mib(command: list[str]) -> float:
     return used.ru_maxrss / 1024
 
 
-def commands(demo: Path, work: Path, region: list[str], days: int) -> Iterator[tuple[str, list[str]]]:
+def commands(demo: Path, region: Path, work: Path, days: int) -> Iterator[tuple[str, list[str]]]:
     """Every command of a job, in order: name and arguments."""
-    data, cube, product, maps = demo / "data/region", work / "cube", work / "product", work / "maps"
+    truth, cube, product, maps = demo / "data/region", work / "cube", work / "product", work / "maps"
     last = pd.Timestamp("2020-05-16") + pd.Timedelta(days=days - 1)
     span = ["--start", "2020-05-16", "--end", f"{last:%Y-%m-%d}"]
-    made = ["--bundle", demo / "run/all/bundle", "--cube", cube, *span, "--out", product, "--tile", "256"]
-    truth = ["--in-situ", data / "in_situ.csv", "--network", data / "network.gpkg"]
+    made = ["--bundle", demo / "run/all/bundle", "--cube", cube, *span, "--out", product]
+    stations = ["--in-situ", truth / "in_situ.csv", "--network", truth / "network.gpkg"]
     told: dict[str, list[Any]] = {
-        "cube build": ["cube", "build", "--config", demo / "cube.yaml", "--out", cube, "--workers", "1"],
+        "cube build": ["cube", "build", "--config", region / "cube.yaml", "--out", cube, "--workers", "1"],
         "cube show": ["cube", "show", cube],
         "cube verify": ["cube", "verify", cube],
         "plan": ["plan", *made],
@@ -53,39 +62,39 @@ def commands(demo: Path, work: Path, region: list[str], days: int) -> Iterator[t
         "export --zarr": ["export", "--product", product, "--out", maps, "--workers", "1", "--zarr"],
         "extract": ["extract", product, "--points", work / "points.csv", "--out", work / "series.csv"],
         "extract of files": ["extract", maps, "--points", work / "points.csv", "--out", work / "files.csv"],
-        "validate": ["validate", "--product", product, *truth, "--cube", cube, "--out", work / "scores"],
+        "validate": ["validate", "--product", product, *stations, "--cube", cube, "--out", work / "scores"],
         "report": ["report", product, "--cube", cube, "--out", work / "report.html"],
         "view --static": ["view", maps, "--static", work / "page"],
     }
-    told["cube build"] += region
     for name, command in told.items():
         yield name, [str(part) for part in command]
 
 
-def measure(demo: Path, region: list[str], days: int, points: pd.DataFrame) -> dict[str, float]:
+def measure(demo: Path, region: Path, days: int) -> dict[str, float]:
     """Peak memory of every command, in MiB."""
+    truth = pd.read_csv(demo / "data/region/in_situ.csv", dtype={"ID": str})
+    stations = truth.groupby("ID")[["Longitude", "Latitude"]].first()
+    points = stations.rename(columns={"Longitude": "lon", "Latitude": "lat"}).reset_index(names="id")
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
         points.to_csv(Path(folder) / "points.csv", index=False)
-        return {name: peak_mib(command) for name, command in commands(demo, Path(folder), region, days)}
+        return {name: peak_mib(command) for name, command in commands(demo, region, Path(folder), days)}
 
 
 def main() -> None:
     """Measure both and print them beside each other."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("demo", type=Path)
-    options.add_argument("--days", type=int, default=16)
+    options.add_argument("--days", type=int, default=4)
     given = options.parse_args()
     demo = given.demo.resolve()
-    truth = pd.read_csv(demo / "data/region/in_situ.csv", dtype={"ID": str})
-    stations = truth.groupby("ID")[["Longitude", "Latitude"]].first()
-    points = stations.rename(columns={"Longitude": "lon", "Latitude": "lat"}).reset_index(names="id")
-    middle = (stations - stations.mean()).abs().sum(axis=1).idxmin()
-    lon, lat = stations.loc[middle]
-    # 256 of 1,024 pixels of 30 m, as degrees at that latitude.
-    east, north = 128 * 30 / 111_320 / 0.805, 128 * 30 / 111_000
-    box = f"region={{box: [{lon - east}, {lat - north}, {lon + east}, {lat + north}]}}"
-    small = measure(demo, ["--set", box], given.days, points.loc[points["id"] == middle])
-    large = measure(demo, [], given.days, points)
+    small = measure(demo, demo, given.days)
+    with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
+        wide, rasters = Path(folder), Path("data/rasters")
+        # In another process: what this one held would count for those that it starts.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(write_wider, demo / rasters, wide / rasters, _TIMES).result()
+        shutil.copy(demo / "cube.yaml", wide)
+        large = measure(demo, wide, given.days)
     rows = {
         name: {"small_mib": own, "large_mib": large[name], "growth": large[name] / own}
         for name, own in small.items()
