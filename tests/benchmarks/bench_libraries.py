@@ -1,6 +1,6 @@
 """Libraries that were tried in place of code of this project: ``python -m tests.benchmarks.bench_libraries``.
 
-Prints JSON; docs/decisions/009-libraries-tried.md and 006 say what follows from it.
+Prints JSON; docs/decisions/009-libraries-tried.md, 006 and 010 say what follows from it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,18 @@ import torch
 
 from mmnet_maps.bench.engine import interleaved
 from mmnet_maps.bench.made_up import made_up_bundle, made_up_tile
+from mmnet_maps.bench.made_up_cube import made_up_cube
 from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.grid import Grid, Tile
+from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
+from mmnet_maps.produce.engine import pixels
 from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
+from mmnet_maps.produce.run.predict import Request, predict_product
 from mmnet_maps.produce.tile.program import predict_tile, predict_tiles
-from mmnet_maps.produce.units import Layout
+from mmnet_maps.produce.units import Layout, iso
 from mmnet_maps.show import page
 
 GRID = Grid("EPSG:32614", (30.0, 0.0, 500_010.0, 0.0, -30.0, 4_200_000.0), 10_000, 10_000)
@@ -145,6 +151,43 @@ def tensors() -> dict[str, Any]:
     return {"torch_over_numpy": round(seconds["torch"] / seconds["numpy"], 2)}
 
 
+def torchscript() -> dict[str, Any]:
+    """The pixel pass, and the path from cube to product: in TorchScript, and from Python."""
+    bundle, first = made_up_bundle("mmnet", published_catalogue()), 18_322
+    engine, number = Engine(bundle), count()
+    workspace, table = engine.workspace(), torch.rand(64, engine.series_width)
+
+    def alone() -> None:
+        for _ in range(64):
+            engine.predict(workspace, table)
+
+    def from_python(case: Callable[[], object]) -> None:
+        fast, pixels.scripted = pixels.scripted, lambda function: function
+        try:
+            case()
+        finally:
+            pixels.scripted = fast
+
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        place = Path(folder)
+        save_bundle(bundle, place / "bundle")
+        made_up_cube(place / "cube", 512, 512, first, first + 16)
+
+        def whole() -> None:
+            out = place / f"product-{next(number)}"
+            request = Request(place / "bundle", place / "cube", iso(first), iso(first + 15), out)
+            predict_product(request, forecast=False)
+
+        cases: dict[str, Callable[[], object]] = {"pixel_pass": alone, "whole_path": whole}
+        seconds = interleaved(
+            cases | {f"{name}, Python": partial(from_python, case) for name, case in cases.items()}, 5
+        )
+    return {
+        f"python_over_torchscript_{name}": round(seconds[f"{name}, Python"] / seconds[name], 2)
+        for name in cases
+    }
+
+
 if __name__ == "__main__":
-    parts = (geobox, templates, days, stores, tensors)
+    parts = (geobox, templates, days, stores, tensors, torchscript)
     print(json.dumps({part.__name__: part() for part in parts}, indent=2))
