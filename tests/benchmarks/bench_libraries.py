@@ -26,7 +26,7 @@ from mmnet_maps.catalogue import published_catalogue
 from mmnet_maps.grid import Grid, Tile
 from mmnet_maps.learn.bundle import save_bundle
 from mmnet_maps.learn.train import threads
-from mmnet_maps.produce.engine import pixels
+from mmnet_maps.produce.engine import chain
 from mmnet_maps.produce.engine.arrays import DeviceArrays
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.product.create import create_product
@@ -162,11 +162,11 @@ def torchscript() -> dict[str, Any]:
             engine.predict(workspace, table)
 
     def from_python(case: Callable[[], object]) -> None:
-        fast, pixels.scripted = pixels.scripted, lambda function: function
+        fast, chain.scripted = chain.scripted, lambda function: function
         try:
             case()
         finally:
-            pixels.scripted = fast
+            chain.scripted = fast
 
     with tempfile.TemporaryDirectory() as folder, threads(1):
         place = Path(folder)

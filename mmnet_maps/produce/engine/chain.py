@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["chain", "distances", "rows_of", "scripted"]
+__all__ = ["chain", "distances", "on", "rows_of", "scripted"]
 
 
 @cache
@@ -29,6 +29,11 @@ def scripted(function: Callable[..., Any]) -> Callable[..., Any]:
             # Whatever a later torch or Python says of it: the function does the same.
             return function
     return found
+
+
+def on(device: torch.device, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a device runs it: in TorchScript on a processor."""
+    return scripted(function) if device.type == "cpu" else function
 
 
 def rows_of(table: Tensor, series: Tensor, weights: Tensor | None) -> Tensor:
@@ -97,11 +102,11 @@ def chain(
                 torch.mm(values, weights[index], out=found)
                 values = torch.maximum(found, least[index], out=found)
                 continue
-            if index == entry and mix is None:
-                torch.index_select(table, 0, series[start:stop], out=found)
-                found.addmm_(values, weights[index])
-            elif index == entry and mix is not None:
-                found.copy_(rows_of(table, series[start:stop], mix[start:stop]))
+            if index == entry:
+                if mix is None:
+                    torch.index_select(table, 0, series[start:stop], out=found)
+                else:
+                    found.copy_(rows_of(table, series[start:stop], mix[start:stop]))
                 found.addmm_(values, weights[index])
             else:
                 torch.addmm(biases[index], values, weights[index], out=found)

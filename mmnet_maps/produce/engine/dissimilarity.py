@@ -19,7 +19,7 @@ from mmnet_maps.catalogue import Catalogue
 from mmnet_maps.learn.applicability import Applicability, summaries
 from mmnet_maps.prepare.features import window
 from mmnet_maps.produce.engine.arrays import sent
-from mmnet_maps.produce.engine.chain import distances, scripted
+from mmnet_maps.produce.engine.chain import distances, on
 from mmnet_maps.produce.engine.pixels import Buffers
 
 __all__ = ["Dissimilarity"]
@@ -107,8 +107,7 @@ class Dissimilarity:
         count : int
         """
         found = torch.empty_like(buffers.estimates)
-        run = scripted(distances) if self.device.type == "cpu" else distances
-        run(
+        on(self.device, distances)(
             buffers.inputs,
             buffers.series,
             buffers.weights,

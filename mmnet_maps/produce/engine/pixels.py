@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from mmnet_maps.learn.models.dense import Dense, shifted_biases
-from mmnet_maps.produce.engine.chain import chain, rows_of, scripted
+from mmnet_maps.produce.engine.chain import chain, on, rows_of
 from mmnet_maps.produce.engine.series import Attention, DayEncoder
 from mmnet_maps.produce.engine.sizes import ON_CPU, Sizes
 
-__all__ = ["STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
+__all__ = ["CPU", "STEP", "Buffers", "DensePass", "PixelPass", "WindowPass"]
 
 #: Pixels of one product on a CPU.
 STEP = ON_CPU.step
 #: Numbers in a line of the cache.
 _LINE = 16
-_CPU = torch.device("cpu")
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class DensePass:
     """
 
     def __init__(
-        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = _CPU
+        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = CPU
     ) -> None:
         self.layers = tuple(layer.to(device) for layer in layers)
         self.entry, self.step, self.device = entry, step or STEP, device
@@ -150,8 +150,7 @@ class DensePass:
 
     def __call__(self, buffers: Buffers, table: Tensor, count: int) -> Tensor:
         """Estimates of the first `count` pixels at least, in the buffer for them."""
-        run = scripted(chain) if self.device.type == "cpu" else chain
-        run(
+        on(self.device, chain)(
             buffers.inputs,
             buffers.series,
             buffers.weights,

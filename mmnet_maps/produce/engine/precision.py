@@ -14,7 +14,7 @@ import torch
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.learn.models.dense import Dense
-from mmnet_maps.produce.engine.pixels import DensePass
+from mmnet_maps.produce.engine.pixels import CPU, DensePass
 
 __all__ = ["PRECISIONS", "Bfloat16Pass", "bfloat16_gain", "refuse_device"]
 
@@ -23,7 +23,6 @@ PRECISIONS = ("float32", "bfloat16")
 _EXACT = 2
 #: Rounds of a measurement after one that warms up, and how much slower that may be to go on at all.
 _ROUNDS, _HOPELESS = 3, 4.0
-_CPU = torch.device("cpu")
 
 
 class Bfloat16Pass(DensePass):
@@ -36,7 +35,7 @@ class Bfloat16Pass(DensePass):
     """
 
     def __init__(
-        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = _CPU
+        self, layers: Sequence[Dense], entry: int, step: int | None = None, device: torch.device = CPU
     ) -> None:
         wide = range(_EXACT, len(layers) - 1)
         kinds = [torch.bfloat16 if index in wide else torch.float32 for index in range(len(layers))]

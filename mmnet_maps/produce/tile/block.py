@@ -216,7 +216,7 @@ class Block:
         """Write the features of some days to the workspace, and their bits."""
         xp, shared, engine, part, days = self.xp, self.shared, self.engine, self.part, step.days
         count, first, bits = days.stop - days.start, part.year.days.start, self.bits[days]
-        if not any(step.workspace is known for known in self._entered):
+        if step.workspace not in self._entered:
             self._enter(step.workspace)
         # What an earlier block left behind the pixels must not point behind this table.
         step.workspace.series[count * self.count :] = 0
