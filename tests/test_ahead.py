@@ -47,3 +47,18 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         found.extend(ahead(items(), 3))
     assert not found or found == [1]
     assert list(ahead(iter(()), 3)) == []
+
+
+def test_a_caller_that_stops_leaves_no_thread_behind() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    for number in ahead(items(), 3):
+        if number == 5:
+            break
+    assert not [one for one in threading.enumerate() if one.name.startswith("ahead")]
+    assert len(made) <= 5 + 1 + 3
