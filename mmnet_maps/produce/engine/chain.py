@@ -91,22 +91,24 @@ def chain(
         Pixels of one product, and of all that are wanted.
     """
     last = len(weights) - 1
-    for start in range(0, count, step):
-        stop = start + step
-        values = inputs[:, start:stop].t()
+    taken, ends = torch.split(inputs.t(), step), torch.split(estimates.unsqueeze(1), step)
+    own = torch.split(series, step)
+    mixes = own if mix is None else torch.split(mix, step)
+    for part in range((count + step - 1) // step):
+        values = taken[part]
         for index in range(last + 1):
             if values.dtype != weights[index].dtype:
                 values = values.to(weights[index].dtype)
-            found = estimates[start:stop].unsqueeze(1) if index == last else results[index]
+            found = ends[part] if index == last else results[index]
             if shifted[index]:
                 torch.mm(values, weights[index], out=found)
                 values = torch.maximum(found, least[index], out=found)
                 continue
             if index == entry:
                 if mix is None:
-                    torch.index_select(table, 0, series[start:stop], out=found)
+                    torch.index_select(table, 0, own[part], out=found)
                 else:
-                    found.copy_(rows_of(table, series[start:stop], mix[start:stop]))
+                    found.copy_(rows_of(table, own[part], mixes[part]))
                 found.addmm_(values, weights[index])
             else:
                 torch.addmm(biases[index], values, weights[index], out=found)
@@ -141,12 +143,14 @@ def distances(
     step, count : int
     """
     apart = torch.empty((step, constant.shape[0]), dtype=constant.dtype, device=constant.device)
-    for start in range(0, count, step):
-        stop = start + step
-        part = inputs[:, start:stop]
-        rows = rows_of(table, series[start:stop], None if mix is None else mix[start:stop])
-        torch.addmm(constant, part.t(), snapshot, out=apart)
+    taken, ends = torch.split(inputs, step, dim=1), torch.split(found, step)
+    places = torch.split(series, step)
+    mixes = places if mix is None else torch.split(mix, step)
+    for part in range((count + step - 1) // step):
+        features = taken[part]
+        rows = rows_of(table, places[part], None if mix is None else mixes[part])
+        torch.addmm(constant, features.t(), snapshot, out=apart)
         least = apart.addmm_(rows, past).amin(dim=1)
-        least += torch.addcmul(more, part, own).square_().sum(dim=0)
+        least += torch.addcmul(more, features, own).square_().sum(dim=0)
         least += rows.square_().sum(dim=1)
-        found[start:stop] = least.clamp_(min=0).sqrt_()
+        ends[part].copy_(least.clamp_(min=0).sqrt_())
