@@ -294,7 +294,6 @@ class _Blocks:
     name: str
     begin: int
     end: int
-    last_use: dict[tuple[int, int], int]
     held: dict[tuple[int, int], NDArray[Any]] = field(default_factory=dict)
 
     def window(self, rows: slice, cols: slice) -> NDArray[Any]:
@@ -314,9 +313,9 @@ class _Blocks:
             ]
         return out
 
-    def forget(self, step: int) -> None:
+    def forget(self, last_use: Mapping[tuple[int, int], int], step: int) -> None:
         """Drop the chunks that no sub-tile after number `step` touches."""
-        for place in [p for p in self.held if self.last_use.get(p, step) <= step]:
+        for place in [p for p in self.held if last_use.get(p, step) <= step]:
             del self.held[place]
 
     def _block(self, row: int, col: int) -> tuple[int, int, NDArray[Any]]:
@@ -356,22 +355,11 @@ def tile_inputs(
     origin = {name: source for source, names in required_sources(cube, catalogue) for name in names}
     used = {source.name: source for source in origin.values()}
     spacing, margins = _margins(cube, catalogue, coarse)
-    # What pixels lie in is looked up a sub-tile at a time; when a chunk is used last, its edges tell.
-    last_use = {
-        name: _last_use(
-            source, [_window(cube.grid, piece, source.grid, margins.get(name, 0)) for piece, _ in pieces]
-        )
-        for name, source in used.items()
-    }
     blocks = {
-        name: _Blocks(
-            source,
-            name,
-            *visible_rows(catalogue[name], catalogue, source.days, unit),
-            last_use[source.name],
-        )
+        name: _Blocks(source, name, *visible_rows(catalogue[name], catalogue, source.days, unit))
         for name, source in origin.items()
     }
+    last_use: dict[str, dict[tuple[int, int], int]] = {}
     threads = _IN_STORE if isinstance(cube.folder, Remote) else _ON_DISK
     with ThreadPoolExecutor(threads, thread_name_prefix="cube") as pool:
         for step, (piece, mask) in enumerate(pieces):
@@ -388,8 +376,17 @@ def tile_inputs(
             nodes = Nodes.of(cube.grid, piece, spacing, around) if margins else None
             layers = {name: layer.result() for name, layer in coming.items()}
             yield TileInputs(piece, mask.ravel(), lon.ravel(), lat.ravel(), layers, index, nodes)
+            # When a chunk is used last, the edges of the sub-tiles tell: not looked at before the first one
+            # is on its way, since there is nothing to compute until then.
+            last_use = last_use or {
+                name: _last_use(
+                    source,
+                    [_window(cube.grid, other, source.grid, margins.get(name, 0)) for other, _ in pieces],
+                )
+                for name, source in used.items()
+            }
             for block in blocks.values():
-                block.forget(step)
+                block.forget(last_use[block.source.name], step)
 
 
 def _window_tile(cells: CellLookup) -> Tile:
