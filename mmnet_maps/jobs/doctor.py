@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from dask.system import cpu_count
+
 from mmnet_maps.learn.bundle import FORMAT as BUNDLE_FORMAT
 from mmnet_maps.prepare.cube.layout import FORMAT as CUBE_FORMAT
 from mmnet_maps.produce.engine.device import seen_devices
@@ -61,7 +63,7 @@ def doctor(folder: str | Path = ".") -> dict[str, Any]:
         "gdal_drivers": drivers,
         "devices": seen_devices(),
         "gflops": {name: round(rate, 1) for name, rate in product_rates().items()},
-        "processors": os.cpu_count(),
+        "processors": cpu_count(),
         "memory_gib": _memory_gib(),
         "disk_free_gib": round(shutil.disk_usage(folder).free / 2**30, 1),
         "credentials": _credentials(),

@@ -10,7 +10,6 @@ them; the others come from the finished cube (`mmnet_maps.prepare.cube.earlier`)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence, Set
 from contextlib import nullcontext
 from threading import Lock
@@ -20,6 +19,7 @@ import numpy as np
 import zarr
 from dask.base import compute
 from dask.delayed import delayed
+from dask.system import cpu_count
 
 from mmnet_maps.errors import InputError
 from mmnet_maps.grid import Grid, Tile, tiles
@@ -271,7 +271,7 @@ def _run(
                 advance(1, part.plan.reader.name)
 
         jobs = [delayed(work, pure=False)(part) for part in parts]
-        threads = workers or os.cpu_count() or 1
+        threads = workers or cpu_count()
         compute(*jobs, scheduler="threads", num_workers=threads)  # type: ignore[no-untyped-call]
 
 

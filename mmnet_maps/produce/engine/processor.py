@@ -1,8 +1,7 @@
-"""Which kind of processor computes: on another kind floating-point functions round otherwise. Its cores."""
+"""Which kind of processor computes: on another kind floating-point functions round otherwise."""
 
 from __future__ import annotations
 
-import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["processor_cores", "processor_kind"]
+__all__ = ["processor_kind"]
 
 
 @cache
@@ -27,13 +26,6 @@ def processor_kind() -> str:
         f"{platform.machine()} {_maker()}, torch {torch.backends.cpu.get_cpu_capability()}, "
         f"numpy {extensions[-1] if extensions else 'plain'}"
     )
-
-
-def processor_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _maker() -> str:

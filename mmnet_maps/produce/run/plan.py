@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from dask.system import cpu_count
 
 from mmnet_maps.prepare.cube.store import Cube, CubeSource
-from mmnet_maps.produce.engine.processor import processor_cores
 from mmnet_maps.produce.product.layers import layers_with
 from mmnet_maps.produce.run.calibration import Calibration, calibrate
 from mmnet_maps.produce.run.power import Power, read_power
@@ -110,7 +110,7 @@ def estimate(
         pixel_days += pixels * unit.days
         read += sum(size * found.stored_share[name] for name, size in survey.bytes_seen(unit).items())
     # A worker computes and prepares at once: whether that takes less time depends on whether cores are idle.
-    seconds = max(seconds / _gain(min(workers, len(units))), busy / _gain(cores or processor_cores()))
+    seconds = max(seconds / _gain(min(workers, len(units))), busy / _gain(cores or cpu_count()))
     if workers > 1:
         seconds += _WORKER_START
     written = pixel_days * found.bytes_per_pixel_day
