@@ -105,13 +105,31 @@ def _all_steps(
     read: Callable[[int, slice, slice], NDArray[np.float32]],
 ) -> tuple[Float, Float]:
     """Steps across edges, and inside cells, shape (days, lines)."""
-    across, inside = [], []
-    for tile in tiles(product.grid, product.layout.tile):
-        pairs = list(_lines(product.grid, tile, cells, aside))
-        fields = [read(int(day), tile.rows, tile.cols).ravel() for day in days]
-        across += [np.stack([edge.steps(values) for values in fields]) for edge, _ in pairs]
-        inside += [np.stack([line.steps(values) for values in fields]) for _, more in pairs for line in more]
+    found = [
+        _tile_steps(product.grid, tile, cells, aside, days, read)
+        for tile in tiles(product.grid, product.layout.tile)
+    ]
+    across, inside = zip(*found, strict=True)
     return np.concatenate(across, axis=1), np.concatenate(inside, axis=1)
+
+
+def _tile_steps(
+    grid: Grid,
+    tile: Tile,
+    cells: Grid,
+    aside: int,
+    days: Sequence[int],
+    read: Callable[[int, slice, slice], NDArray[np.float32]],
+) -> tuple[Float, Float]:
+    """`_all_steps` of a tile; one day of it is held at a time."""
+    pairs = list(_lines(grid, tile, cells, aside))
+    edges, lines = [edge for edge, _ in pairs], [line for _, more in pairs for line in more]
+    across, inside = (np.empty((len(days), sum(one.count for one in some))) for some in (edges, lines))
+    for row, day in enumerate(days):
+        values = read(int(day), tile.rows, tile.cols).ravel()
+        across[row] = np.concatenate([edge.steps(values) for edge in edges])
+        inside[row] = np.concatenate([line.steps(values) for line in lines])
+    return across, inside
 
 
 def _lines(grid: Grid, tile: Tile, cells: Grid, aside: int) -> Iterator[tuple[_Lines, list[_Lines]]]:
