@@ -22,6 +22,7 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
         try:
             while wanted.get() and (item := next(items, None)) is not None:
                 ready.put(item)
+                del item  # else it would be held until the next one is there
         finally:
             ready.put(None)
 

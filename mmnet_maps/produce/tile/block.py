@@ -1,7 +1,6 @@
 """Pixels of a tile in blocks that fit: what the networks take is made here, and what they give is completed.
 
-The two are apart, since a processor prepares the next steps in one thread, and completes the last block in
-another, while the networks compute.
+The two are apart, since a processor prepares the next steps in a thread of its own while it computes one.
 """
 
 from __future__ import annotations
@@ -86,7 +85,6 @@ class Part:
         for start in range(0, len(self.pixels), size):
             yield from Block(self, slice(start, min(start + size, len(self.pixels)))).steps()
 
-    @torch.inference_mode()
     def store(self, block: Block) -> None:
         """Complete what a block gave, and write it to the maps."""
         xp, maps, estimate, bits = self.shared.xp, self.maps, block.estimates, block.bits
@@ -121,15 +119,12 @@ class Step:
     days: slice
     workspace: Workspace
 
-    @property
-    def last(self) -> bool:
-        """Whether the block is whole with it."""
-        return bool(self.days.stop == len(self.block.part.days))
-
     @torch.inference_mode()
     def compute(self) -> None:
-        """Run the networks."""
+        """Run the networks; the last step of a block completes its maps."""
         self.block.estimate(self)
+        if self.days.stop == len(self.block.part.days):
+            self.block.part.store(self.block)
 
 
 class Block:

@@ -25,7 +25,7 @@ from mmnet_maps.produce.engine.arrays import Array
 from mmnet_maps.produce.engine.device import exact_products
 from mmnet_maps.produce.engine.engine import Engine
 from mmnet_maps.produce.tile.adjusted import adjust_maps
-from mmnet_maps.produce.tile.block import STORED, Block, Part, Step
+from mmnet_maps.produce.tile.block import STORED, Part, Step
 from mmnet_maps.produce.tile.inputs import TileInputs
 from mmnet_maps.produce.tile.prepared import PreparedTile
 from mmnet_maps.produce.tile.rules import valid_range
@@ -72,8 +72,8 @@ def predict_tiles(
 ) -> Iterator[tuple[TileInputs, TileResult]]:
     """Map tiles, in their order; the next one is read, and its series are encoded, meanwhile.
 
-    On a processor what the networks take next is prepared meanwhile too, and what they gave is completed. On
-    a device the next tile is also sent there, and the one before comes back.
+    On a processor what the networks take next is prepared meanwhile too. On a device the next tile is also
+    sent there, and the one before comes back.
 
     Parameters
     ----------
@@ -101,12 +101,11 @@ def predict_tiles(
     # Series are encoded in the thread that reads: what is set for the process holds until the last tile.
     with exact_products():
         steps = program.steps(ahead(PreparedTile(program.shared, inputs) for inputs in tiles))
-        blocks = _whole(steps) if engine.xp.on_device else ahead(_whole(ahead(steps, AHEAD)))
-        for block in blocks:
-            if isinstance(block, Block):
-                block.part.store(block)
+        for step in steps if engine.xp.on_device else ahead(steps, AHEAD):
+            if isinstance(step, Step):
+                step.compute()
                 continue
-            computed.append((block.inputs, engine.xp.download(block.maps)))
+            computed.append((step.inputs, engine.xp.download(step.maps)))
             if len(computed) > engine.xp.behind:
                 yield program.finished(*computed.popleft())
         while computed:
@@ -125,17 +124,6 @@ class _Mapped:
 
     inputs: TileInputs
     maps: Mapping[str, Array]
-
-
-def _whole(steps: Iterator[Step | _Mapped]) -> Iterator[Block | _Mapped]:
-    """Run the networks; blocks whose days are all computed, and each tile after its last."""
-    for step in steps:
-        if isinstance(step, _Mapped):
-            yield step
-            continue
-        step.compute()
-        if step.last:
-            yield step.block
 
 
 class _Program:
