@@ -400,6 +400,7 @@ def cell_lookup(grid: Grid, tile: Tile, other: Grid) -> CellLookup:
     else:
         x, y, doubt = _coordinates(grid, tile, other.crs)
         r, c = _position(other, x, y)
+        del x, y  # as large as all that follows: nothing needs them any more
         if any(doubt):
             _settle(grid, tile, other, r, c, doubt)
         row, col = _pixels(other, r, c)
