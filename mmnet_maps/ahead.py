@@ -14,7 +14,7 @@ _Item = TypeVar("_Item")
 
 def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     """The same items, up to `count` of the next made in a thread while the caller works on the last."""
-    # A future for each item costs a tenth of a millisecond, as long as a small item takes.
+    # Queues, and not a future for each item: a future can cost as much as a small item.
     ready: SimpleQueue[_Item | None] = SimpleQueue()
     wanted: SimpleQueue[bool] = SimpleQueue()
 
@@ -27,10 +27,10 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
             ready.put(None)
 
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        making = pool.submit(make)
-        for _ in range(count):
-            wanted.put(True)
         try:
+            making = pool.submit(make)
+            for _ in range(count):
+                wanted.put(True)
             while (item := ready.get()) is not None:
                 wanted.put(True)
                 yield item

@@ -379,11 +379,7 @@ def tile_inputs(
             # When a chunk is used last, the edges of the sub-tiles tell: not looked at before the first one
             # is on its way, since there is nothing to compute until then.
             last_use = last_use or {
-                name: _last_use(
-                    source,
-                    [_window(cube.grid, other, source.grid, margins.get(name, 0)) for other, _ in pieces],
-                )
-                for name, source in used.items()
+                name: _last_use(cube, source, pieces, margins.get(name, 0)) for name, source in used.items()
             }
             for block in blocks.values():
                 block.forget(last_use[block.source.name], step)
@@ -395,7 +391,11 @@ def _window_tile(cells: CellLookup) -> Tile:
     return Tile(cells.rows.start, cells.cols.start, height, width)
 
 
-def _last_use(source: CubeSource, windows: list[Window]) -> dict[tuple[int, int], int]:
+def _last_use(
+    cube: Cube, source: CubeSource, pieces: list[tuple[Tile, NDArray[np.bool_]]], margin: int
+) -> dict[tuple[int, int], int]:
+    """The last of the sub-tiles that touches each chunk of a source."""
+    windows = (_window(cube.grid, piece, source.grid, margin) for piece, _ in pieces)
     return {chunk: step for step, window in enumerate(windows) for chunk in _touched(source, *window)}
 
 
